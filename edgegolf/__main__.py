@@ -1,0 +1,6 @@
+"""`python -m edgegolf`."""
+
+from edgegolf.cli import main
+
+if __name__ == "__main__":
+    main()

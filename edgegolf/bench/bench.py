@@ -1,0 +1,176 @@
+"""Benchmarks model files; every measurement runs in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from edgegolf.bench.accuracy import dataset_of, measure_accuracy
+from edgegolf.bench.inspect_file import inspect_file
+from edgegolf.bench.latency import TimedModel, measure_latency
+from edgegolf.bench.memory import ProcessMemory, measure_memory
+from edgegolf.bench.result import BenchResult, Memory
+from edgegolf.bench.system import describe_system
+from edgegolf.data import DatasetUnavailableError
+from edgegolf.errors import EdgegolfError
+from edgegolf.progress import track
+from edgegolf.runtimes.child import run_in_child
+from edgegolf.runtimes.registry import (
+    check_file,
+    find_runtime,
+    preferred_runtime,
+    runtimes_for,
+)
+
+TIMEOUT = 900.0  # seconds for one measurement; a damaged file can hold an endless loop
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What to measure.
+
+    Attributes:
+        runtimes: Names; each file runs in those of them that are for its kind. Empty: in the
+            preferred one that is installed.
+        providers: What to run on.
+        threads: Numbers of threads.
+        min_time: Seconds of timed inferences.
+        warm_up: Seconds of untimed inferences before.
+        accuracy: The data set to judge by. None: the one that the card beside the file names,
+            and no accuracy where there is no card.
+        cpu: The core to measure latency on. None: the kernel chooses.
+    """
+
+    runtimes: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ("cpu",)
+    threads: tuple[int, ...] = (1,)
+    min_time: float = 2.0
+    warm_up: float = 0.5
+    accuracy: str | None = None
+    cpu: int | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: a file in a runtime on a provider with a number of threads."""
+
+    path: Path
+    runtime: str
+    provider: str
+    threads: int
+
+
+def cases(paths: Iterable[Path], options: BenchOptions) -> tuple[Case, ...]:
+    """Every combination to measure.
+
+    Raises:
+        EdgegolfError: There is no runtime of a name, or none of those named runs a file.
+    """
+    for name in options.runtimes:
+        find_runtime(name)
+    return tuple(
+        Case(path, runtime, provider, threads)
+        for path in paths
+        for runtime in _runtimes(path, options.runtimes)
+        for provider in options.providers
+        for threads in options.threads
+    )
+
+
+def bench(
+    paths: Iterable[Path],
+    options: BenchOptions = BenchOptions(),
+) -> Iterator[BenchResult]:
+    """Measure model files, one result at a time.
+
+    A file that cannot be measured gives a result with `error` set, and the others go on.
+
+    Args:
+        paths: `.tflite` and `.onnx` files.
+        options: What to measure.
+
+    Raises:
+        EdgegolfError: The options or a suffix make no sense.
+    """
+    return (measure(case, options) for case in track(cases(paths, options), "benchmarking"))
+
+
+def measure(case: Case, options: BenchOptions) -> BenchResult:
+    """Measure one row. What goes wrong is in the result's `error`."""
+    result = BenchResult(
+        file=str(case.path),
+        runtime=case.runtime,
+        provider=case.provider,
+        threads=case.threads,
+        pinned_cpu=options.cpu,
+        min_time=options.min_time,
+        warm_up=options.warm_up,
+        system=describe_system(),
+    )
+    try:
+        return _measured(result, case, options)
+    except EdgegolfError as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        return replace(result, error=f"{error.message}{hint}")
+
+
+def _measured(result: BenchResult, case: Case, options: BenchOptions) -> BenchResult:
+    check_file(case.path)
+    find_runtime(case.runtime).check()
+    model = (case.path, case.runtime, case.provider, case.threads)
+    facts = run_in_child(inspect_file, case.path, timeout=TIMEOUT)
+    resident: ProcessMemory = run_in_child(measure_memory, *model, timeout=TIMEOUT)
+    timed: TimedModel = run_in_child(
+        measure_latency, *model, options.min_time, options.warm_up, options.cpu, timeout=TIMEOUT
+    )
+    judged = _judged(case, options)
+    return replace(
+        result,
+        inputs=timed.inputs,
+        size_bytes=facts.size_bytes,
+        compressed_bytes=facts.compressed_bytes,
+        parameters=facts.graph.parameters,
+        macs=facts.graph.macs,
+        latency_us=timed.latency,
+        memory=Memory(
+            **asdict(resident),
+            weights_bytes=facts.graph.weights_bytes,
+            activation_peak_bytes=facts.graph.activation_peak_bytes,
+        ),
+        dataset=judged.dataset,
+        accuracy=judged.accuracy,
+        warnings=(*timed.warnings, *judged.warnings),
+    )
+
+
+@dataclass(frozen=True)
+class _Judgement:
+    dataset: str | None = None
+    accuracy: float | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def _judged(case: Case, options: BenchOptions) -> _Judgement:
+    dataset = options.accuracy or dataset_of(case.path)
+    if dataset is None:
+        return _Judgement()
+    model = (case.path, case.runtime, case.provider, case.threads)
+    try:
+        return _Judgement(dataset, run_in_child(measure_accuracy, *model, dataset, timeout=TIMEOUT))
+    except DatasetUnavailableError as error:
+        if options.accuracy:
+            raise
+        return _Judgement(warnings=(f"accuracy not measured: {error.message}",))
+
+
+def _runtimes(path: Path, wanted: Sequence[str]) -> tuple[str, ...]:
+    if not wanted:
+        return (preferred_runtime(path),)
+    fitting = tuple(name for name in wanted if name in runtimes_for(path))
+    if not fitting:
+        raise EdgegolfError(
+            f"{path} does not run in {', '.join(wanted)}",
+            hint=f"use --runtime {' or '.join(runtimes_for(path))}",
+        )
+    return fitting

@@ -1,0 +1,109 @@
+"""`card.json`: what is known of a model beside its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from edgegolf.files import read_bounded, write_atomically
+from edgegolf.records import from_json, to_json
+
+CARD_NAME = "card.json"
+MAXIMUM_CARD_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """One finished training run.
+
+    Attributes:
+        seed: What its random numbers were drawn from.
+        validation_accuracy: Of the averaged weights, on the validation split, a fraction.
+        test_accuracy: The same on the test split, read once, after training.
+        epochs: How long it trained.
+        seconds: Wall-clock time of the training.
+    """
+
+    seed: int
+    validation_accuracy: float
+    test_accuracy: float
+    epochs: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """One exported file.
+
+    Attributes:
+        size_bytes: Its size.
+        sha256: Of its content.
+        validation_accuracy: Measured from the file, a fraction.
+        test_accuracy: Measured from the file, on the test split, a fraction.
+        max_difference: Largest difference of an output from the Keras model's, on validation
+            images.
+    """
+
+    size_bytes: int
+    sha256: str
+    validation_accuracy: float
+    test_accuracy: float
+    max_difference: float
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of a model: its net, training, and files.
+
+    Attributes:
+        net: The zoo's name of it.
+        dataset: The data set that it was trained and judged on.
+        dataset_checksum: Of that data set's content.
+        parameters: How many it has, shared ones counted once.
+        trained_parameters: How many of them were trained.
+        macs: Multiply-accumulates of one inference.
+        recipe: The hyper-parameters of the training.
+        article_accuracy: What the article reports, a fraction; None where it reports nothing.
+        article_epochs: How long the article trained; None where it does not say.
+        seeds: Every finished training run.
+        seed: The run whose weights are in the files: the best on the validation split.
+        model_sha256: Of `model.keras`.
+        packages: Versions of the packages that made the files.
+        commit: The commit of the repository, if there was one.
+        files: The exported files by name.
+    """
+
+    SCHEMA: ClassVar[str] = "edgegolf.card/1"
+    net: str
+    dataset: str
+    dataset_checksum: str
+    parameters: int
+    trained_parameters: int
+    macs: int
+    recipe: dict[str, float]
+    article_accuracy: float | None
+    article_epochs: int | None
+    seeds: tuple[SeedResult, ...]
+    seed: int
+    model_sha256: str
+    packages: dict[str, str]
+    commit: str | None
+    files: dict[str, FileFacts] = field(default_factory=dict)
+
+
+def read_card(folder: Path) -> Card | None:
+    """The card in a model's folder, or None where there is none.
+
+    Raises:
+        EdgegolfError: There is one, but it is not valid.
+    """
+    path = folder / CARD_NAME
+    if not path.is_file():
+        return None
+    return from_json(read_bounded(path, MAXIMUM_CARD_BYTES), Card, str(path))
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Write the card into a model's folder."""
+    write_atomically(folder / CARD_NAME, to_json(card))

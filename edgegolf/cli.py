@@ -1,0 +1,433 @@
+"""The command line: one verb per room, no logic of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgegolf.errors import EdgegolfError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+BAD_INPUT = 2
+GATE_FAILED = 1
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
+class Paragraphs(click.Group):
+    """A group whose verbs are listed in the order of the work, not of the alphabet."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """The verbs in the order in which they are defined."""
+        return list(self.commands)
+
+
+@click.group(cls=Paragraphs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="edgegolf")
+def cli() -> None:
+    """Edge deployment for code-golfed neural networks.
+
+    \b
+    edgegolf zoo                     the nets
+    edgegolf train tight_resnet      train one from scratch
+    edgegolf export tight_resnet     float and int8 TFLite and ONNX files of it
+    edgegolf bench model.tflite      size, memory, latency, accuracy
+    """
+
+
+@cli.command()
+@click.argument("net", required=False)
+def zoo(net: str | None) -> None:
+    """List the nets, or show the layers of one.
+
+    \b
+    edgegolf zoo
+    edgegolf zoo cnn:2
+    """
+    from edgegolf.report.zoo_table import layer_table, zoo_table
+    from edgegolf.zoo import all_recipes, find_recipe
+    from edgegolf.zoo.summary import MNIST_CLASSES, MNIST_SHAPE, summarize
+
+    if net is None:
+        _print(zoo_table(all_recipes()))
+        return
+    recipe = find_recipe(net)
+    from edgegolf.quiet import import_tensorflow
+
+    import_tensorflow()
+    _print(f"{recipe.name}: {recipe.summary}. From: {recipe.article.title}.")
+    _print(layer_table(summarize(recipe.build(MNIST_SHAPE, MNIST_CLASSES))))
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def data(as_json: bool) -> None:
+    """List the data sets: where each was found, its checksum, its licence."""
+    from edgegolf.data import list_datasets
+    from edgegolf.report.data_table import data_table
+
+    statuses = list_datasets()
+    if as_json:
+        _print_json(statuses)
+    else:
+        _print(data_table(statuses))
+
+
+@cli.command()
+@click.argument("nets", nargs=-1, metavar="[NET]...")
+@click.option("--dataset", help="Data set; MNIST where it is to be had, else digits.")
+@click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="First seed.")
+@click.option(
+    "--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many seeds."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results of one net.")
+@click.option("--processes", type=click.IntRange(1), help="Runs side by side; one per core.")
+@click.option("--fresh", is_flag=True, help="Forget finished and interrupted runs.")
+def train(
+    nets: tuple[str, ...],
+    dataset: str | None,
+    epochs: int | None,
+    seed: int,
+    seeds: int,
+    out: Path | None,
+    processes: int | None,
+    fresh: bool,
+) -> None:
+    """Train nets from scratch; all those under 10,000 parameters if none is named.
+
+    Run it again to go on after an interruption: finished runs are kept.
+
+    \b
+    edgegolf train
+    edgegolf train tight_resnet --seeds 3
+    edgegolf train cnn:2 --epochs 4 --out /tmp/cnn
+    """
+    from edgegolf.data import load_dataset
+    from edgegolf.report.training_display import TrainingDisplay
+    from edgegolf.training import train_nets
+    from edgegolf.workspace import model_folder
+    from edgegolf.zoo import tiny_names
+
+    if out is not None and len(nets) != 1:
+        raise click.UsageError("--out goes with exactly one net")
+    found = load_dataset(dataset)
+    chosen = nets or tiny_names()
+    folders = [out] if out else [model_folder(found.name, net) for net in chosen]
+    _say(f"Training on {found.name} from {found.location}.")
+    with TrainingDisplay() as display:
+        train_nets(
+            chosen,
+            found.name,
+            range(seed, seed + seeds),
+            epochs,
+            folders,
+            processes,
+            fresh,
+            display.report,
+        )
+
+
+@cli.command()
+@click.argument("models", nargs=-1, metavar="[NET|MODEL.keras]...")
+@click.option("--dataset", help="Data set; MNIST where it is to be had, else digits.")
+@click.option("--formats", default="tflite,onnx", show_default=True, help="What to write.")
+@click.option("--dtype", default="float32,int8", show_default=True, help="What to write.")
+@click.option(
+    "--calibration-images",
+    type=click.IntRange(1),
+    default=500,
+    show_default=True,
+    help="Training images that the int8 scales are chosen on.",
+)
+@click.option(
+    "--calibration-data",
+    type=click.Path(path_type=Path),
+    help="An .npz file of samples, for a .keras file that takes something else.",
+)
+@click.option("--max-drop", default="0.5%", show_default=True, help="Accuracy a file may lose.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Samples.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for a .keras file's files.")
+def export(
+    models: tuple[str, ...],
+    dataset: str | None,
+    formats: str,
+    dtype: str,
+    calibration_images: int,
+    calibration_data: Path | None,
+    max_drop: str,
+    batch: int,
+    out: Path | None,
+) -> None:
+    """Export nets, or any .keras file, as float and int8 TFLite and ONNX files.
+
+    Every file is run and compared with the Keras model before it gets its name. Without
+    arguments: every trained net; files that are up to date are not made again.
+
+    \b
+    edgegolf export
+    edgegolf export tight_resnet --formats tflite --dtype int8
+    edgegolf export my.keras --calibration-data samples.npz --out exported
+    """
+    from edgegolf.bench.gate import parse_fraction
+    from edgegolf.bench.quick import median_latencies
+    from edgegolf.data import load_dataset
+    from edgegolf.export import ExportOptions, export_model
+    from edgegolf.export.publish import publish
+    from edgegolf.report.export_table import export_table
+    from edgegolf.report.models_table import models_table
+    from edgegolf.workspace import exported_files, model_folder, trained_folders
+
+    options = ExportOptions(
+        formats=tuple(formats.split(",")),
+        dtypes=tuple(dtype.split(",")),
+        calibration_images=calibration_images,
+        max_drop=parse_fraction(max_drop),
+        batch=batch,
+    )
+    files = [Path(model) for model in models if model.endswith(".keras")]
+    for file in files:
+        source = calibration_data or load_dataset(dataset)
+        exported = export_model(file, out or file.parent, source, options)
+        _print(export_table(exported, title=str(file)))
+    nets = [model for model in models if not model.endswith(".keras")]
+    if files and not nets:
+        return
+    found = load_dataset(dataset)
+    folders = [model_folder(found.name, net) for net in nets] or trained_folders(found.name)
+    if not folders:
+        raise EdgegolfError(
+            f"no net is trained on {found.name} yet", hint="edgegolf train trains some"
+        )
+    cards = []
+    for folder in folders:
+        card, exported = publish(folder, found, options)
+        cards.append(card)
+        if exported:
+            _print(export_table(exported, title=str(folder)))
+    paths = [path for folder in folders for path in exported_files(folder)]
+    _print(models_table(cards, median_latencies(paths)))
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE|NET...")
+@click.option("--dataset", help="Where to look for a net's files: models/DATASET/NET.")
+@click.option(
+    "--runtime", "runtimes", help="Of litert,litert-reference,tflite-runtime,onnxruntime."
+)
+@click.option("--provider", default="cpu", show_default=True, help="Of cpu,cuda,tensorrt,...")
+@click.option("--threads", default="1", show_default=True, help="Such as 1,2.")
+@click.option("--accuracy", help="Data set to judge by; known for our own files.")
+@click.option(
+    "--min-time",
+    type=click.FloatRange(0.01),
+    default=2.0,
+    show_default=True,
+    help="Seconds of timed inferences.",
+)
+@click.option("--cpu", type=click.IntRange(0), help="Pin the latency measurement to this core.")
+@click.option("--json", "form", flag_value="json", help="Print JSON, schema edgegolf.bench/1.")
+@click.option("--markdown", "form", flag_value="markdown", help="Print a Markdown table.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+@click.option("--output", type=click.Path(path_type=Path), help="Write there instead.")
+@click.option("--min-accuracy", help="Gate: exit code 1 below, such as 98.5%.")
+@click.option("--max-size", type=click.IntRange(0), help="Gate: bytes.")
+@click.option("--max-latency", type=click.FloatRange(0), help="Gate: p50 in microseconds.")
+@click.option("--baseline", type=click.Path(path_type=Path), help="Gate: earlier --json output.")
+@click.option("--tolerance", default="10%", show_default=True, help="Allowed above the baseline.")
+def bench(
+    files: tuple[str, ...],
+    dataset: str | None,
+    runtimes: str | None,
+    provider: str,
+    threads: str,
+    accuracy: str | None,
+    min_time: float,
+    cpu: int | None,
+    form: str | None,
+    output: Path | None,
+    min_accuracy: str | None,
+    max_size: int | None,
+    max_latency: float | None,
+    baseline: Path | None,
+    tolerance: str,
+) -> int:
+    """Measure size, memory, latency and accuracy of .tflite and .onnx files.
+
+    \b
+    edgegolf bench model.tflite
+    edgegolf bench tight_resnet --runtime litert,onnxruntime --threads 1,2
+    edgegolf bench *.onnx --json --output before.json
+    edgegolf bench *.onnx --baseline before.json --tolerance 5%
+    """
+    from edgegolf.bench.bench import BenchOptions
+    from edgegolf.bench.bench import bench as run_bench
+    from edgegolf.bench.gate import Gate, failures, parse_fraction
+    from edgegolf.bench.result import read_results, results_to_json
+    from edgegolf.report.bench_table import bench_notes, bench_table, to_csv, to_markdown
+    from edgegolf.workspace import find_files
+
+    gate = Gate(
+        min_accuracy=None if min_accuracy is None else parse_fraction(min_accuracy),
+        max_size=max_size,
+        max_latency=max_latency,
+        baseline=None if baseline is None else read_results(baseline),
+        tolerance=parse_fraction(tolerance),
+    )
+    options = BenchOptions(
+        runtimes=tuple(runtimes.split(",")) if runtimes else (),
+        providers=tuple(provider.split(",")),
+        threads=_counts(threads),
+        min_time=min_time,
+        accuracy=accuracy,
+        cpu=cpu,
+    )
+    paths = [path for file in files for path in find_files(file, dataset)]
+    results = tuple(run_bench(paths, options))
+    texts = {"json": results_to_json, "markdown": to_markdown, "csv": to_csv}
+    if form is None and output is None:
+        _print(bench_table(results))
+        for note in bench_notes(results):
+            _say(note)
+    else:
+        _write(texts[form or "json"](results), output)
+    for result in results:
+        if result.error is not None:
+            _say(f"error: {result.file}: {result.error}")
+    broken = failures(results, gate)
+    for line in broken:
+        _say(f"failed: {line}")
+    if any(result.error is not None for result in results):
+        return BAD_INPUT
+    return GATE_FAILED if broken else 0
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.anatomy/1.")
+@click.option("--picture", type=click.Path(path_type=Path), help="Draw a treemap: .svg or .png.")
+def anatomy(file: Path, as_json: bool, picture: Path | None) -> None:
+    """Tell where every byte of a .tflite or .onnx file goes, and what sharing would save.
+
+    \b
+    edgegolf anatomy model.tflite
+    edgegolf anatomy model.onnx --picture anatomy.svg
+    """
+    from edgegolf.golf.anatomy import anatomy as dissect
+    from edgegolf.records import to_json
+    from edgegolf.report.anatomy_plot import draw_anatomy
+    from edgegolf.report.anatomy_table import anatomy_table
+
+    found = dissect(file)
+    if picture is not None:
+        draw_anatomy(found, picture)
+    if as_json:
+        click.echo(to_json(found), nl=False)
+    else:
+        _print(anatomy_table(found))
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="FILE.golfed.SUFFIX if absent."
+)
+@click.option("--keep-names", is_flag=True, help="Keep the names of tensors and nodes.")
+@click.option("--keep-metadata", is_flag=True, help="Keep metadata and descriptions.")
+@click.option("--keep-signatures", is_flag=True, help="Keep the signatures of a .tflite file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.golf/1.")
+def golf(
+    file: Path,
+    output: Path | None,
+    keep_names: bool,
+    keep_metadata: bool,
+    keep_signatures: bool,
+    as_json: bool,
+) -> None:
+    """Rewrite a .tflite or .onnx file into fewer bytes with bit-identical outputs.
+
+    \b
+    edgegolf golf model.tflite
+    edgegolf golf model.onnx -o small.onnx --keep-names
+    """
+    from edgegolf.golf.golf import golf_file
+    from edgegolf.records import to_json
+    from edgegolf.report.golf_table import golf_table
+    from edgegolf.runtimes.compare import compare_files
+
+    destination = output or file.with_suffix(f".golfed{file.suffix}")
+    result = golf_file(file, destination, keep_names, keep_metadata, keep_signatures, compare_files)
+    if as_json:
+        click.echo(to_json(result), nl=False)
+    else:
+        _print(golf_table(result))
+
+
+def main() -> None:
+    """Run the command line; every foreseeable failure is one clear line and an exit code."""
+    try:
+        status = cli.main(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except EdgegolfError as error:
+        hint = f"\n  {error.hint}" if error.hint else ""
+        _fail(f"{error.message}{hint}", BAD_INPUT)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(BAD_INPUT)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BAD_INPUT)
+
+
+def _fail(message: str, status: int) -> None:
+    _say(click.style("error: ", fg="red") + message)
+    sys.exit(status)
+
+
+def _say(message: str) -> None:
+    click.echo(message, err=True)
+
+
+def _print(*renderables: RenderableType) -> None:
+    """Print for people: tables as wide as they need where no terminal limits them."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200
+    console.print(*renderables)
+
+
+def _write(text: str, output: Path | None) -> None:
+    from edgegolf.files import write_atomically
+
+    if output is None:
+        click.echo(text, nl=not text.endswith("\n"))
+    else:
+        write_atomically(output, text)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    try:
+        counts = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        counts = ()
+    if not counts or min(counts) < 1:
+        raise EdgegolfError(f"--threads {text!r} is no list of counts", hint="write 1,2")
+    return counts
+
+
+def _print_json(records: Iterable[Any]) -> None:
+    import json
+
+    from edgegolf.records import to_dict
+
+    click.echo(json.dumps([to_dict(record) for record in records], indent=2))

@@ -1,0 +1,100 @@
+"""Data sets: uint8 images, integer labels, splits that never change.
+
+>>> dataset = load_dataset("mnist")
+>>> dataset.split("validation").images.shape
+(5000, 28, 28, 1)
+"""
+
+from __future__ import annotations
+
+import sys
+
+from edgegolf.data import digits, mnist
+from edgegolf.data.dataset import (
+    Dataset,
+    DatasetStatus,
+    DatasetUnavailableError,
+    Source,
+    Split,
+    SplitName,
+)
+from edgegolf.errors import EdgegolfError
+
+__all__ = [
+    "Dataset",
+    "DatasetStatus",
+    "DatasetUnavailableError",
+    "Split",
+    "SplitName",
+    "list_datasets",
+    "load_dataset",
+]
+
+# Every data set edgegolf knows, by name. A new one: its own file, and a line here.
+SOURCES: dict[str, Source] = {
+    mnist.NAME: mnist.SOURCE,
+    digits.NAME: digits.SOURCE,
+}
+
+
+def load_dataset(name: str | None = None) -> Dataset:
+    """Find a data set, downloading it if needed; no image is read yet.
+
+    Args:
+        name: One of those that `list_datasets` lists. None is MNIST where it is to be had, else
+            the embedded digits, which is said on standard error.
+
+    Raises:
+        DatasetUnavailableError: It is not on this machine and cannot be downloaded.
+        EdgegolfError: No data set has this name, or its folder is incomplete.
+    """
+    if name is None:
+        return _load_default()
+    if name not in SOURCES:
+        raise EdgegolfError(f"no data set is called {name!r}", hint=f"one of {', '.join(SOURCES)}")
+    return SOURCES[name].fetch()
+
+
+def list_datasets() -> tuple[DatasetStatus, ...]:
+    """Every data set edgegolf knows: found or not, and verified if found. Never downloads."""
+    return tuple(_status(source) for source in SOURCES.values())
+
+
+def _load_default() -> Dataset:
+    try:
+        return mnist.fetch()
+    except DatasetUnavailableError as unavailable:
+        try:
+            dataset = digits.fetch()
+        except EdgegolfError as error:
+            raise EdgegolfError(
+                f"{unavailable.message}; and for the embedded digits, {error.message}",
+                hint=f"{unavailable.hint}; or {error.hint}",
+            ) from None
+        print(
+            f"{unavailable.message}. Using the embedded digits (1,797 images) instead. "
+            f"To get MNIST, {unavailable.hint}.",
+            file=sys.stderr,
+        )
+        return dataset
+
+
+def _status(source: Source) -> DatasetStatus:
+    dataset, problem = None, ""
+    try:
+        dataset = source.find()
+        if dataset is not None:
+            dataset.split("train")
+            dataset.split("test")
+    except EdgegolfError as error:
+        problem = error.message
+    return DatasetStatus(
+        name=dataset.name if dataset else source.name,
+        licence=source.licence,
+        images=source.images,
+        how_to_get=source.how_to_get,
+        location=dataset.location if dataset else "",
+        checksum=dataset.checksum if dataset else "",
+        verified=dataset is not None and not problem,
+        problem=problem,
+    )

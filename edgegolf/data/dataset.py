@@ -1,0 +1,121 @@
+"""What a data set is to the rest of the program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+
+from edgegolf.errors import EdgegolfError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SplitName = Literal["train", "validation", "test"]
+
+
+class DatasetUnavailableError(EdgegolfError):
+    """A data set is neither on this machine nor to be had from the network."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images with their labels.
+
+    Attributes:
+        images: uint8 [n, height, width, channels].
+        labels: int64 [n].
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set that was found; nothing is read before a split is asked for.
+
+    Attributes:
+        name: What its results are filed under.
+        image_shape: Height, width, channels.
+        classes: How many labels there are, counted from 0.
+        checksum: SHA-256 that identifies the content; every reading is verified against it.
+        location: Where it was found, for people.
+        licence: Under which terms it may be used.
+        read: Reads one split from its files.
+    """
+
+    name: str
+    image_shape: tuple[int, int, int]
+    classes: int
+    checksum: str
+    location: str
+    licence: str
+    read: Callable[[SplitName], Split] = field(repr=False, compare=False)
+
+    def split(self, which: SplitName) -> Split:
+        """Read one split; of the files, only those that hold it are opened.
+
+        Raises:
+            EdgegolfError: No such split, or a file is missing, damaged or not this data set's.
+        """
+        names = get_args(SplitName)
+        if which not in names:
+            raise EdgegolfError(
+                f"data set {self.name} has no split {which!r}", hint=f"one of {', '.join(names)}"
+            )
+        return self.read(which)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set that edgegolf knows: one of these per file of this package.
+
+    Attributes:
+        name: What a user calls it.
+        licence: Under which terms it may be used.
+        images: How many images the train, validation and test splits have.
+        how_to_get: One line for people who do not have it.
+        find: The data set if it is on this machine; never touches the network.
+        fetch: The same, downloading it where needed; raises DatasetUnavailableError.
+    """
+
+    name: str
+    licence: str
+    images: tuple[int, int, int]
+    how_to_get: str
+    find: Callable[[], Dataset | None]
+    fetch: Callable[[], Dataset]
+
+
+@dataclass(frozen=True)
+class DatasetStatus:
+    """What `edgegolf data` tells of one data set.
+
+    Attributes:
+        name: What a user calls it.
+        licence: Under which terms it may be used.
+        images: How many images the train, validation and test splits have.
+        how_to_get: One line for people who do not have it.
+        location: Where it was found; empty where it was not.
+        checksum: SHA-256 that identifies the content found; empty where nothing was.
+        verified: All its files were read and are what the checksum says.
+        problem: What is wrong with the files found; empty where nothing is.
+    """
+
+    SCHEMA: ClassVar[str] = "edgegolf.dataset/1"
+
+    name: str
+    licence: str
+    images: tuple[int, int, int]
+    how_to_get: str
+    location: str
+    checksum: str
+    verified: bool
+    problem: str
+
+    @property
+    def found(self) -> bool:
+        """It is on this machine, whole or damaged."""
+        return bool(self.location)

@@ -1,0 +1,175 @@
+"""A `.keras` file into the files that devices run, each verified before it gets its name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from edgegolf.errors import EdgegolfError
+from edgegolf.export import onnx_export, tflite
+from edgegolf.export.model import for_inference, load_model
+from edgegolf.export.samples import Samples, read_data
+from edgegolf.export.verify import check, predict, run_file
+from edgegolf.files import atomic_path
+from edgegolf.progress import track
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgegolf.data import Dataset
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to export.
+
+    Attributes:
+        file_format: "tflite" or "onnx".
+        dtype: "float32" or "int8".
+        write: Writes the file, given the model with its batch fixed, the calibration samples and
+            the destination.
+    """
+
+    file_format: str
+    dtype: str
+    write: Callable[[keras.Model, Samples, Path], None]
+
+
+WAYS: dict[str, Way] = {
+    "float32.tflite": Way("tflite", "float32", tflite.write_float32),
+    "int8.tflite": Way("tflite", "int8", tflite.write_int8),
+    "float32.onnx": Way("onnx", "float32", onnx_export.write_float32),
+    "int8.onnx": Way("onnx", "int8", onnx_export.write_int8),
+}
+FORMATS = ("tflite", "onnx")
+DTYPES = ("float32", "int8")
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to export, and how.
+
+    Attributes:
+        formats: Of `FORMATS`.
+        dtypes: Of `DTYPES`.
+        calibration_images: How many training images the int8 scales are chosen on.
+        max_drop: The accuracy that a file may lose, a fraction.
+        batch: Samples in one inference; None leaves it open.
+    """
+
+    formats: tuple[str, ...] = FORMATS
+    dtypes: tuple[str, ...] = DTYPES
+    calibration_images: int = 500
+    max_drop: float = 0.005
+    batch: int | None = 1
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """A file that was written and verified.
+
+    Attributes:
+        name: Its name in the destination folder.
+        format: "tflite" or "onnx".
+        dtype: "float32" or "int8".
+        bytes: Its size.
+        validation_accuracy: Measured from the file in its runtime, a fraction; None where the
+            outputs are no scores of classes. Where labels are not known: how often it gives the
+            same class as the Keras model.
+        keras_accuracy: Of the Keras model on the same samples.
+        max_difference: The largest difference of any output from the Keras model's.
+        seconds: What converting and verifying took.
+    """
+
+    SCHEMA: ClassVar[str] = "edgegolf.exported_file/1"
+
+    name: str
+    format: str
+    dtype: str
+    bytes: int
+    validation_accuracy: float | None
+    keras_accuracy: float | None
+    max_difference: float
+    seconds: float
+
+
+def export_model(
+    model_path: Path,
+    destination: Path,
+    source: Dataset | Path,
+    options: ExportOptions | None = None,
+    skip: Collection[str] = (),
+) -> tuple[ExportedFile, ...]:
+    """Export a model in every way that the options name.
+
+    A file gets its name in the destination when it was verified on the validation samples. Where
+    that fails, an older file of this name is removed too: it would pass for this model's.
+
+    Args:
+        model_path: Any `.keras` file.
+        destination: The folder to write to.
+        source: The data set that the model was trained on, or an `.npz` file of samples.
+        options: What to export, and how.
+        skip: Names of files that are up to date.
+
+    Raises:
+        EdgegolfError: The model, a layer of it or the samples cannot be used, a file loses more
+            accuracy than allowed, or the folder cannot be written.
+    """
+    options = options or ExportOptions()
+    _check_options(options)
+    ways = {
+        name: way
+        for name, way in WAYS.items()
+        if way.file_format in options.formats and way.dtype in options.dtypes and name not in skip
+    }
+    if not ways:
+        return ()
+    model = load_model(model_path)
+    data = read_data(source, model, options.calibration_images)
+    expected = predict(model, data.validation)
+    input_names = [tensor.name for tensor in model.inputs]
+    fixed = for_inference(model, options.batch)
+    exported = []
+    for name, way in track(ways.items(), f"exporting {model_path}"):
+        started = time.perf_counter()
+        with atomic_path(destination / name) as temporary:
+            way.write(fixed, data.calibration, temporary)
+            try:
+                found = run_file(temporary, input_names, data.validation)
+                is_exact = way.dtype == "float32"
+                result = check(name, is_exact, found, expected, data.validation, options.max_drop)
+            except EdgegolfError:
+                (destination / name).unlink(missing_ok=True)
+                raise
+            size = temporary.stat().st_size
+        exported.append(
+            ExportedFile(
+                name=name,
+                format=way.file_format,
+                dtype=way.dtype,
+                bytes=size,
+                validation_accuracy=result.accuracy,
+                keras_accuracy=result.keras_accuracy,
+                max_difference=result.max_difference,
+                seconds=time.perf_counter() - started,
+            )
+        )
+    return tuple(exported)
+
+
+def _check_options(options: ExportOptions) -> None:
+    for values, known, what in (
+        (options.formats, FORMATS, "format"),
+        (options.dtypes, DTYPES, "dtype"),
+    ):
+        for value in values:
+            if value not in known:
+                raise EdgegolfError(f"there is no {what} {value!r}", hint=f"use {', '.join(known)}")
+    if options.batch is not None and options.batch < 1:
+        raise EdgegolfError(f"a batch of {options.batch} is not possible")
+    if not 0 <= options.max_drop <= 1:
+        raise EdgegolfError(f"a maximum drop of {options.max_drop} is not a fraction from 0 to 1")

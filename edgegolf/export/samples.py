@@ -1,0 +1,159 @@
+"""The samples that a model is calibrated on, and those that its files are verified with."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegolf.errors import EdgegolfError
+from edgegolf.files import MAXIMUM_BYTES, read_bounded
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgegolf.data import Dataset
+
+LABELS = "labels"
+PIXEL_SCALE = np.float32(255)  # nets take pixels in 0...1
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a model is fed with.
+
+    Attributes:
+        inputs: One array [n, ...] for each input of the model, in its order.
+        labels: int64 [n], or None where they are not known.
+    """
+
+    inputs: tuple[NDArray, ...]
+    labels: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+        return len(self.inputs[0])
+
+    def take(self, count: int) -> Samples:
+        """At most `count` samples, evenly spread, because files are often sorted by class."""
+        if count >= len(self):
+            return self
+        chosen = np.linspace(0, len(self) - 1, count).astype(np.int64)
+        labels = None if self.labels is None else self.labels[chosen]
+        return Samples(tuple(values[chosen] for values in self.inputs), labels)
+
+    def batches(self, size: int) -> Iterator[tuple[NDArray, ...]]:
+        """All samples in batches of exactly `size`; the last is filled up with its last sample."""
+        for start in range(0, len(self), size):
+            chosen = np.minimum(np.arange(start, start + size), len(self) - 1)
+            yield tuple(values[chosen] for values in self.inputs)
+
+
+@dataclass(frozen=True)
+class ExportData:
+    """Calibration never sees what verification uses, where there is more than one file of it.
+
+    Attributes:
+        calibration: From the training images.
+        validation: What accuracies and differences are measured on.
+    """
+
+    calibration: Samples
+    validation: Samples
+
+
+def read_data(source: Dataset | Path, model: keras.Model, calibration_images: int) -> ExportData:
+    """The samples for one model.
+
+    Args:
+        source: A data set of images, or an `.npz` file with one array for each input, named
+            like it (any name where there is one input only), and `labels` if they are known.
+            uint8 values for a float input are pixels and are divided by 255.
+        model: Whose inputs they must fit.
+        calibration_images: How many of the training images to calibrate on.
+
+    Raises:
+        EdgegolfError: They do not fit the model, or the file is damaged.
+    """
+    if calibration_images < 1:
+        raise EdgegolfError(f"{calibration_images} calibration images are not enough")
+    if isinstance(source, Path):
+        samples = _read_npz(source, model)
+        return ExportData(samples.take(calibration_images), samples)
+    if len(model.inputs) != 1:
+        raise EdgegolfError(
+            f"the model has {len(model.inputs)} inputs, data set {source.name} has images only",
+            hint="give --calibration-data samples.npz with one array for each input",
+        )
+    train, validation = (
+        Samples((_fit(split.images, model.inputs[0], f"data set {source.name}"),), split.labels)
+        for split in (source.split("train"), source.split("validation"))
+    )
+    return ExportData(train.take(calibration_images), validation)
+
+
+def _read_npz(path: Path, model: keras.Model) -> Samples:
+    arrays = _load_arrays(path)
+    labels = arrays.pop(LABELS, None)
+    names = [tensor.name for tensor in model.inputs]
+    if len(names) == 1 and len(arrays) == 1:
+        arrays = {names[0]: next(iter(arrays.values()))}
+    if missing := [name for name in names if name not in arrays]:
+        raise EdgegolfError(
+            f"{path} has no array {missing[0]!r}, but {', '.join(arrays) or 'none'}",
+            hint=f"name the arrays like the model's inputs: {', '.join(names)}",
+        )
+    inputs = tuple(
+        _fit(arrays[tensor.name], tensor, f"array {tensor.name!r} of {path}")
+        for tensor in model.inputs
+    )
+    _check_counts(inputs, labels, path)
+    return Samples(inputs, None if labels is None else labels.astype(np.int64))
+
+
+def _load_arrays(path: Path) -> dict[str, NDArray]:
+    read_bounded(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked <= MAXIMUM_BYTES:
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+    except Exception:  # numpy's reader of a damaged header raises errors of any type
+        raise EdgegolfError(
+            f"{path} is damaged or not an .npz file of plain arrays",
+            hint="write it with numpy.savez(path, INPUT=array, labels=integers)",
+        ) from None
+    raise EdgegolfError(f"{path} unpacks to more than {MAXIMUM_BYTES:,} bytes")
+
+
+def _fit(values: NDArray, tensor: keras.KerasTensor, what: str) -> NDArray:
+    """The values in the type of a model's input."""
+    if values.ndim == 0 or values.dtype.kind not in "biuf":
+        raise EdgegolfError(f"{what} is not an array of numbers")
+    expected: Sequence[int | None] = tensor.shape[1:]
+    if len(expected) != values.ndim - 1 or any(
+        size not in (None, found) for size, found in zip(expected, values.shape[1:], strict=True)
+    ):
+        raise EdgegolfError(
+            f"{what} has shape {values.shape[1:]}, the model's input {tensor.name!r} takes "
+            f"{tuple(expected)}",
+            hint="choose the data set the model was trained on",
+        )
+    is_pixels = values.dtype == np.uint8 and "float" in tensor.dtype
+    return values / PIXEL_SCALE if is_pixels else values.astype(tensor.dtype)
+
+
+def _check_counts(inputs: tuple[NDArray, ...], labels: NDArray | None, path: Path) -> None:
+    if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
+        raise EdgegolfError(f"{path} has labels that are not a row of integers")
+    counts = {len(values) for values in (*inputs, *([] if labels is None else [labels]))}
+    if len(counts) != 1:
+        raise EdgegolfError(f"{path} has arrays with {sorted(counts)} samples, not all the same")
+    if counts == {0}:
+        raise EdgegolfError(f"{path} has no samples")

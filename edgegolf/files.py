@@ -1,0 +1,93 @@
+"""Reading files with a bound, writing them whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from edgegolf.errors import EdgegolfError
+
+MAXIMUM_BYTES = 2**31  # FlatBuffers and protobuf files end at 2 GiB anyway
+
+
+def read_bounded(path: Path, maximum: int = MAXIMUM_BYTES) -> bytes:
+    """The bytes of a regular file.
+
+    Raises:
+        EdgegolfError: Missing, unreadable, not a file, empty, or above `maximum` bytes.
+    """
+    try:
+        if path.is_dir():
+            raise EdgegolfError(f"{path} is a folder, not a file")
+        size = path.stat().st_size
+        if size > maximum:
+            raise EdgegolfError(f"{path} has {size:,} bytes, more than the {maximum:,} allowed")
+        with path.open("rb") as file:
+            data = file.read(maximum + 1)
+    except FileNotFoundError:
+        raise EdgegolfError(f"{path} does not exist", hint="check the path") from None
+    except OSError as error:
+        raise EdgegolfError(f"{path} cannot be read: {error.strerror}") from None
+    if not data:
+        raise EdgegolfError(f"{path} is empty")
+    if len(data) > maximum:
+        raise EdgegolfError(f"{path} has more than the {maximum:,} bytes allowed")
+    return data
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, as lower-case hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path in the same folder, renamed to `path` when the block succeeds.
+
+    The temporary name keeps the suffix, because some writers choose the format by it.
+
+    Raises:
+        EdgegolfError: The folder cannot be written or the disk is full.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise EdgegolfError(
+            f"{path} cannot be written: {error.strerror or error}",
+            hint="check the folder's permissions and free space",
+        ) from None
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, data: bytes | str) -> None:
+    """Write a whole file, or leave what was there.
+
+    Raises:
+        EdgegolfError: The folder cannot be written or the disk is full.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,127 @@
+"""Where every byte of a model file goes, and which weights are shared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from edgegolf.files import read_bounded
+from edgegolf.golf.anatomy_parts import Content, Dissection
+from edgegolf.golf.model_format import model_format
+from edgegolf.golf.onnx_anatomy import dissect_onnx
+from edgegolf.golf.tflite_anatomy import dissect_tflite
+
+
+@dataclass(frozen=True)
+class Part:
+    """The bytes of a file that serve one purpose."""
+
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Weight:
+    """Weights or biases of one tensor.
+
+    Attributes:
+        name: The tensor's name, or its number where it has none.
+        role: ``weights`` or ``biases``.
+        bytes: Size of its data.
+        operators: How many operators use it.
+    """
+
+    name: str
+    role: str
+    bytes: int
+    operators: int
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Equal data that the file stores more than once.
+
+    Attributes:
+        names: The tensors that hold it.
+        copies: How often it is stored.
+        bytes: Size of one copy.
+    """
+
+    names: tuple[str, ...]
+    copies: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What a file consists of.
+
+    Attributes:
+        file: Its path.
+        format: ``tflite`` or ``onnx``.
+        bytes: Its size.
+        parts: What its bytes are for, largest first; they add up to the size.
+        weights: Its weights and biases, the most shared first.
+        duplicates: Equal data stored more than once, the most wasteful first.
+        sharing_would_save: Bytes of data to be saved by storing equal data once.
+    """
+
+    SCHEMA: ClassVar[str] = "edgegolf.anatomy/1"
+
+    file: str
+    format: str
+    bytes: int
+    parts: tuple[Part, ...]
+    weights: tuple[Weight, ...]
+    duplicates: tuple[Duplicate, ...]
+    sharing_would_save: int
+
+
+def anatomy(path: Path) -> Anatomy:
+    """Take a ``.tflite`` or ``.onnx`` file apart.
+
+    Raises:
+        EdgegolfError: The file cannot be read or is damaged, or is neither.
+    """
+    kind = model_format(path)
+    data = read_bounded(path)
+    dissect = dissect_tflite if kind == "tflite" else dissect_onnx
+    dissection: Dissection = dissect(data, str(path))
+    duplicates = tuple(_duplicates(dissection.contents))
+    return Anatomy(
+        str(path),
+        kind,
+        len(data),
+        tuple(
+            Part(name, size)
+            for name, size in sorted(dissection.parts.items(), key=lambda part: -part[1])
+            if size
+        ),
+        tuple(_weights(dissection.contents)),
+        duplicates,
+        sum((item.copies - 1) * item.bytes for item in duplicates),
+    )
+
+
+def _weights(contents: Iterable[Content]) -> list[Weight]:
+    found = [
+        Weight(content.names[0], content.role, len(content.data), content.operators)
+        for content in contents
+        if content.role in ("weights", "biases") and content.names
+    ]
+    return sorted(found, key=lambda weight: (-weight.operators, -weight.bytes))
+
+
+def _duplicates(contents: Iterable[Content]) -> list[Duplicate]:
+    groups: dict[bytes, list[Content]] = {}
+    for content in contents:
+        if content.data:
+            groups.setdefault(content.data, []).append(content)
+    found = [
+        Duplicate(tuple(name for item in group for name in item.names), len(group), len(data))
+        for data, group in groups.items()
+        if len(group) > 1
+    ]
+    return sorted(found, key=lambda duplicate: -(duplicate.copies - 1) * duplicate.bytes)

@@ -1,0 +1,561 @@
+"""Read and write flatbuffers as immutable trees, driven by the schema table.
+
+The reader trusts nothing: every offset is checked, an object is read once however often it is
+referred to, and files that unfold to absurd sizes are refused. The writer emits each structurally
+identical object once, because FlatBuffers references may form a directed acyclic graph, shares
+vtables and leaves as little padding as the alignment rules allow.
+
+Format: https://flatbuffers.dev/internals/
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+from edgegolf.errors import EdgegolfError
+from edgegolf.golf.tflite_schema import (
+    ENUMERATIONS,
+    FIELDS,
+    FILE_IDENTIFIER,
+    SCALARS,
+    TABLES,
+    UNION_NAMES,
+    Field,
+    number,
+)
+
+# The limits of the FlatBuffers verifier: what exceeds them no runtime loads either.
+MAXIMUM_DEPTH = 64
+MAXIMUM_TABLES = 1_000_000
+MAXIMUM_FILE_SIZE = 2**31 - 1
+
+
+class Table:
+    """One immutable table; its fields are attributes, absent ones read as their default.
+
+    An absent vector reads as an empty tuple (``b""`` for bytes), an absent string as ``""`` and an
+    absent table as ``None``. Tables compare by identity.
+
+    Attributes:
+        table_name: Name of the table in the schema, such as ``"Tensor"``.
+        fields: What is present, by name: numbers, strings, ``bytes`` for byte vectors, tuples for
+            the other vectors, and tables.
+    """
+
+    __slots__ = ("fields", "table_name")
+
+    table_name: str
+    fields: Mapping[str, Any]
+
+    def __init__(self, table_name: str, fields: Mapping[str, Any]) -> None:
+        """Keep a copy of the fields."""
+        object.__setattr__(self, "table_name", table_name)
+        object.__setattr__(self, "fields", MappingProxyType(dict(fields)))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse any change."""
+        raise AttributeError(f"{self.table_name} is immutable: use replace()")
+
+    def __getattr__(self, name: str) -> Any:
+        """The value of a field, or its default."""
+        try:
+            return self.fields[name]
+        except KeyError:
+            pass
+        try:
+            field = FIELDS[self.table_name][name]
+        except KeyError:
+            raise AttributeError(f"{self.table_name} has no field {name}") from None
+        return _default(field)
+
+    def __repr__(self) -> str:
+        """The fields that are present."""
+        fields = ", ".join(f"{name}={value!r}" for name, value in self.fields.items())
+        return f"{self.table_name}({fields})"
+
+    def replace(self, **changes: Any) -> Table:
+        """A copy with some fields changed; ``None`` removes a field."""
+        return table(self.table_name, **{**self.fields, **changes})
+
+
+def _default(field: Field) -> Any:
+    if field.is_vector:
+        return b"" if field.type == "[uint8]" else ()
+    if field.type in SCALARS:
+        return field.default
+    return "" if field.type == "string" else None
+
+
+def table(table_name: str, /, **fields: Any) -> Table:
+    """Make a table: ``table("Tensor", shape=[1, 10], type=9, buffer=3)``.
+
+    Sequences become tuples, byte vectors ``bytes``; fields that are ``None`` are left out. The
+    member number of a union is filled in.
+
+    Args:
+        table_name: Name of the table in the schema.
+        **fields: Values by the field's name in the schema.
+
+    Raises:
+        EdgegolfError: The schema knows no such table or field.
+    """
+    if table_name not in FIELDS:
+        raise EdgegolfError(f"the TFLite schema has no table {table_name}")
+    schema = FIELDS[table_name]
+    values: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name not in schema:
+            raise EdgegolfError(f"the TFLite table {table_name} has no field {name}")
+        if value is None:
+            continue
+        field = schema[name]
+        if field.type == "[uint8]":
+            value = bytes(value)
+        elif field.is_vector:
+            value = tuple(value)
+        elif field.type in UNION_NAMES:
+            values[f"{name}_type"] = number(field.type, value.table_name)
+        values[name] = value
+    return Table(table_name, values)
+
+
+def walk(root: Table) -> Iterator[Table]:
+    """Every distinct table of a tree, each once, parents first."""
+    seen: set[int] = set()
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield node
+        for value in node.fields.values():
+            pending.extend(reversed(_tables_in(value)))
+
+
+def transform(root: Table, rules: Mapping[str, Callable[[Table], Table]]) -> Table:
+    """Apply a rule to every table of some kinds, innermost first and shared ones once."""
+    done: dict[int, Table] = {}
+    pending = [root]
+    while pending:
+        node = pending[-1]
+        if id(node) in done:
+            pending.pop()
+            continue
+        children = [child for value in node.fields.values() for child in _tables_in(value)]
+        waiting = [child for child in children if id(child) not in done]
+        if waiting:
+            pending.extend(waiting)
+            continue
+        pending.pop()
+        if children:
+            fields = {name: _replaced(value, done) for name, value in node.fields.items()}
+            rebuilt = Table(node.table_name, fields)
+        else:
+            rebuilt = node
+        rule = rules.get(node.table_name)
+        done[id(node)] = rule(rebuilt) if rule else rebuilt
+    return done[id(root)]
+
+
+def _tables_in(value: Any) -> tuple[Table, ...]:
+    if isinstance(value, Table):
+        return (value,)
+    if isinstance(value, tuple) and value and isinstance(value[0], Table):
+        return value
+    return ()
+
+
+def _replaced(value: Any, done: Mapping[int, Table]) -> Any:
+    if isinstance(value, Table):
+        return done[id(value)]
+    if _tables_in(value):
+        return tuple(done[id(item)] for item in value)
+    return value
+
+
+# ---------------------------------------------------------------------------------------- reader
+
+
+@dataclass(frozen=True)
+class Span:
+    """Bytes of a file that one object occupies.
+
+    Attributes:
+        start: Offset of the first byte.
+        end: Offset behind the last byte.
+        kind: ``header``, ``vtable``, ``table``, ``vector`` or ``string``.
+        owner: The table that the bytes belong to, or whose field refers to them.
+        field: Name of that field; empty for the table itself and its vtable.
+    """
+
+    start: int
+    end: int
+    kind: Literal["header", "vtable", "table", "vector", "string"]
+    owner: Table | None
+    field: str
+
+
+@dataclass(frozen=True)
+class ParsedFlatbuffer:
+    """A tree and, for every object in it, the bytes that hold it."""
+
+    root: Table
+    spans: tuple[Span, ...]
+
+
+def read_flatbuffer(data: bytes, name: str = "the file") -> ParsedFlatbuffer:
+    """Read a TFLite flatbuffer.
+
+    Args:
+        data: The file's bytes.
+        name: What error messages call it.
+
+    Returns:
+        The root table ``Model`` with the bytes each object occupies. Objects that the file
+        stores once are one Python object.
+
+    Raises:
+        EdgegolfError: The file is no TFLite file, damaged or hostile, or it has fields that the
+            schema known here lacks.
+    """
+    if len(data) < 8 or data[4:8] != FILE_IDENTIFIER:
+        raise EdgegolfError(f"{name} is not a TFLite file", hint="expected the identifier TFL3")
+    reader = _Reader(data)
+    try:
+        root = reader.reference(0, "Model", 0)
+    except _DamagedError as error:
+        raise EdgegolfError(
+            f"{name} is not a valid TFLite file: {error}",
+            hint="export it again, or update edgegolf if a newer converter wrote it",
+        ) from None
+    spans = [
+        Span(start, end, kind, reader.tables.get(owner), field)  # type: ignore[arg-type]
+        for start, end, kind, owner, field in reader.spans
+    ]
+    return ParsedFlatbuffer(root, (Span(0, 8, "header", None, ""), *spans))
+
+
+class _DamagedError(Exception):
+    """The bytes are not a sound flatbuffer."""
+
+
+class _Reader:
+    """Recursive descent over untrusted bytes, with a memo, a depth limit and a work budget."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        # Objects do not overlap in files that tools write; a file whose objects add up to much
+        # more than its size is built to exhaust the reader.
+        self.budget = 4 * len(data)
+        self.expanded_limit = 16 * len(data) + MAXIMUM_TABLES
+        self.memo: dict[tuple[int, str], tuple[Any, int, int]] = {}
+        self.vtables: dict[int, tuple[int, ...]] = {}
+        self.tables: dict[int, Table] = {}
+        self.spans: list[tuple[int, int, str, int, str]] = []
+
+    def unpack(self, code: str, position: int) -> int:
+        try:
+            return int(struct.unpack_from("<" + code, self.data, position)[0])
+        except struct.error:
+            raise _DamagedError("an offset points outside the file") from None
+
+    def claim(self, start: int, end: int, kind: str, owner: int, field: str) -> None:
+        if not 0 <= start <= end <= len(self.data):
+            raise _DamagedError(f"a {kind} reaches outside the file")
+        self.budget -= end - start
+        if self.budget < 0:
+            raise _DamagedError("its objects overlap")
+        self.spans.append((start, end, kind, owner, field))
+
+    def reference(self, position: int, kind: str, depth: int) -> Any:
+        """The table that the offset at a position refers to."""
+        return self.table(self.target(position), kind, depth)[0]
+
+    def target(self, position: int) -> int:
+        offset = self.unpack("I", position)
+        if offset == 0:
+            raise _DamagedError("an object refers to itself")
+        return position + offset
+
+    def table(self, position: int, kind: str, depth: int) -> tuple[Table, int, int]:
+        """A table with the numbers of tables and of elements that it unfolds to."""
+        if (position, kind) in self.memo:
+            return self.memo[position, kind]
+        if depth > MAXIMUM_DEPTH:
+            raise _DamagedError("its tables are nested too deeply")
+        vtable_position = position - self.unpack("i", position)
+        slots = self.vtable(vtable_position, position)
+        size = slots[0]
+        self.claim(position, position + size, "table", position, "")
+        schema = TABLES[kind]
+        if any(slots[1 + len(schema) :]):
+            raise _DamagedError(f"the table {kind} has fields unknown to this version of edgegolf")
+        values: dict[str, Any] = {}
+        tables = elements = 1
+        for field, offset in zip(schema, slots[1:], strict=False):
+            if not offset:
+                continue
+            width = SCALARS[field.type][1] if field and field.type in SCALARS else 4
+            if field is None or not 4 <= offset <= size - width:
+                raise _DamagedError(f"a field of the table {kind} lies outside the table")
+            value, field_tables, field_elements = self.field(
+                position + offset, field, values, position, depth
+            )
+            values[field.name] = value
+            tables += field_tables
+            elements += field_elements
+            if tables > MAXIMUM_TABLES or elements > self.expanded_limit:
+                raise _DamagedError("it unfolds to too many objects")
+        node = Table(kind, values)
+        self.tables[position] = node
+        self.memo[position, kind] = node, tables, elements
+        return self.memo[position, kind]
+
+    def vtable(self, position: int, owner: int) -> tuple[int, ...]:
+        """The size in bytes of the tables that a vtable describes, then their field offsets."""
+        if position not in self.vtables:
+            size = self.unpack("H", position) if position >= 0 else 0
+            if size < 4 or size % 2:
+                raise _DamagedError("a vtable has an impossible size")
+            self.claim(position, position + size, "vtable", owner, "")
+            slots = struct.unpack_from(f"<{size // 2 - 1}H", self.data, position + 2)
+            if slots[0] < 4:
+                raise _DamagedError("a table has an impossible size")
+            self.vtables[position] = slots
+        return self.vtables[position]
+
+    def field(
+        self, position: int, field: Field, values: dict[str, Any], owner: int, depth: int
+    ) -> tuple[Any, int, int]:
+        if field.type in SCALARS:
+            return struct.unpack_from("<" + SCALARS[field.type][0], self.data, position)[0], 0, 0
+        target = self.target(position)
+        if field.type in UNION_NAMES:
+            members = ENUMERATIONS[field.type]
+            member = values.get(f"{field.name}_type", 0)
+            if not 0 < member < len(members):
+                raise _DamagedError(
+                    f"{field.name} is of a kind unknown to this version of edgegolf"
+                )
+            return self.table(target, members[member], depth + 1)
+        if not field.is_vector and field.type != "string":
+            return self.table(target, field.type, depth + 1)
+        if (target, field.type) not in self.memo:
+            self.memo[target, field.type] = self.vector(target, field, owner, depth)
+        return self.memo[target, field.type]
+
+    def vector(self, position: int, field: Field, owner: int, depth: int) -> tuple[Any, int, int]:
+        count = self.unpack("I", position)
+        start = position + 4
+        if field.type == "string":
+            end = start + count
+            self.claim(position, end + 1, "string", owner, field.name)
+            if self.data[end]:
+                raise _DamagedError("a string does not end with a zero byte")
+            return self.data[start:end].decode("utf-8", "surrogateescape"), 0, 1
+        code, width = SCALARS.get(field.element, ("", 4))
+        end = start + width * count
+        self.claim(position, end, "vector", owner, field.name)
+        if field.type == "[uint8]":
+            return self.data[start:end], 0, 1
+        if code:
+            return struct.unpack_from(f"<{count}{code}", self.data, start), 0, count
+        items: list[Table] = []
+        tables = elements = 0
+        for index in range(count):
+            where = start + 4 * index
+            item, item_tables, item_elements = self.table(
+                self.target(where), field.element, depth + 1
+            )
+            items.append(item)
+            tables += item_tables
+            elements += item_elements
+            if tables > MAXIMUM_TABLES or elements > self.expanded_limit:
+                raise _DamagedError("it unfolds to too many objects")
+        return tuple(items), tables, elements
+
+
+# ---------------------------------------------------------------------------------------- writer
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """An object ready to be placed: bytes with holes for the offsets of other objects.
+
+    The byte behind the first four (a table's vtable offset, a vector's length) is the one that
+    ``alignment`` holds for.
+    """
+
+    data: bytes
+    references: tuple[tuple[int, int], ...]
+    vtable: bytes
+
+
+def write_flatbuffer(
+    root: Table,
+    *,
+    share: bool = True,
+    keep_defaults: bool = False,
+    byte_alignment: int = 4,
+    alignments: Mapping[int, int] = MappingProxyType({}),
+) -> bytes:
+    """Write a tree of tables as a TFLite flatbuffer.
+
+    Args:
+        root: The table ``Model``.
+        share: Write structurally identical objects once.
+        keep_defaults: Write scalar fields even where they have their default value.
+        byte_alignment: Alignment in bytes of byte vectors.
+        alignments: Stricter alignments of the byte vectors of single tables, by ``id(table)``.
+
+    Returns:
+        The bytes of the file. Equal trees give equal bytes.
+
+    Raises:
+        EdgegolfError: A value does not fit its field, or the file would exceed 2 GB.
+    """
+    writer = _Writer(share, keep_defaults, byte_alignment, alignments)
+    return _place(writer.objects, writer.alignments_by_object, writer.table(root))
+
+
+class _Writer:
+    def __init__(
+        self, share: bool, keep_defaults: bool, byte_alignment: int, alignments: Mapping[int, int]
+    ) -> None:
+        self.share = share
+        self.keep_defaults = keep_defaults
+        self.byte_alignment = byte_alignment
+        self.alignments = alignments
+        self.objects: list[_Encoded] = []
+        self.alignments_by_object: list[int] = []
+        self.by_content: dict[_Encoded, int] = {}
+        self.by_identity: dict[int, int] = {}
+
+    def add(self, encoded: _Encoded, alignment: int) -> int:
+        index = self.by_content.get(encoded) if self.share else None
+        if index is None:
+            index = len(self.objects)
+            self.objects.append(encoded)
+            self.alignments_by_object.append(alignment)
+            self.by_content[encoded] = index
+        self.alignments_by_object[index] = max(alignment, self.alignments_by_object[index])
+        return index
+
+    def table(self, node: Table) -> int:
+        if self.share and id(node) in self.by_identity:
+            return self.by_identity[id(node)]
+        slots: list[tuple[int, int, bytes, int | None]] = []  # width, slot, bytes, reference
+        for name, value in node.fields.items():
+            field = FIELDS[node.table_name][name]
+            if field.type not in SCALARS:
+                slots.append((4, field.slot, bytes(4), self.value(node, field, value)))
+                continue
+            data = _pack(field.type, (value,), node.table_name, name)
+            default = _pack(field.type, (field.default,), node.table_name, name)
+            if data != default or self.keep_defaults:
+                slots.append((len(data), field.slot, data, None))
+        slots.sort(key=lambda slot: (-slot[0], slot[1]))
+        offsets = [0] * (1 + max((slot for _, slot, _, _ in slots), default=-1))
+        body = bytearray(4)
+        references = []
+        for _, slot, data, reference in slots:
+            offsets[slot] = len(body)
+            if reference is not None:
+                references.append((len(body), reference))
+            body += data
+        vtable = struct.pack(f"<{2 + len(offsets)}H", 4 + 2 * len(offsets), len(body), *offsets)
+        alignment = max((width for width, *_ in slots), default=4)
+        index = self.add(_Encoded(bytes(body), tuple(references), vtable), max(4, alignment))
+        self.by_identity[id(node)] = index
+        return index
+
+    def value(self, node: Table, field: Field, value: Any) -> int:
+        if isinstance(value, Table):
+            return self.table(value)
+        if field.type == "string":
+            text = value.encode("utf-8", "surrogateescape")
+            return self.add(_Encoded(struct.pack("<I", len(text)) + text + b"\0", (), b""), 4)
+        length = struct.pack("<I", len(value))
+        if field.element in SCALARS:
+            data = (
+                value
+                if field.type == "[uint8]"
+                else _pack(field.element, value, node.table_name, field.name)
+            )
+            alignment = SCALARS[field.element][1]
+            if field.type == "[uint8]" and value:
+                alignment = self.alignments.get(id(node), self.byte_alignment)
+            return self.add(_Encoded(length + data, (), b""), max(4, alignment))
+        items = [self.table(item) for item in value]
+        references = tuple((4 + 4 * index, item) for index, item in enumerate(items))
+        return self.add(_Encoded(length + bytes(4 * len(items)), references, b""), 4)
+
+
+def _pack(scalar: str, values: tuple[Any, ...], table_name: str, name: str) -> bytes:
+    try:
+        return struct.pack(f"<{len(values)}{SCALARS[scalar][0]}", *values)
+    except (struct.error, OverflowError) as error:
+        raise EdgegolfError(f"{table_name}.{name} does not fit {scalar}: {error}") from None
+
+
+def _place(objects: list[_Encoded], alignments: list[int], root: int) -> bytes:
+    """Lay objects out, referrers first because offsets are unsigned, and fill in the offsets.
+
+    Later objects refer to earlier ones only, so reversed order is a topological order. Leaves that
+    need more than four-byte alignment and vtables, which may lie anywhere, fill the gaps.
+    """
+    output = bytearray(8)
+    positions: dict[int, int] = {}
+    vtables = dict.fromkeys(item.vtable for item in reversed(objects) if item.vtable)
+    vtable_positions: dict[bytes, int] = {}
+    fillers = [vtable for vtable in vtables if len(vtable) % 4]
+    waiting: dict[int, list[int]] = {}
+
+    def place_vtable(vtable: bytes) -> None:
+        vtable_positions[vtable] = len(output)
+        output.extend(vtable)
+        del vtables[vtable]
+
+    def pad(alignment: int) -> None:
+        """Make the byte after the next four aligned."""
+        output.extend(bytes(len(output) % 2))
+        if len(output) % 4 and fillers:
+            place_vtable(fillers.pop())
+        output.extend(bytes(-(len(output) + 4) % alignment))
+
+    def put(index: int) -> None:
+        pad(alignments[index])
+        positions[index] = len(output)
+        output.extend(objects[index].data)
+        if len(output) > MAXIMUM_FILE_SIZE:
+            raise EdgegolfError("a TFLite file cannot exceed 2 GB")
+
+    for index in reversed(range(len(objects))):
+        item = objects[index]
+        if alignments[index] > 4 and not item.references and not item.vtable:
+            waiting.setdefault(alignments[index], []).append(index)
+            continue
+        put(index)
+        for alignment, leaves in waiting.items():
+            if leaves and -(len(output) + 4) % alignment < 4:
+                put(leaves.pop())
+    for leaves in waiting.values():
+        for index in leaves:
+            put(index)
+    for vtable in list(vtables):
+        output.extend(bytes(len(output) % 2))
+        place_vtable(vtable)
+
+    for index, position in positions.items():
+        item = objects[index]
+        if item.vtable:
+            struct.pack_into("<i", output, position, position - vtable_positions[item.vtable])
+        for where, target in item.references:
+            struct.pack_into("<I", output, position + where, positions[target] - position - where)
+    struct.pack_into("<I4s", output, 0, positions[root], FILE_IDENTIFIER)
+    return bytes(output)

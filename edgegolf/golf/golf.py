@@ -1,0 +1,164 @@
+"""The same model in fewer bytes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from edgegolf.errors import EdgegolfError
+from edgegolf.files import read_bounded, write_atomically
+from edgegolf.golf.golfing import Golfed, Keep, Stage
+from edgegolf.golf.model_format import model_format
+from edgegolf.golf.onnx_golf import golf_onnx
+from edgegolf.golf.tflite_golf import golf_tflite
+
+# Each pass removes what the one before made removable; in practice the second finds nothing.
+MAXIMUM_PASSES = 8
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Whether two files give bit-identical outputs.
+
+    Attributes:
+        runtimes: The runtimes that ran both files.
+        difference: How the files differ, empty if they do not.
+    """
+
+    runtimes: tuple[str, ...]
+    difference: str = ""
+
+
+#: Runs the original and the rewritten file on the same inputs.
+Compare = Callable[[Path, Path], Comparison]
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Bytes that went for one reason."""
+
+    cause: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class GolfResult:
+    """What became of a file.
+
+    Attributes:
+        source: Path of the original file.
+        destination: Path of the rewritten file.
+        bytes_before: Size of the original file.
+        bytes_after: Size of the rewritten file; never more.
+        savings: Bytes saved by each cause, in the order in which the causes were removed; they
+            add up to the difference of the sizes.
+        verified: The runtimes in which both files gave bit-identical outputs.
+        refused: Differences for which smaller rewrites were not used.
+    """
+
+    SCHEMA: ClassVar[str] = "edgegolf.golf/1"
+
+    source: str
+    destination: str
+    bytes_before: int
+    bytes_after: int
+    savings: tuple[Saving, ...]
+    verified: tuple[str, ...]
+    refused: tuple[str, ...]
+
+
+def golf_file(
+    source: Path,
+    destination: Path,
+    keep_names: bool = False,
+    keep_metadata: bool = False,
+    keep_signatures: bool = False,
+    compare: Compare | None = None,
+) -> GolfResult:
+    """Rewrite a ``.tflite`` or ``.onnx`` file into fewer bytes that compute the same.
+
+    The destination is written only when the rewritten file has been compared. It is never larger
+    than the source, and golfing it again gives the same bytes.
+
+    Args:
+        source: The file to read.
+        destination: The file to write; may be the source.
+        keep_names: Keep the names of tensors, nodes and graphs. Names of an ONNX file's inputs
+            and outputs stay in any case.
+        keep_metadata: Keep descriptions, authors and tool versions.
+        keep_signatures: Keep a TFLite file's signature even if it has only one.
+        compare: Runs both files on the same inputs, as
+            `edgegolf.runtimes.compare.compare_files` does; nothing is run without it.
+
+    Raises:
+        EdgegolfError: The source is damaged or cannot be rewritten, or the destination cannot be
+            written.
+    """
+    keep = Keep(keep_names, keep_metadata, keep_signatures)
+    original = read_bounded(source)
+    refused: list[str] = []
+    for golfed in _candidates(original, source, keep):
+        if len(golfed.data) >= len(original):
+            continue
+        comparison = _compare(source, golfed.data, compare)
+        if comparison.difference:
+            refused.append(comparison.difference)
+            continue
+        write_atomically(destination, golfed.data)
+        savings = _savings(len(original), golfed.stages)
+        return GolfResult(
+            str(source),
+            str(destination),
+            len(original),
+            len(golfed.data),
+            savings,
+            comparison.runtimes,
+            tuple(refused),
+        )
+    if source.resolve() != destination.resolve():
+        write_atomically(destination, original)
+    return GolfResult(
+        str(source), str(destination), len(original), len(original), (), (), tuple(refused)
+    )
+
+
+def _candidates(original: bytes, source: Path, keep: Keep) -> Iterator[Golfed]:
+    """Rewritten files, the smallest first."""
+    if model_format(source) == "tflite":
+        yield _fixed_point(original, partial(golf_tflite, keep=keep, name=str(source)))
+        return
+    for functions in (True, False):
+        rewrite = partial(golf_onnx, keep=keep, name=str(source), functions=functions)
+        yield _fixed_point(original, rewrite)
+
+
+def _fixed_point(original: bytes, golf: Callable[[bytes], Golfed]) -> Golfed:
+    """Rewrite until nothing more is saved."""
+    golfed = golf(original)
+    for _ in range(MAXIMUM_PASSES):
+        again = golf(golfed.data)
+        if len(again.data) >= len(golfed.data):
+            return golfed
+        golfed = Golfed(again.data, (*golfed.stages, Stage("further passes", len(again.data))))
+    raise EdgegolfError("rewriting the file does not come to an end")
+
+
+def _compare(source: Path, rewritten: bytes, compare: Compare | None) -> Comparison:
+    if compare is None:
+        return Comparison(())
+    with tempfile.TemporaryDirectory() as folder:
+        candidate = Path(folder) / f"golfed{source.suffix}"
+        candidate.write_bytes(rewritten)
+        return compare(source, candidate)
+
+
+def _savings(before: int, stages: tuple[Stage, ...]) -> tuple[Saving, ...]:
+    savings: dict[str, int] = {}
+    for stage in stages:
+        savings[stage.cause] = savings.get(stage.cause, 0) + before - stage.bytes
+        before = stage.bytes
+    return tuple(Saving(cause, saved) for cause, saved in savings.items() if saved)

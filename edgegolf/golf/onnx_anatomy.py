@@ -1,0 +1,260 @@
+"""Where every byte of an ONNX file goes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from edgegolf.golf import anatomy_parts as part
+from edgegolf.golf.anatomy_parts import Content, Dissection, sizes_by_part
+from edgegolf.golf.onnx_graph import PARAMETER_INPUTS, WEIGHT_TYPES
+from edgegolf.golf.onnx_model import (
+    function_key,
+    operator_name,
+    parse_onnx,
+    subgraphs,
+    tensor_bytes,
+    tensor_elements,
+    tensor_type,
+)
+from edgegolf.golf.protobuf import Message, Span, walk
+
+_BIAS_INPUTS = {
+    "Conv": 2,
+    "ConvTranspose": 2,
+    "QLinearConv": 8,
+    "Gemm": 2,
+    "com.microsoft.FusedConv": 2,
+    "com.microsoft.QGemm": 6,
+    "LSTM": 3,
+    "GRU": 3,
+    "RNN": 3,
+}
+
+# The data operands of operators that take all other inputs as scales and zero points.
+_QUANTIZED_OPERANDS = {
+    "QuantizeLinear": (0,),
+    "DequantizeLinear": (0,),
+    "QLinearConv": (0, 3, 8),
+    "QLinearMatMul": (0, 3),
+    "com.microsoft.QGemm": (0, 3, 6),
+    "com.microsoft.QLinearAdd": (0, 3),
+    "com.microsoft.QLinearMul": (0, 3),
+    "com.microsoft.QLinearAveragePool": (0,),
+    "com.microsoft.QLinearGlobalAveragePool": (0,),
+    "com.microsoft.QLinearSigmoid": (0,),
+    "com.microsoft.QLinearLeakyRelu": (0,),
+    "com.microsoft.QLinearSoftmax": (0,),
+}
+
+# Operators that pass weights on in another form.
+_DECODERS = {"DequantizeLinear", "Cast", "Mul", "Identity", "Reshape", "Transpose"}
+
+_MAXIMUM_NESTING = 32
+
+_DATA_FIELDS = {
+    "raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data",
+    "string_data",
+}  # fmt: skip
+
+_PART_OF_FIELD = {
+    ("ModelProto", "producer_name"): part.METADATA,
+    ("ModelProto", "producer_version"): part.METADATA,
+    ("ModelProto", "domain"): part.METADATA,
+    ("ModelProto", "model_version"): part.METADATA,
+    ("NodeProto", "input"): part.NAMES,
+    ("NodeProto", "output"): part.NAMES,
+    ("NodeProto", "name"): part.NAMES,
+    ("NodeProto", "attribute"): part.OPTIONS,
+    ("GraphProto", "node"): part.OPERATORS,
+    ("GraphProto", "name"): part.NAMES,
+    ("GraphProto", "initializer"): part.TENSORS,
+    ("GraphProto", "sparse_initializer"): part.TENSORS,
+    ("GraphProto", "input"): part.SHAPES,
+    ("GraphProto", "output"): part.SHAPES,
+    ("GraphProto", "value_info"): part.SHAPES,
+    ("GraphProto", "quantization_annotation"): part.QUANTIZATION,
+    ("FunctionProto", "node"): part.OPERATORS,
+    ("FunctionProto", "input"): part.NAMES,
+    ("FunctionProto", "output"): part.NAMES,
+    ("FunctionProto", "value_info"): part.SHAPES,
+    ("TensorProto", "name"): part.NAMES,
+    ("TensorProto", "dims"): part.SHAPES,
+    ("TensorProto", "data_type"): part.SHAPES,
+    ("ValueInfoProto", "name"): part.NAMES,
+}
+
+_PART_OF_MESSAGE = {
+    "NodeProto": part.OPERATORS,
+    "AttributeProto": part.OPTIONS,
+    "TensorProto": part.TENSORS,
+    "SparseTensorProto": part.TENSORS,
+    "ValueInfoProto": part.SHAPES,
+    "TypeProto": part.SHAPES,
+    "TensorType": part.SHAPES,
+    "SequenceType": part.SHAPES,
+    "MapType": part.SHAPES,
+    "OpaqueType": part.SHAPES,
+    "TensorShapeProto": part.SHAPES,
+    "Dimension": part.SHAPES,
+    "TensorAnnotation": part.QUANTIZATION,
+    "StringStringEntryProto": part.METADATA,
+}
+
+
+def dissect_onnx(data: bytes, name: str) -> Dissection:
+    """Take an ``.onnx`` file apart.
+
+    Raises:
+        EdgegolfError: The file is damaged.
+    """
+    parsed = parse_onnx(data, name)
+    uses = _uses_of_model(parsed.root)
+    tensors = _named_tensors(parsed.root)
+    roles = {id(tensor): uses.role(name, tensor) for name, tensor in tensors}
+    ranges = [(span.start, span.end, _part_of(span, roles)) for span in parsed.spans]
+    contents = [
+        Content((name,), roles[id(tensor)], content, uses.operators[name])
+        for name, tensor in tensors
+        if (content := tensor_bytes(tensor))
+    ]
+    return Dissection(sizes_by_part(ranges, data), tuple(contents))
+
+
+def _part_of(span: Span, roles: Mapping[int, str]) -> str:
+    kind = span.owner.kind
+    if span.field in ("doc_string", "metadata_props"):
+        return part.METADATA
+    if kind == "TensorProto" and span.field in _DATA_FIELDS:
+        return roles.get(id(span.owner), part.CONSTANTS)
+    default = _PART_OF_MESSAGE.get(kind, part.STRUCTURE)
+    return _PART_OF_FIELD.get((kind, span.field), default)
+
+
+def _named_tensors(root: Message) -> list[tuple[str, Message]]:
+    """Every tensor in the file with the name of the value that it gives."""
+    found = []
+    seen: set[int] = set()
+    for node in walk(root):
+        if node.kind == "GraphProto":
+            found += [(tensor.name, tensor) for tensor in node.initializer]
+        elif node.kind == "NodeProto" and node.op_type == "Constant" and node.output:
+            found += [
+                (node.output[0], attribute.t)
+                for attribute in node.attribute
+                if attribute.t is not None
+            ]
+        elif node.kind == "TensorProto":
+            found.append((node.name, node))
+    distinct = []
+    for name, tensor in found:
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            distinct.append((name, tensor))
+    return distinct
+
+
+@dataclass
+class _Uses:
+    """What the values of a graph or function are used for."""
+
+    roles: dict[str, str] = field(default_factory=dict)
+    operators: Counter[str] = field(default_factory=Counter)
+
+    def add(self, name: str, role: str, operators: int) -> None:
+        # A value may have several uses; the most telling one names it.
+        order = (part.WEIGHTS, part.BIASES, part.QUANTIZATION, part.CONSTANTS)
+        known = self.roles.get(name, part.CONSTANTS)
+        self.roles[name] = min(known, role, key=order.index)
+        self.operators[name] += operators
+
+    def role(self, name: str, tensor: Message) -> str:
+        """The role of a constant, also where its use does not tell."""
+        if name not in self.roles:
+            return part.UNUSED
+        role = self.roles[name]
+        several = (tensor_elements(tensor) or 0) > 1
+        if role == part.WEIGHTS and not (several and tensor_type(tensor)[0] in WEIGHT_TYPES):
+            return part.CONSTANTS
+        return role
+
+
+def _uses_of_model(root: Message) -> _Uses:
+    functions = {function_key(function): function for function in root.functions}
+    known: dict[tuple[str, str, str], _Uses] = {}
+    uses = _Uses()
+    _add_graph(root.graph, uses, functions, known, 0)
+    for function in root.functions:
+        # Constants inside functions.
+        inner = _uses_of_function(function_key(function), functions, known, 0)
+        for name, role in inner.roles.items():
+            uses.roles.setdefault(name, role)
+    return uses
+
+
+def _add_graph(
+    graph: Message,
+    uses: _Uses,
+    functions: Mapping[tuple[str, str, str], Message],
+    known: dict[tuple[str, str, str], _Uses],
+    depth: int,
+) -> None:
+    for info in graph.output:
+        uses.roles.setdefault(info.name, part.CONSTANTS)
+    _add_nodes(graph.node, uses, functions, known, depth)
+
+
+def _uses_of_function(
+    key: tuple[str, str, str],
+    functions: Mapping[tuple[str, str, str], Message],
+    known: dict[tuple[str, str, str], _Uses],
+    depth: int,
+) -> _Uses:
+    if key not in known:
+        known[key] = _Uses()
+        if depth < _MAXIMUM_NESTING:
+            _add_nodes(functions[key].node, known[key], functions, known, depth + 1)
+    return known[key]
+
+
+def _add_nodes(
+    nodes: Sequence[Message],
+    uses: _Uses,
+    functions: Mapping[tuple[str, str, str], Message],
+    known: dict[tuple[str, str, str], _Uses],
+    depth: int,
+) -> None:
+    """Add the uses of values by nodes, last node first so that decoded weights are known."""
+    for node in reversed(nodes):
+        for graph in subgraphs(node):
+            if depth < _MAXIMUM_NESTING:
+                _add_graph(graph, uses, functions, known, depth + 1)
+        key = function_key(node)
+        if key in functions:
+            inner = _uses_of_function(key, functions, known, depth)
+            for formal, actual in zip(functions[key].input, node.input, strict=False):
+                if formal in inner.roles:
+                    uses.add(actual, inner.roles[formal], inner.operators[formal])
+            continue
+        name = operator_name(node)
+        output = node.output[0] if node.output else ""
+        passed_on = uses.roles.get(output) if name in _DECODERS else None
+        for position, value in enumerate(node.input):
+            operands = _QUANTIZED_OPERANDS.get(name)
+            if operands is not None and position not in operands:
+                uses.add(value, part.QUANTIZATION, 1)
+            elif passed_on in (part.WEIGHTS, part.BIASES):
+                uses.add(
+                    value, passed_on if position == 0 else part.QUANTIZATION, uses.operators[output]
+                )
+            else:
+                uses.add(value, _role(name, position), 1)
+
+
+def _role(operator: str, position: int) -> str:
+    if _BIAS_INPUTS.get(operator) == position:
+        return part.BIASES
+    if operator in PARAMETER_INPUTS and position not in PARAMETER_INPUTS[operator]:
+        return part.CONSTANTS
+    return part.WEIGHTS

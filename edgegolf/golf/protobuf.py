@@ -1,0 +1,338 @@
+"""Read and write ONNX protobuf messages as immutable trees, driven by the schema table.
+
+Wire format: https://protobuf.dev/programming-guides/encoding/
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from edgegolf.errors import EdgegolfError
+from edgegolf.golf.onnx_schema import FIELDS, FIXED, INTEGERS, NUMBERED, Field
+
+# The limits of the protobuf libraries.
+MAXIMUM_DEPTH = 100
+MAXIMUM_FILE_SIZE = 2**31 - 1
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+
+class Message:
+    """One immutable message; its fields are attributes, absent ones read as their default.
+
+    An absent repeated field reads as an empty tuple, an absent message as ``None``. Messages
+    compare by identity.
+
+    Attributes:
+        kind: Name of the message in the schema, such as ``"NodeProto"``.
+        fields: What is present, by name: numbers, ``str``, ``bytes``, messages, and tuples of
+            these for repeated fields.
+    """
+
+    __slots__ = ("fields", "kind")
+
+    kind: str
+    fields: Mapping[str, Any]
+
+    def __init__(self, kind: str, fields: Mapping[str, Any]) -> None:
+        """Keep a copy of the fields."""
+        object.__setattr__(self, "kind", kind)
+        object.__setattr__(self, "fields", MappingProxyType(dict(fields)))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse any change."""
+        raise AttributeError(f"{self.kind} is immutable: use replace()")
+
+    def __getattr__(self, name: str) -> Any:
+        """The value of a field, or its default."""
+        try:
+            return self.fields[name]
+        except KeyError:
+            pass
+        try:
+            field = FIELDS[self.kind][name]
+        except KeyError:
+            raise AttributeError(f"{self.kind} has no field {name}") from None
+        if field.is_repeated:
+            return ()
+        if field.is_message:
+            return None
+        if field.type in ("string", "bytes"):
+            return "" if field.type == "string" else b""
+        return 0.0 if field.type in FIXED else 0
+
+    def __repr__(self) -> str:
+        """The fields that are present."""
+        fields = ", ".join(f"{name}={value!r}" for name, value in self.fields.items())
+        return f"{self.kind}({fields})"
+
+    def replace(self, **changes: Any) -> Message:
+        """A copy with some fields changed; ``None`` or an empty sequence removes a field."""
+        return message(self.kind, **{**self.fields, **changes})
+
+
+def message(kind: str, /, **fields: Any) -> Message:
+    """Make a message: ``message("NodeProto", op_type="Relu", input=["x"], output=["y"])``.
+
+    Fields that are ``None`` or empty sequences are left out.
+
+    Raises:
+        EdgegolfError: The schema knows no such message or field.
+    """
+    if kind not in FIELDS:
+        raise EdgegolfError(f"the ONNX schema has no message {kind}")
+    values: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name not in FIELDS[kind]:
+            raise EdgegolfError(f"the ONNX message {kind} has no field {name}")
+        if FIELDS[kind][name].is_repeated and value is not None:
+            value = tuple(value) or None
+        if value is not None:
+            values[name] = value
+    return Message(kind, values)
+
+
+# ---------------------------------------------------------------------------------------- reader
+
+
+@dataclass(frozen=True)
+class Span:
+    """Bytes of a file that one field occupies, its tag and length included.
+
+    Attributes:
+        start: Offset of the first byte.
+        end: Offset behind the last byte; for a message, behind its tag and length.
+        owner: The message that has the field.
+        field: The field's name.
+        value: What the bytes hold.
+    """
+
+    start: int
+    end: int
+    owner: Message
+    field: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class ParsedMessage:
+    """A tree and, for every field in it, the bytes that hold it. The spans cover all bytes."""
+
+    root: Message
+    spans: tuple[Span, ...]
+
+
+class _DamagedError(Exception):
+    """The bytes are not a sound message."""
+
+
+def read_protobuf(data: bytes, name: str = "the file", kind: str = "ModelProto") -> ParsedMessage:
+    """Read a serialised ONNX message.
+
+    Args:
+        data: The file's bytes.
+        name: What error messages call it.
+        kind: Which message it is.
+
+    Raises:
+        EdgegolfError: The bytes are damaged, or have fields that the schema known here lacks.
+    """
+    spans: list[Span] = []
+    try:
+        root = _read_message(data, 0, len(data), kind, 0, spans)
+    except _DamagedError as error:
+        raise EdgegolfError(
+            f"{name} is not a valid ONNX file: {error}",
+            hint="export it again, or update edgegolf if a newer exporter wrote it",
+        ) from None
+    return ParsedMessage(root, tuple(spans))
+
+
+def _read_varint(data: bytes, position: int, end: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        if position >= end or shift > 63:
+            raise _DamagedError("a number has no end")
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & (2**64 - 1), position
+        shift += 7
+
+
+def _signed(value: int, kind: str) -> int:
+    if kind == "uint64":
+        return value
+    bits = 64 if kind == "int64" else 32
+    value &= 2**bits - 1
+    return value - 2**bits if value >> (bits - 1) else value
+
+
+def _read_message(
+    data: bytes, start: int, end: int, kind: str, depth: int, spans: list[Span]
+) -> Message:
+    if depth > MAXIMUM_DEPTH:
+        raise _DamagedError("its messages are nested too deeply")
+    values: dict[str, Any] = {}
+    located: list[tuple[int, int, str, Any]] = []
+    inner: list[Span] = []
+    position = start
+    while position < end:
+        tag, payload = _read_varint(data, position, end)
+        field = NUMBERED[kind].get(tag >> 3)
+        if field is None:
+            raise _DamagedError(
+                f"{kind} has a field {tag >> 3} unknown to this version of edgegolf"
+            )
+        wire = tag & 7
+        value: Any
+        if field.is_message and wire == _BYTES:
+            length, payload = _read_varint(data, payload, end)
+            stop = payload + length
+            if stop > end:
+                raise _DamagedError(f"a {field.type} reaches outside its message")
+            value = _read_message(data, payload, stop, field.type, depth + 1, inner)
+            located.append((position, payload, field.name, value))
+        else:
+            value, stop = _read_field(data, payload, end, field, wire)
+            located.append((position, stop, field.name, value))
+        if field.is_repeated:
+            values.setdefault(field.name, []).extend(
+                value if isinstance(value, tuple) else (value,)
+            )
+        elif field.is_message and field.name in values:
+            raise _DamagedError(f"a {kind} has its field {field.name} twice")
+        else:
+            values[field.name] = value
+        position = stop
+    node = message(kind, **values)
+    spans += [Span(begin, stop, node, name, value) for begin, stop, name, value in located]
+    spans += inner
+    return node
+
+
+def _read_field(data: bytes, position: int, end: int, field: Field, wire: int) -> tuple[Any, int]:
+    """A value, a tuple for packed numbers, and the position behind it."""
+    if field.type in INTEGERS and wire == _VARINT:
+        value, position = _read_varint(data, position, end)
+        return _signed(value, field.type), position
+    code, width = FIXED.get(field.type, ("", 0))
+    if code and wire == (_FIXED32 if width == 4 else _FIXED64):
+        if position + width > end:
+            raise _DamagedError("a number reaches outside its message")
+        return struct.unpack_from("<" + code, data, position)[0], position + width
+    if wire != _BYTES or field.is_message:
+        raise _DamagedError(f"the field {field.name} is of another type")
+    length, position = _read_varint(data, position, end)
+    stop = position + length
+    if stop > end:
+        raise _DamagedError(f"the field {field.name} reaches outside its message")
+    if field.type == "bytes":
+        return data[position:stop], stop
+    if field.type == "string":
+        return data[position:stop].decode("utf-8", "surrogateescape"), stop
+    if not field.is_repeated:
+        raise _DamagedError(f"the field {field.name} is of another type")
+    if code:
+        if length % width:
+            raise _DamagedError(f"the field {field.name} has a fraction of a number")
+        return struct.unpack_from(f"<{length // width}{code}", data, position), stop
+    numbers = []
+    while position < stop:
+        value, position = _read_varint(data, position, stop)
+        numbers.append(_signed(value, field.type))
+    return tuple(numbers), stop
+
+
+def walk(root: Message) -> Iterator[Message]:
+    """Every message of a tree, parents first."""
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        yield node
+        for value in node.fields.values():
+            if isinstance(value, Message):
+                pending.append(value)
+            elif isinstance(value, tuple) and value and isinstance(value[0], Message):
+                pending.extend(reversed(value))
+
+
+def transform(node: Message, rules: Mapping[str, Callable[[Message], Message]]) -> Message:
+    """Apply a rule to every message of some kinds, innermost first."""
+    changes: dict[str, Any] = {}
+    for name, value in node.fields.items():
+        if isinstance(value, Message):
+            changes[name] = transform(value, rules)
+        elif isinstance(value, tuple) and value and isinstance(value[0], Message):
+            changes[name] = tuple(transform(item, rules) for item in value)
+    rebuilt = Message(node.kind, {**node.fields, **changes}) if changes else node
+    rule = rules.get(node.kind)
+    return rule(rebuilt) if rule else rebuilt
+
+
+# ---------------------------------------------------------------------------------------- writer
+
+
+def write_protobuf(root: Message) -> bytes:
+    """Serialise a message; numbers of repeated fields are packed where that is shorter.
+
+    Parsers accept either form of repeated numbers, whatever the schema says.
+
+    Raises:
+        EdgegolfError: The result would exceed 2 GB.
+    """
+    data = _message_bytes(root)
+    if len(data) > MAXIMUM_FILE_SIZE:
+        raise EdgegolfError("an ONNX file cannot exceed 2 GB")
+    return data
+
+
+def varint(value: int) -> bytes:
+    """The variable-length encoding of an integer; negative ones take ten bytes."""
+    value &= 2**64 - 1
+    output = bytearray()
+    while value > 0x7F:
+        output.append(value & 0x7F | 0x80)
+        value >>= 7
+    output.append(value)
+    return bytes(output)
+
+
+def _message_bytes(node: Message) -> bytes:
+    fields = sorted((FIELDS[node.kind][name].number, name) for name in node.fields)
+    return b"".join(_field_bytes(FIELDS[node.kind][name], node.fields[name]) for _, name in fields)
+
+
+def _field_bytes(field: Field, value: Any) -> bytes:
+    values = value if field.is_repeated else (value,)
+    if field.is_message or field.type in ("string", "bytes"):
+        tag = varint(field.number << 3 | _BYTES)
+        contents = (_content(field, item) for item in values)
+        return b"".join(tag + varint(len(content)) + content for content in contents)
+    if field.type in FIXED:
+        code, width = FIXED[field.type]
+        numbers = [struct.pack("<" + code, item) for item in values]
+        wire = _FIXED32 if width == 4 else _FIXED64
+    else:
+        numbers = [varint(item) for item in values]
+        wire = _VARINT
+    tag = varint(field.number << 3 | wire)
+    separate = b"".join(tag + number for number in numbers)
+    if not field.is_repeated:
+        return separate
+    content = b"".join(numbers)
+    packed = varint(field.number << 3 | _BYTES) + varint(len(content)) + content
+    return min(separate, packed, key=len)
+
+
+def _content(field: Field, value: Any) -> bytes:
+    if field.is_message:
+        return _message_bytes(value)
+    if field.type == "string":
+        return str(value).encode("utf-8", "surrogateescape")
+    return bytes(value)

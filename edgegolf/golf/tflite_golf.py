@@ -1,0 +1,376 @@
+"""Rewrite a TFLite file into fewer bytes without changing what it computes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from edgegolf.errors import EdgegolfError
+from edgegolf.golf.flatbuffer import Table, transform, write_flatbuffer
+from edgegolf.golf.golfing import Golfed, Keep, Stage
+from edgegolf.golf.tflite_model import (
+    BIAS_INPUTS,
+    TfliteModel,
+    external_or_inline,
+    operator_names,
+    parse_tflite,
+    type_name,
+    write_tflite,
+)
+from edgegolf.golf.tflite_schema import FIELDS, number
+
+# What converters note about themselves. Other entries may change how a runtime executes the model
+# (``reduced_precision_support``, compiled code for accelerators) and stay.
+_INFORMATIVE_METADATA = frozenset({"min_runtime_version", "CONVERSION_METADATA", "TFLITE_METADATA"})
+
+# Options whose absence every runtime reads as all fields zero, besides those without fields.
+_OPTIONAL_OPTIONS = frozenset(
+    {"AddOptions", "SubOptions", "MulOptions", "DivOptions", "ReshapeOptions"}
+)
+
+_ZIP_SIGNATURE = b"PK\x03\x04"
+
+
+def golf_tflite(data: bytes, keep: Keep, name: str = "the file") -> Golfed:
+    """Rewrite a ``.tflite`` file.
+
+    Args:
+        data: The file's bytes.
+        keep: What to keep although no runtime needs it.
+        name: What error messages call the file.
+
+    Returns:
+        The smallest file found, and its size after each stage.
+
+    Raises:
+        EdgegolfError: The file is damaged, or it is one that cannot be rewritten.
+    """
+    model = parse_tflite(data, name)
+    tail = _appended_archive(model) if keep.metadata else b""
+    root = _with_everything_inside(model, name)
+    naive = partial(write_flatbuffer, share=False, keep_defaults=True, byte_alignment=16)
+    stages = [Stage("layout", len(naive(root)))]
+    for cause, step in _steps(keep):
+        root = step(root)
+        stages.append(Stage(cause, len(naive(root))))
+    stages.append(
+        Stage("default values", len(write_flatbuffer(root, share=False, byte_alignment=16)))
+    )
+    stages.append(Stage("alignment", len(write_tflite(root, share=False))))
+    golfed = write_tflite(root) + tail
+    stages.append(Stage("equal objects stored once", len(golfed)))
+    return Golfed(golfed, tuple(stages))
+
+
+def _steps(keep: Keep) -> Iterator[tuple[str, Callable[[Table], Table]]]:
+    if not keep.names:
+        yield "names", _without_names
+    if not keep.metadata:
+        yield "metadata", _without_metadata
+    if not keep.signatures:
+        yield "signatures", _without_signatures
+    yield "buffers", _with_distinct_buffers
+    yield "scales of zero biases", _with_one_scale_for_zero_biases
+    yield "tensors", _with_needed_tensors
+    yield "quantization ranges", _without_ranges
+    yield "shape signatures", _with_needed_shapes
+    yield "operator codes", _with_short_operator_codes
+    yield "operator options", _without_default_options
+
+
+def _with_everything_inside(model: TfliteModel, name: str) -> Table:
+    """Move data that lies behind the flatbuffer, as in files above 2 GB, into it."""
+
+    def inline_buffer(buffer: Table) -> Table:
+        data = external_or_inline(buffer, "data", "offset", "size", model.data)
+        return Table("Buffer", {"data": data} if data else {})
+
+    def inline_options(operator: Table) -> Table:
+        data = external_or_inline(
+            operator,
+            "custom_options",
+            "large_custom_options_offset",
+            "large_custom_options_size",
+            model.data,
+        )
+        return operator.replace(
+            custom_options=data if "custom_options" in operator.fields or data else None,
+            large_custom_options_offset=None,
+            large_custom_options_size=None,
+        )
+
+    if model.root.buffers and model.root.buffers[0].data:
+        raise EdgegolfError(f"{name} keeps data in its first buffer, which runtimes ignore")
+    return transform(model.root, {"Buffer": inline_buffer, "Operator": inline_options})
+
+
+def _appended_archive(model: TfliteModel) -> bytes:
+    """The files that TFLite Metadata packs behind the flatbuffer."""
+    end = max(span.end for span in model.spans)
+    start = model.data.find(_ZIP_SIGNATURE, end)
+    return model.data[start:] if start >= 0 else b""
+
+
+def _without_names(root: Table) -> Table:
+    return transform(
+        root,
+        {
+            "Tensor": lambda tensor: tensor.replace(name=None),
+            "SubGraph": lambda subgraph: subgraph.replace(name=None, debug_metadata_index=None),
+            "Operator": lambda operator: operator.replace(debug_metadata_index=None),
+        },
+    )
+
+
+def _without_metadata(root: Table) -> Table:
+    kept = [entry for entry in root.metadata if entry.name not in _INFORMATIVE_METADATA]
+    return root.replace(description=None, metadata_buffer=None, metadata=kept or None)
+
+
+def _without_signatures(root: Table) -> Table:
+    """Drop a single signature of the main graph; others are needed to reach their graphs."""
+    if len(root.signature_defs) > 1 or any(item.subgraph_index for item in root.signature_defs):
+        return root
+    return root.replace(signature_defs=None)
+
+
+def _with_distinct_buffers(root: Table) -> Table:
+    """Keep each content once; buffer 0 stands for no data."""
+    if not root.buffers:
+        return root
+    kept: dict[bytes, int] = {b"": 0}
+    tables = [root.buffers[0]]
+    moved: dict[int, int] = {}
+
+    def move(index: int) -> int:
+        if index not in moved:
+            data = root.buffers[index].data
+            if data not in kept:
+                kept[data] = len(tables)
+                tables.append(root.buffers[index])
+            moved[index] = kept[data]
+        return moved[index]
+
+    changed = transform(
+        root,
+        {
+            "Tensor": lambda tensor: tensor.replace(buffer=move(tensor.buffer)),
+            "Metadata": lambda entry: entry.replace(buffer=move(entry.buffer)),
+        },
+    )
+    buffers = [move(index) for index in root.metadata_buffer if index < len(root.buffers)]
+    return changed.replace(buffers=tables, metadata_buffer=buffers or None)
+
+
+def _with_one_scale_for_zero_biases(root: Table) -> Table:
+    """Let biases of only zeros, which are zero whatever their scale, be one tensor.
+
+    Only those with a scale per channel: with a single one, runtimes check that it fits.
+    """
+    return _with_subgraphs(root, [_with_one_zero_bias(root, item) for item in root.subgraphs])
+
+
+def _with_one_zero_bias(root: Table, subgraph: Table) -> Table:
+    names = operator_names(root)
+    biases = {
+        operator.inputs[position]
+        for operator in subgraph.operators
+        if (position := BIAS_INPUTS.get(names[operator.opcode_index], 99)) < len(operator.inputs)
+    }
+    other_uses = {
+        index
+        for operator in subgraph.operators
+        for position, index in enumerate(operator.inputs)
+        if position != BIAS_INPUTS.get(names[operator.opcode_index])
+    }
+    first: dict[object, Table] = {}
+
+    def shared(index: int, tensor: Table) -> Table:
+        quantization = tensor.quantization
+        data = root.buffers[tensor.buffer].data if tensor.buffer else b""
+        if index not in biases - other_uses or not data or data.strip(b"\0"):
+            return tensor
+        if quantization is None or len(quantization.scale) < 2 or any(quantization.zero_point):
+            return tensor
+        key = tensor.type, tensor.buffer, tensor.shape, quantization.quantized_dimension
+        return tensor.replace(quantization=first.setdefault(key, quantization))
+
+    tensors = [shared(index, tensor) for index, tensor in enumerate(subgraph.tensors)]
+    return subgraph.replace(tensors=tensors if "tensors" in subgraph.fields else None)
+
+
+def _with_needed_tensors(root: Table) -> Table:
+    """Drop tensors that nothing uses and merge equal constants, graph by graph."""
+    signed: dict[int, set[int]] = {}
+    for signature in root.signature_defs:
+        entries = (*signature.inputs, *signature.outputs)
+        signed.setdefault(signature.subgraph_index, set()).update(
+            entry.tensor_index for entry in entries
+        )
+    maps: dict[int, dict[int, int]] = {}
+    subgraphs = []
+    for index, subgraph in enumerate(root.subgraphs):
+        changed, maps[index] = _with_needed_tensors_of(subgraph, signed.get(index, set()))
+        subgraphs.append(changed)
+    signatures = [
+        signature.replace(
+            **{
+                field: [
+                    entry.replace(tensor_index=maps[signature.subgraph_index][entry.tensor_index])
+                    for entry in getattr(signature, field)
+                ]
+                for field in ("inputs", "outputs")
+                if field in signature.fields
+            }
+        )
+        for signature in root.signature_defs
+    ]
+    return _with_subgraphs(root, subgraphs).replace(signature_defs=signatures or None)
+
+
+def _with_needed_tensors_of(subgraph: Table, signed: set[int]) -> tuple[Table, dict[int, int]]:
+    interface = {*subgraph.inputs, *subgraph.outputs, *signed}
+    used = set(interface)
+    written: set[int] = set()
+    for operator in subgraph.operators:
+        used.update(operator.inputs, operator.outputs, operator.intermediates)
+        written.update(operator.outputs, operator.intermediates)
+    moved = {-1: -1}
+    tensors: list[Table] = []
+    constants: dict[object, int] = {}
+    for index in sorted(used - {-1}):
+        tensor = subgraph.tensors[index]
+        mergeable = tensor.buffer and index not in interface | written and not tensor.is_variable
+        key = _content(tensor) if mergeable else index
+        if key not in constants:
+            constants[key] = len(tensors)
+            tensors.append(tensor)
+        moved[index] = constants[key]
+
+    def renumber(owner: Table, *fields: str) -> Table:
+        present = {name: owner.fields[name] for name in fields if name in owner.fields}
+        return owner.replace(
+            **{name: [moved[index] for index in value] for name, value in present.items()}
+        )
+
+    operators = [
+        renumber(operator, "inputs", "outputs", "intermediates") for operator in subgraph.operators
+    ]
+    changed = renumber(subgraph, "inputs", "outputs").replace(
+        tensors=tensors if "tensors" in subgraph.fields else None,
+        operators=operators if "operators" in subgraph.fields else None,
+    )
+    return changed, moved
+
+
+def _content(tensor: Table) -> bytes:
+    """Equal for tensors with equal fields."""
+    return write_flatbuffer(tensor)
+
+
+def _without_ranges(root: Table) -> Table:
+    """Drop observed ranges and empty quantization parameters."""
+
+    def short(tensor: Table) -> Table:
+        quantization = tensor.quantization
+        if quantization is not None:
+            quantization = quantization.replace(min=None, max=None)
+            if not quantization.scale and quantization.details is None:
+                quantization = None
+        return tensor.replace(quantization=quantization)
+
+    return transform(root, {"Tensor": short})
+
+
+def _with_needed_shapes(root: Table) -> Table:
+    """Drop shape signatures that repeat the shape or that no interface shows."""
+    subgraphs = []
+    for index, subgraph in enumerate(root.subgraphs):
+        shown = {*subgraph.inputs, *subgraph.outputs} | {
+            entry.tensor_index
+            for signature in root.signature_defs
+            if signature.subgraph_index == index
+            for entry in (*signature.inputs, *signature.outputs)
+        }
+        tensors = [
+            tensor.replace(
+                shape_signature=tensor.fields.get("shape_signature")
+                if number in shown and tensor.shape_signature != tensor.shape
+                else None,
+                has_rank=None if "shape" in tensor.fields else tensor.has_rank,
+            )
+            for number, tensor in enumerate(subgraph.tensors)
+        ]
+        subgraphs.append(
+            subgraph.replace(tensors=tensors if "tensors" in subgraph.fields else None)
+        )
+    return _with_subgraphs(root, subgraphs)
+
+
+def _with_subgraphs(root: Table, subgraphs: list[Table]) -> Table:
+    return root.replace(subgraphs=subgraphs if "subgraphs" in root.fields else None)
+
+
+def _with_short_operator_codes(root: Table) -> Table:
+    """Store each code once, in the shorter of its two fields, the most frequent one first."""
+    placeholder = number("BuiltinOperator", "PLACEHOLDER_FOR_GREATER_OP_CODES")
+    codes: list[Table] = []
+    for code in root.operator_codes:
+        builtin = max(code.builtin_code, code.deprecated_builtin_code)
+        short = code.replace(deprecated_builtin_code=builtin, builtin_code=None)
+        codes.append(short if builtin < placeholder else code)
+    keys = [write_flatbuffer(code) for code in codes]
+    uses = Counter(
+        keys[operator.opcode_index]
+        for subgraph in root.subgraphs
+        for operator in subgraph.operators
+    )
+    order = {key: position for position, (key, _) in enumerate(uses.most_common())}
+    changed = transform(
+        root,
+        {
+            "Operator": lambda operator: operator.replace(
+                opcode_index=order[keys[operator.opcode_index]]
+            )
+        },
+    )
+    first = {key: code for key, code in zip(reversed(keys), reversed(codes), strict=True)}
+    return changed.replace(
+        operator_codes=[first[key] for key in order] if "operator_codes" in root.fields else None
+    )
+
+
+def _without_default_options(root: Table) -> Table:
+    """Drop options that say nothing, and empty lists."""
+    subgraphs = [
+        subgraph.replace(
+            operators=[_without_default_options_of(item, subgraph) for item in subgraph.operators]
+            if "operators" in subgraph.fields
+            else None
+        )
+        for subgraph in root.subgraphs
+    ]
+    return _with_subgraphs(root, subgraphs)
+
+
+def _without_default_options_of(operator: Table, subgraph: Table) -> Table:
+    types = {type_name(subgraph.tensors[index]) for index in operator.inputs if index >= 0}
+    changes: dict[str, None] = {
+        name: None
+        for name in ("custom_options", "intermediates", "mutating_variable_inputs")
+        if not getattr(operator, name)
+    }
+    for name in ("builtin_options", "builtin_options_2"):
+        options = getattr(operator, name)
+        # Absent options read as zeros, but the default of pot_scale_int16 is true.
+        if options is not None and _says_nothing(options) and "INT16" not in types:
+            changes |= {name: None, f"{name}_type": None}
+    return operator.replace(**changes)
+
+
+def _says_nothing(options: Table) -> bool:
+    fields = FIELDS[options.table_name]
+    if fields and options.table_name not in _OPTIONAL_OPTIONS:
+        return False
+    return all(value == fields[name].default for name, value in options.fields.items())

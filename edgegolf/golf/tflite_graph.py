@@ -1,0 +1,256 @@
+"""The graph of a TFLite file: what its operators read, write and compute."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from math import ceil, prod
+from pathlib import Path
+
+from edgegolf.errors import EdgegolfError
+from edgegolf.golf.computation import (
+    Constant,
+    Graph,
+    Operation,
+    Value,
+    multiply,
+    parameter_inputs,
+    product,
+)
+from edgegolf.golf.flatbuffer import MAXIMUM_DEPTH, Table
+from edgegolf.golf.tflite_model import (
+    TYPE_BITS,
+    TfliteModel,
+    called_subgraphs,
+    read_tflite,
+    type_name,
+)
+
+# The inputs of each operator that hold weights or biases.
+PARAMETER_INPUTS = {
+    "CONV_2D": (1, 2),
+    "DEPTHWISE_CONV_2D": (1, 2),
+    "FULLY_CONNECTED": (1, 2),
+    "TRANSPOSE_CONV": (1, 3),
+    "CONV_3D": (1, 2),
+    "CONV_3D_TRANSPOSE": (1, 3),
+    "BATCH_MATMUL": (0, 1),
+    "RNN": tuple(range(1, 4)),
+    "UNIDIRECTIONAL_SEQUENCE_RNN": tuple(range(1, 4)),
+    "SVDF": tuple(range(1, 4)),
+    "LSTM": tuple(range(1, 18)),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": tuple(range(1, 18)),
+    "RESHAPE": (),
+}
+
+WEIGHT_TYPES = {
+    "FLOAT32", "FLOAT16", "BFLOAT16", "FLOAT64", "INT16", "INT8", "UINT8", "INT4", "UINT4", "INT2",
+    "FLOAT8_E4M3FN", "FLOAT8_E5M2",
+}  # fmt: skip
+
+# Their multiplications are not counted here: they would need more than shapes.
+_UNKNOWN_WORK = {
+    "BIDIRECTIONAL_SEQUENCE_RNN",
+    "BIDIRECTIONAL_SEQUENCE_LSTM",
+    "STABLEHLO_CONVOLUTION",
+    "STABLEHLO_DOT_GENERAL",
+    "STABLEHLO_CUSTOM_CALL",
+    "DELEGATE",
+}
+
+_SCALAR_FORMATS = {"INT32": "<i", "INT64": "<q", "FLOAT32": "<f"}
+
+
+def read_tflite_graph(path: Path) -> Graph:
+    """The first subgraph of a ``.tflite`` file, with those it calls.
+
+    Raises:
+        EdgegolfError: The file cannot be read or is damaged, or its subgraphs call themselves.
+    """
+    model = read_tflite(path)
+    if not model.root.subgraphs:
+        raise EdgegolfError(f"{path} has no graph")
+    return _Builder(model, str(path)).graph(0, 0)
+
+
+class _Builder:
+    def __init__(self, model: TfliteModel, name: str) -> None:
+        self.model = model
+        self.name = name
+        self.graphs: dict[int, Graph | None] = {}
+        self.buffers: dict[int, tuple[bytes, int, bool]] = {}
+
+    def graph(self, index: int, depth: int) -> Graph:
+        if index not in self.graphs:
+            self.graphs[index] = None
+            self.graphs[index] = self.build(self.model.root.subgraphs[index], depth)
+        graph = self.graphs[index]
+        if graph is None or depth > MAXIMUM_DEPTH:
+            raise EdgegolfError(f"{self.name} has subgraphs that call themselves")
+        return graph
+
+    def build(self, subgraph: Table, depth: int) -> Graph:
+        values = {str(i): self.value(tensor) for i, tensor in enumerate(subgraph.tensors)}
+        decoded: set[str] = set()
+        operations = []
+        for operator in subgraph.operators:
+            name = self.model.operator_name(operator)
+            inputs = tuple(str(i) if i >= 0 else "" for i in operator.inputs)
+            outputs = tuple(str(i) for i in operator.outputs if i >= 0)
+            present = tuple(filter(None, inputs))
+            constants = {i: constant for i in present if (constant := values[i].constant)}
+            decodes = bool(present) and all(i in constants or i in decoded for i in present)
+            if decodes:
+                decoded.update(outputs)
+            weight_like = {
+                i for i in constants if type_name(subgraph.tensors[int(i)]) in WEIGHT_TYPES
+            }
+            operations.append(
+                Operation(
+                    name,
+                    present,
+                    outputs,
+                    parameter_inputs(
+                        constants, inputs, PARAMETER_INPUTS.get(name), weight_like, decodes
+                    ),
+                    _macs(name, operator, [values.get(i) for i in inputs], values),
+                    self.calls(name, operator, subgraph, depth),
+                    decodes,
+                )
+            )
+        return Graph(
+            tuple(operations),
+            tuple(str(i) for i in subgraph.inputs if i >= 0),
+            tuple(str(i) for i in subgraph.outputs if i >= 0),
+            values,
+        )
+
+    def value(self, tensor: Table) -> Value:
+        bits = TYPE_BITS.get(type_name(tensor))
+        shape = tuple(max(size, 0) if size >= 0 else 1 for size in tensor.shape)
+        known = "shape" in tensor.fields
+        size = None if bits is None or not known else ceil(prod(shape) * bits / 8)
+        return Value(shape if known else None, size, self.constant(tensor, shape, bits))
+
+    def constant(self, tensor: Table, shape: tuple[int, ...], bits: int | None) -> Constant | None:
+        if not self.model.root.buffers or tensor.is_variable:
+            return None
+        if tensor.buffer not in self.buffers:
+            data = self.model.buffer_data(tensor.buffer)
+            digest = hashlib.sha256(data).digest()
+            self.buffers[tensor.buffer] = (digest, len(data), not data.strip(b"\0"))
+        digest, size, is_zero = self.buffers[tensor.buffer]
+        if not size:
+            return None
+        # A sparse tensor stores fewer elements than its shape has.
+        stored = size * 8 // bits if bits else 0
+        return Constant(digest, min(stored, prod(shape)) if shape else stored, size, is_zero)
+
+    def calls(
+        self, name: str, operator: Table, subgraph: Table, depth: int
+    ) -> tuple[tuple[Graph, int | None], ...]:
+        called = {
+            field: self.graph(index, depth + 1)
+            for field, index in called_subgraphs(operator).items()
+            if index >= 0
+        }
+        if name == "WHILE" and len(called) == 2:
+            trips = _trip_count(self.model, operator, subgraph)
+            return (
+                (called["cond_subgraph_index"], None if trips is None else trips + 1),
+                (called["body_subgraph_index"], trips),
+            )
+        once = name in ("CALL", "CALL_ONCE", "STABLEHLO_COMPOSITE")
+        return tuple((graph, 1 if once else None) for graph in called.values())
+
+
+def _macs(
+    name: str, operator: Table, inputs: list[Value | None], values: dict[str, Value]
+) -> int | None:
+    """Multiply-accumulates of one run of an operator."""
+
+    def shape(position: int) -> tuple[int, ...] | None:
+        value = inputs[position] if position < len(inputs) else None
+        return value.shape if value else None
+
+    def kernel(position: int, part: slice) -> int | None:
+        found = shape(position)
+        return None if found is None else prod(found[part])
+
+    if name.startswith("CUSTOM:") or name.startswith("BUILTIN_") or name in _UNKNOWN_WORK:
+        return None
+    first_output = operator.outputs[0] if operator.outputs else -1
+    output = product(values[str(first_output)].shape) if first_output >= 0 else None
+    if name == "CONV_2D":
+        return multiply(output, kernel(1, slice(1, None)))
+    if name == "DEPTHWISE_CONV_2D":
+        return multiply(output, kernel(1, slice(1, 3)))
+    if name == "FULLY_CONNECTED":
+        return multiply(output, kernel(1, slice(-1, None)))
+    if name == "CONV_3D":
+        return multiply(output, kernel(1, slice(0, 4)))
+    if name == "TRANSPOSE_CONV":
+        return multiply(product(shape(2)), kernel(1, slice(0, 3)))
+    if name == "CONV_3D_TRANSPOSE":
+        return multiply(product(shape(2)), kernel(1, slice(0, 4)))
+    if name == "BATCH_MATMUL":
+        options = operator.builtin_options
+        transposed = options is not None and options.adj_x
+        return multiply(output, kernel(0, slice(-2, -1) if transposed else slice(-1, None)))
+    if name in ("RNN", "LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "UNIDIRECTIONAL_SEQUENCE_LSTM"):
+        matrices = [value for value in inputs[1:] if value and value.constant]
+        weights = sum(
+            prod(value.shape) for value in matrices if value.shape and len(value.shape) == 2
+        )
+        return multiply(kernel(0, slice(0, -1)), weights)
+    if name == "SVDF":
+        features, times = product(shape(1)), product(shape(2))
+        return None if features is None or times is None else features + times
+    return 0
+
+
+def _trip_count(model: TfliteModel, operator: Table, subgraph: Table) -> int | None:
+    """How often a ``WHILE`` runs its body, where it counts up to a constant by constant steps."""
+    options = operator.builtin_options
+    condition = model.root.subgraphs[options.cond_subgraph_index]
+    body = model.root.subgraphs[options.body_subgraph_index]
+    comparison = _producer(condition, condition.outputs[0]) if condition.outputs else None
+    if comparison is None or model.operator_name(comparison) not in ("LESS", "LESS_EQUAL"):
+        return None
+    if len(comparison.inputs) != 2 or comparison.inputs[0] not in condition.inputs:
+        return None
+    counter = condition.inputs.index(comparison.inputs[0])
+    if counter >= min(len(body.inputs), len(body.outputs), len(operator.inputs)):
+        return None
+    increment = _producer(body, body.outputs[counter])
+    if increment is None or model.operator_name(increment) != "ADD":
+        return None
+    steps = [index for index in increment.inputs if index != body.inputs[counter]]
+    if len(increment.inputs) != 2 or len(steps) != 1:
+        return None
+    start = _scalar(model, subgraph, operator.inputs[counter])
+    step = _scalar(model, body, steps[0])
+    limit = _scalar(model, condition, comparison.inputs[1])
+    if start is None or step is None or limit is None or not step > 0:
+        return None
+    trips = (limit - start) / step
+    if model.operator_name(comparison) == "LESS_EQUAL":
+        return max(0, int(trips) + 1) if trips >= 0 else 0
+    return max(0, ceil(trips))
+
+
+def _producer(subgraph: Table, tensor: int) -> Table | None:
+    found = [operator for operator in subgraph.operators if tensor in operator.outputs]
+    return found[0] if len(found) == 1 else None
+
+
+def _scalar(model: TfliteModel, subgraph: Table, index: int) -> float | None:
+    if index < 0:
+        return None
+    tensor = subgraph.tensors[index]
+    data = model.buffer_data(tensor.buffer) if model.root.buffers else b""
+    code = _SCALAR_FORMATS.get(type_name(tensor))
+    if code is None or len(data) != struct.calcsize(code):
+        return None
+    value = float(struct.unpack(code, data)[0])
+    return value if abs(value) < 2**31 else None

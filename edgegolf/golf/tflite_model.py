@@ -1,0 +1,202 @@
+"""A TFLite file with its indices checked, and the few facts about it that are not its schema's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgegolf.errors import EdgegolfError
+from edgegolf.files import read_bounded
+from edgegolf.golf.flatbuffer import Span, Table, read_flatbuffer, write_flatbuffer
+from edgegolf.golf.tflite_schema import ENUMERATIONS
+
+#: Size in bits of a tensor's elements by name of the type; strings and variants have none.
+TYPE_BITS = {
+    "FLOAT32": 32,
+    "FLOAT16": 16,
+    "INT32": 32,
+    "UINT8": 8,
+    "INT64": 64,
+    "BOOL": 8,
+    "INT16": 16,
+    "COMPLEX64": 64,
+    "INT8": 8,
+    "FLOAT64": 64,
+    "COMPLEX128": 128,
+    "UINT64": 64,
+    "RESOURCE": 32,
+    "UINT32": 32,
+    "UINT16": 16,
+    "INT4": 4,
+    "BFLOAT16": 16,
+    "INT2": 2,
+    "UINT4": 4,
+    "FLOAT8_E4M3FN": 8,
+    "FLOAT8_E5M2": 8,
+}
+
+#: Where the operators with a bias take it.
+BIAS_INPUTS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
+
+# Options that name subgraphs, and the fields that do.
+_SUBGRAPH_FIELDS = {
+    "CallOptions": ("subgraph",),
+    "IfOptions": ("then_subgraph_index", "else_subgraph_index"),
+    "WhileOptions": ("cond_subgraph_index", "body_subgraph_index"),
+    "CallOnceOptions": ("init_subgraph_index",),
+    "StablehloWhileOptions": ("cond_subgraph_index", "body_subgraph_index"),
+    "StablehloReduceWindowOptions": ("body_subgraph_index",),
+    "StablehloReduceOptions": ("body_subgraph_index",),
+    "StablehloSortOptions": ("comparator_subgraph_index",),
+    "StablehloScatterOptions": ("update_computation_subgraph_index",),
+    "StableHLOCompositeOptions": ("decomposition_subgraph_index",),
+}
+
+MAXIMUM_RANK = 64
+
+
+@dataclass(frozen=True)
+class TfliteModel:
+    """A parsed file.
+
+    Attributes:
+        root: The table ``Model``.
+        spans: Which bytes of the file hold which object.
+        data: The whole file.
+        operator_names: Name of each operator code, ``CUSTOM:name`` for custom operators.
+    """
+
+    root: Table
+    spans: tuple[Span, ...]
+    data: bytes
+    operator_names: tuple[str, ...]
+
+    def operator_name(self, operator: Table) -> str:
+        """What an operator is, such as ``CONV_2D``."""
+        name: str = self.operator_names[operator.opcode_index]
+        return name
+
+    def buffer_data(self, index: int) -> bytes:
+        """A buffer's content, inside the flatbuffer or behind it."""
+        return external_or_inline(self.root.buffers[index], "data", "offset", "size", self.data)
+
+
+def external_or_inline(owner: Table, field: str, offset: str, size: str, data: bytes) -> bytes:
+    """Bytes of a field that may lie behind the flatbuffer, as in files above 2 GB."""
+    start, length = getattr(owner, offset), getattr(owner, size)
+    # The converter writes offset 1 as a placeholder for "none".
+    if start > 1 and length:
+        return data[start : start + length]
+    inline: bytes = getattr(owner, field)
+    return inline
+
+
+def read_tflite(path: Path) -> TfliteModel:
+    """Read a ``.tflite`` file and check the indices in it.
+
+    Raises:
+        EdgegolfError: The file cannot be read, is damaged, or an index in it points nowhere.
+    """
+    return parse_tflite(read_bounded(path), str(path))
+
+
+def parse_tflite(data: bytes, name: str = "the file") -> TfliteModel:
+    """As `read_tflite`, from the file's bytes; ``name`` is what error messages call them."""
+    parsed = read_flatbuffer(data, name)
+    problem = _problem(parsed.root, len(data))
+    if problem:
+        raise EdgegolfError(f"{name} is not a valid TFLite file: {problem}")
+    return TfliteModel(parsed.root, parsed.spans, data, operator_names(parsed.root))
+
+
+def write_tflite(root: Table, *, share: bool = True) -> bytes:
+    """Write a model in as few bytes as its content allows.
+
+    Buffers are aligned to four bytes, those of tensors with wider elements to eight.
+
+    Args:
+        root: The table ``Model``.
+        share: Write structurally identical objects once.
+
+    Raises:
+        EdgegolfError: A value does not fit its field, or the file would exceed 2 GB.
+    """
+    return write_flatbuffer(root, share=share, alignments=buffer_alignments(root))
+
+
+def buffer_alignments(root: Table) -> dict[int, int]:
+    """The alignment that the scalars in each buffer need, by ``id`` of the ``Buffer`` table."""
+    alignments: dict[int, int] = {}
+    for subgraph in root.subgraphs:
+        for tensor in subgraph.tensors:
+            if TYPE_BITS.get(type_name(tensor), 0) >= 64 and tensor.buffer < len(root.buffers):
+                alignments[id(root.buffers[tensor.buffer])] = 8
+    return alignments
+
+
+def type_name(tensor: Table) -> str:
+    """The name of a tensor's element type, such as ``INT8``."""
+    names = ENUMERATIONS["TensorType"]
+    return names[tensor.type] if 0 <= tensor.type < len(names) else f"TYPE_{tensor.type}"
+
+
+def called_subgraphs(operator: Table) -> dict[str, int]:
+    """The subgraphs that an operator names, by the field of its options."""
+    found: dict[str, int] = {}
+    for options in (operator.builtin_options, operator.builtin_options_2):
+        if options is None:
+            continue
+        for field in _SUBGRAPH_FIELDS.get(options.table_name, ()):
+            found[field] = getattr(options, field)
+        if options.table_name == "StablehloCaseOptions":
+            for branch, index in enumerate(options.branch_subgraph_indices):
+                found[f"branch_{branch}"] = index
+    return found
+
+
+def operator_names(root: Table) -> tuple[str, ...]:
+    """What each operator code stands for, such as ``CONV_2D`` or ``CUSTOM:name``."""
+    return tuple(_operator_name(code) for code in root.operator_codes)
+
+
+def _operator_name(code: Table) -> str:
+    # Codes above 127 do not fit the deprecated field, which then holds a placeholder.
+    builtin = max(code.builtin_code, code.deprecated_builtin_code)
+    names = ENUMERATIONS["BuiltinOperator"]
+    name = names[builtin] if 0 <= builtin < len(names) else f"BUILTIN_{builtin}"
+    return f"CUSTOM:{code.custom_code}" if name == "CUSTOM" else name
+
+
+def _problem(root: Table, size: int) -> str:
+    """What is wrong with the model's indices; empty if nothing is."""
+    for buffer in root.buffers:
+        if buffer.offset > 1 and buffer.offset + buffer.size > size:
+            return "a buffer reaches outside the file"
+    for subgraph in root.subgraphs:
+        count = len(subgraph.tensors)
+        if any(tensor.buffer >= max(1, len(root.buffers)) for tensor in subgraph.tensors):
+            return "a tensor has a buffer that does not exist"
+        if any(len(tensor.shape) > MAXIMUM_RANK for tensor in subgraph.tensors):
+            return f"a tensor has more than {MAXIMUM_RANK} dimensions"
+        indices = [*subgraph.inputs, *subgraph.outputs]
+        for operator in subgraph.operators:
+            if operator.opcode_index >= len(root.operator_codes):
+                return "an operator has a code that does not exist"
+            if operator.large_custom_options_offset + operator.large_custom_options_size > size:
+                return "an operator's options reach outside the file"
+            for called in called_subgraphs(operator).values():
+                # StableHLO composites without decomposition have index -1.
+                if not -1 <= called < len(root.subgraphs):
+                    return "an operator calls a subgraph that does not exist"
+            indices += [*operator.inputs, *operator.outputs, *operator.intermediates]
+        if indices and not (min(indices) >= -1 and max(indices) < count):
+            return "an operator uses a tensor that does not exist"
+    for signature in root.signature_defs:
+        if signature.subgraph_index >= len(root.subgraphs):
+            return "a signature belongs to a subgraph that does not exist"
+        count = len(root.subgraphs[signature.subgraph_index].tensors)
+        if any(item.tensor_index >= count for item in (*signature.inputs, *signature.outputs)):
+            return "a signature uses a tensor that does not exist"
+    if any(metadata.buffer >= len(root.buffers) for metadata in root.metadata):
+        return "a metadata entry has a buffer that does not exist"
+    return ""

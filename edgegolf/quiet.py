@@ -1,0 +1,57 @@
+"""TensorFlow and the converters without their chatter."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from types import ModuleType
+
+from edgegolf.errors import require
+
+
+def import_tensorflow() -> ModuleType:
+    """TensorFlow, imported so that only its errors are printed.
+
+    A log level that is already set in the environment wins.
+
+    Raises:
+        EdgegolfError: TensorFlow is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when the library loads
+    tensorflow = require("tensorflow", extra="train")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    return tensorflow
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Drop what Python and native code print, log and warn about inside the block.
+
+    The converters' native libraries write to the file descriptors, past `sys.stderr`.
+    """
+    null_handler = logging.NullHandler()  # else a library's logging.warning() installs a real one
+    root = logging.getLogger()
+    with tempfile.TemporaryFile("w") as sink, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        saved = [(descriptor, os.dup(descriptor)) for descriptor in (1, 2)]
+        root.addHandler(null_handler)
+        disabled = root.manager.disable
+        logging.disable(logging.CRITICAL)
+        try:
+            for descriptor, _ in saved:
+                os.dup2(sink.fileno(), descriptor)
+            with redirect_stdout(sink), redirect_stderr(sink):
+                yield
+        finally:
+            logging.disable(disabled)
+            root.removeHandler(null_handler)
+            for descriptor, copy in saved:
+                os.dup2(copy, descriptor)
+                os.close(copy)

@@ -1,0 +1,209 @@
+"""Benchmark results as a table for people, as Markdown and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgegolf.records import to_dict
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edgegolf.bench.result import BenchResult
+
+SIDE_BY_SIDE = 3  # up to so many results get a column each, with every figure; more get a row
+BEST = "*"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a result.
+
+    Attributes:
+        name: What it is called, with its unit.
+        value: Takes it from a successful result; None if unknown.
+        text: Formats it.
+        key: Whether it is in the short table too.
+        best: Chooses the better of some values; None where no value is better.
+    """
+
+    name: str
+    value: Callable[[Any], float | None]
+    text: Callable[[float], str] = "{:,.0f}".format
+    key: bool = False
+    best: Callable[[Sequence[float]], float] | None = min
+
+
+def _latency(field: str) -> Callable[[Any], float]:
+    return lambda result: getattr(result.latency_us, field)
+
+
+def _memory(field: str, divisor: int = 1) -> Callable[[Any], float | None]:
+    def value(result: Any) -> float | None:
+        found = getattr(result.memory, field)
+        return None if found is None else found / divisor
+
+    return value
+
+
+FIGURES = (
+    Figure("size, B", lambda result: result.size_bytes, key=True),
+    Figure("compressed, B", lambda result: result.compressed_bytes),
+    Figure("parameters", lambda result: result.parameters, key=True),
+    Figure("MACs", lambda result: result.macs),
+    Figure("accuracy", lambda result: result.accuracy, "{:.2%}".format, key=True, best=max),
+    Figure("p50, µs", _latency("p50"), "{:,.1f}".format, key=True),
+    Figure("p90, µs", _latency("p90"), "{:,.1f}".format),
+    Figure("p99, µs", _latency("p99"), "{:,.1f}".format, key=True),
+    Figure("minimum, µs", _latency("minimum"), "{:,.1f}".format),
+    Figure("mean, µs", _latency("mean"), "{:,.1f}".format),
+    Figure("standard deviation, µs", _latency("standard_deviation"), "{:,.1f}".format),
+    Figure("samples", _latency("samples"), best=None),
+    Figure("outliers", _latency("outliers"), best=None),
+    Figure("load, µs", _latency("load")),
+    Figure("first inference, µs", _latency("first"), "{:,.1f}".format),
+    Figure("copying in, µs", _latency("input_copy"), "{:,.1f}".format),
+    Figure("copying out, µs", _latency("output_copy"), "{:,.1f}".format),
+    Figure("own overhead, µs", _latency("overhead"), "{:,.2f}".format, best=None),
+    Figure("runtime RSS, kB", _memory("runtime_rss_bytes", 1000)),
+    Figure("load RSS, kB", _memory("load_rss_bytes", 1000)),
+    Figure("first inference RSS, kB", _memory("first_inference_rss_bytes", 1000)),
+    Figure("peak RSS, kB", _memory("peak_rss_bytes", 1000), key=True),
+    Figure("weights, B", _memory("weights_bytes")),
+    Figure("activations, B", _memory("activation_peak_bytes")),
+)
+
+
+def bench_table(results: Sequence[BenchResult]) -> Table:
+    """The results that have figures; the best value of each figure is bold and has a star.
+
+    A few results stand side by side with every figure, many get a row each with the key figures.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    headings, rows = _layout(_measured(results), line_break="\n")
+    caption = (
+        f"{BEST} the best of its kind" if any(BEST in "".join(row[1:]) for row in rows) else None
+    )
+    table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1), caption=caption)
+    table.add_column(escape(headings[0]), overflow="fold")
+    for heading in headings[1:]:
+        table.add_column(escape(heading), justify="right", overflow="fold")
+    for first, *cells in rows:
+        table.add_row(
+            escape(first),
+            *(f"[bold green]{cell}[/]" if cell.endswith(BEST) else cell for cell in cells),
+        )
+    return table
+
+
+def bench_notes(results: Sequence[BenchResult]) -> tuple[str, ...]:
+    """What belongs below the table: data sets, warnings, and the conditions of the figures."""
+    measured = _measured(results)
+    datasets = dict.fromkeys(result.dataset for result in measured if result.dataset)
+    notes = [f"accuracy: on the test images of {name}" for name in datasets]
+    for result in measured:
+        notes += [f"{_label(result)}: {warning}" for warning in result.warnings]
+    notes += dict.fromkeys(_conditions(result) for result in measured)
+    return tuple(notes)
+
+
+def to_markdown(results: Sequence[BenchResult]) -> str:
+    """The same table in Markdown, with the errors and notes below it."""
+    headings, rows = _layout(_measured(results), line_break=", ")
+    lines = [headings, ["---", *["---:"] * (len(headings) - 1)]]
+    for first, *cells in rows:
+        lines.append(
+            [first, *(f"**{cell[:-1]}**" if cell.endswith(BEST) else cell for cell in cells)]
+        )
+    errors = dict.fromkeys(result.error for result in results if result.error)
+    notes = [f"- {_cell(note)}" for note in (*errors, *bench_notes(results))]
+    table = ["| " + " | ".join(_cell(text) for text in line) + " |" for line in lines]
+    return "\n".join([*table, "", *notes]) + "\n"
+
+
+def to_csv(results: Sequence[BenchResult]) -> str:
+    """Every field of every result, one row each; names as in the JSON, joined by dots."""
+    rows = [dict(_flat("", to_dict(result))) for result in results]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _measured(results: Sequence[BenchResult]) -> list[BenchResult]:
+    return [result for result in results if result.error is None]
+
+
+def _layout(results: Sequence[BenchResult], line_break: str) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows: a column per result with every figure, or a row with the key figures."""
+    names = [f"{result.file}{line_break}{_runs_in(result)}" for result in results]
+    if len(results) > SIDE_BY_SIDE:
+        figures = [figure for figure in FIGURES if figure.key]
+        columns = [_cells(figure, results) for figure in figures]
+        headings = ["file", *(figure.name.replace(", ", line_break) for figure in figures)]
+        return headings, [list(row) for row in zip(names, *columns, strict=True)]
+    rows = [[figure.name, *_cells(figure, results)] for figure in FIGURES]
+    return ["", *names], [row for row in rows if any(map(str.strip, row[1:]))]
+
+
+def _cells(figure: Figure, results: Sequence[BenchResult]) -> list[str]:
+    """The figure of each result as text, with a star or a space at its end."""
+    values = [figure.value(result) for result in results]
+    known = [value for value in values if value is not None]
+    best = figure.best(known) if figure.best and len(set(known)) > 1 else None
+    return [
+        "" if value is None else figure.text(value) + (BEST if value == best else " ")
+        for value in values
+    ]
+
+
+def _runs_in(result: BenchResult) -> str:
+    provider = "" if result.provider == "cpu" else f", {result.provider}"
+    threads = "" if result.threads == 1 else f", {result.threads} threads"
+    return f"{result.runtime}{provider}{threads}"
+
+
+def _label(result: BenchResult) -> str:
+    return f"{result.file} ({_runs_in(result)})"
+
+
+def _conditions(result: BenchResult) -> str:
+    system = result.system
+    packages = ", ".join(f"{name} {version}" for name, version in system.packages.items())
+    clock = f", {system.frequency_mhz:,.0f} MHz" if system.frequency_mhz else ""
+    pinned = f", pinned to core {result.pinned_cpu}" if result.pinned_cpu is not None else ""
+    return (
+        f"{system.cpu} ({' '.join(system.vector_features) or 'no vector features known'}), "
+        f"{system.logical_cores} cores to use, governor {system.governor or 'unknown'}{clock}, "
+        f"{system.memory_bytes / 1e9:.1f} GB; {system.os}; Python {system.python}, {packages}; "
+        f"{result.min_time:g} s after {result.warm_up:g} s of warm-up{pinned}"
+        + "".join(f"; GPU {name}" for name in dict.fromkeys(system.gpus))
+    )
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _cell(text: str) -> str:
+    return text.strip().replace("|", "\\|").replace("\n", " ")
+
+
+def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [pair for key, inner in value.items() for pair in _flat(f"{prefix}{key}.", inner)]
+    if value is None:
+        return []
+    text = "; ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+    return [(prefix[:-1], text)]

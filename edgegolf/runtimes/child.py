@@ -1,0 +1,87 @@
+"""Runs a function in a fresh process, which may crash without harm to this one."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edgegolf.errors import EdgegolfError
+from edgegolf.runtimes.chatter import strip_chatter
+
+T = TypeVar("T")
+
+# Not multiprocessing: its fresh processes import the caller's main module, which costs time and
+# memory that would be measured.
+_COMMAND = (sys.executable, "-c", "from edgegolf.runtimes.child import main; main()")
+
+
+def run_in_child(function: Callable[..., T], *args: Any, timeout: float | None = None) -> T:
+    """Call a function in a fresh Python process and return its result.
+
+    Args:
+        function: A function of a module (not of `__main__`).
+        *args: Its arguments; they and the result are pickled.
+        timeout: Seconds after which the process is ended.
+
+    Raises:
+        EdgegolfError: Raised by the function, or the process crashed (the first path among
+            the arguments and the signal are named), or it took longer than `timeout`.
+    """
+    subject = next((str(arg) for arg in args if isinstance(arg, Path)), function.__qualname__)
+    try:
+        child = subprocess.run(
+            _COMMAND,
+            input=pickle.dumps((function, args)),
+            capture_output=True,
+            timeout=timeout,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise EdgegolfError(f"{subject}: not finished after {timeout:g} seconds") from None
+    said = strip_chatter(child.stderr).decode(errors="replace")
+    try:
+        succeeded, result = pickle.loads(child.stdout)
+    except (EOFError, pickle.UnpicklingError):
+        raise _crash(subject, child.returncode, said) from None
+    sys.stderr.write(said)
+    if not succeeded:
+        raise result
+    return result  # type: ignore[no-any-return]
+
+
+def main() -> None:
+    """The child's side: call what standard input holds, write the pickled result."""
+    answer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what native libraries print must not mix with the answer
+    function, args = pickle.load(sys.stdin.buffer)
+    try:
+        result = (True, function(*args))
+    except EdgegolfError as error:
+        result = (False, error)
+    except MemoryError:
+        result = (False, EdgegolfError(f"{function.__qualname__} needs more memory than there is"))
+    with answer:
+        pickle.dump(result, answer)
+
+
+def _crash(subject: str, status: int, said: str) -> EdgegolfError:
+    lines = said.strip().splitlines()
+    last = f": {lines[-1]}" if lines else ""
+    if status >= 0:
+        return EdgegolfError(f"{subject}: the process ended with status {status}{last}")
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    return EdgegolfError(
+        f"{subject}: the runtime crashed with {name}{last}",
+        hint="the file is damaged, or holds something that this runtime cannot run; "
+        "try another --runtime",
+    )

@@ -1,0 +1,140 @@
+"""Which runtimes there are, and which runs a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgegolf.errors import EdgegolfError
+from edgegolf.runtimes import litert, onnxruntime, tflite_runtime
+from edgegolf.runtimes.session import Session
+
+MAXIMUM_THREADS = 256
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A program that runs model files.
+
+    Attributes:
+        suffix: Of the files that it runs.
+        package: The name of its package, as in `pip install`.
+        check: Imports it; raises EdgegolfError saying what to install.
+        open: Loads a file, given the path, the provider and the number of threads.
+    """
+
+    suffix: str
+    package: str
+    check: Callable[[], None]
+    open: Callable[[Path, str, int], Session]
+
+
+# Preferred first.
+RUNTIMES: dict[str, Runtime] = {
+    "litert": Runtime(".tflite", "ai-edge-litert", litert.check, litert.open_session),
+    "tflite-runtime": Runtime(
+        ".tflite", "tflite-runtime", tflite_runtime.check, tflite_runtime.open_session
+    ),
+    "litert-reference": Runtime(
+        ".tflite", "ai-edge-litert", litert.check, litert.open_reference_session
+    ),
+    "onnxruntime": Runtime(".onnx", "onnxruntime", onnxruntime.check, onnxruntime.open_session),
+}
+
+
+def find_runtime(name: str) -> Runtime:
+    """The runtime of a name. Raises EdgegolfError if there is none."""
+    if name not in RUNTIMES:
+        raise EdgegolfError(f"there is no runtime {name!r}", hint=f"use {', '.join(RUNTIMES)}")
+    return RUNTIMES[name]
+
+
+def runtimes_for(path: Path) -> tuple[str, ...]:
+    """The names of the runtimes for files like this, preferred first.
+
+    Raises:
+        EdgegolfError: None runs files of this suffix.
+    """
+    names = tuple(name for name, runtime in RUNTIMES.items() if runtime.suffix == path.suffix)
+    if not names:
+        suffixes = sorted({runtime.suffix for runtime in RUNTIMES.values()})
+        raise EdgegolfError(f"{path} is no {' or '.join(suffixes)} file")
+    return names
+
+
+def installed_runtimes(path: Path) -> tuple[str, ...]:
+    """Those of `runtimes_for` that work here."""
+    return tuple(name for name in runtimes_for(path) if _works(name))
+
+
+def preferred_runtime(path: Path) -> str:
+    """The first of `installed_runtimes`.
+
+    Raises:
+        EdgegolfError: None runs files of this suffix, or none of those is installed.
+    """
+    names = runtimes_for(path)
+    for name in names:
+        if _works(name):
+            return name
+    find_runtime(names[0]).check()
+    raise AssertionError("unreachable: the check above raises")
+
+
+def open_session(
+    path: Path, runtime: str | None = None, provider: str = "cpu", threads: int = 1
+) -> Session:
+    """Load a model file into a runtime.
+
+    A damaged file can crash some runtimes and with them this process; files from strangers
+    are opened through `edgegolf.runtimes.child.run_in_child`.
+
+    Args:
+        path: A `.tflite` or `.onnx` file.
+        runtime: A name in `RUNTIMES`; by default the preferred one that is installed.
+        provider: What it runs on: `cpu`, or an execution provider of onnxruntime.
+        threads: How many threads an operator may use.
+
+    Raises:
+        EdgegolfError: The file is missing, empty, broken, or not for this runtime; the runtime
+            or provider is not installed.
+    """
+    if not 1 <= threads <= MAXIMUM_THREADS:
+        raise EdgegolfError(f"{threads} threads are not between 1 and {MAXIMUM_THREADS}")
+    check_file(path)
+    name = preferred_runtime(path) if runtime is None else runtime
+    found = find_runtime(name)
+    if found.suffix != path.suffix:
+        raise EdgegolfError(
+            f"{name} runs {found.suffix} files, not {path}",
+            hint=f"use --runtime {' or '.join(runtimes_for(path))}",
+        )
+    return found.open(path, provider, threads)
+
+
+def check_file(path: Path) -> None:
+    """Look whether a file can be read, and has content.
+
+    Raises:
+        EdgegolfError: It is missing, a folder, unreadable or empty.
+    """
+    try:
+        if path.is_dir():
+            raise EdgegolfError(f"{path} is a folder, not a model file")
+        with path.open("rb") as file:
+            start = file.read(1)
+    except FileNotFoundError:
+        raise EdgegolfError(f"{path} does not exist", hint="check the path") from None
+    except OSError as error:
+        raise EdgegolfError(f"{path} cannot be read: {error.strerror}") from None
+    if not start:
+        raise EdgegolfError(f"{path} is empty")
+
+
+def _works(name: str) -> bool:
+    try:
+        RUNTIMES[name].check()
+    except EdgegolfError:
+        return False
+    return True

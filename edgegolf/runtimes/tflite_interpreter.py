@@ -1,0 +1,118 @@
+"""The Python interface that ai-edge-litert and tflite-runtime have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgegolf.errors import EdgegolfError
+from edgegolf.runtimes.chatter import without_chatter
+from edgegolf.runtimes.session import Array, Session, TensorInfo, one_line
+
+_MISSING_OPERATOR = re.compile(
+    r"unresolved custom op: (?P<custom>\S+?)\.?(?:\s|$)|"
+    r"Didn't find op for builtin opcode '(?P<builtin>\w+)' version '(?P<version>\d+)'|"
+    r"Op builtin_code out of range: (?P<code>\d+)"
+)
+
+
+class TfliteSession(Session):
+    """A `.tflite` file in an `Interpreter`; its main graph is run.
+
+    Args:
+        make_interpreter: Called with the path and the number of threads.
+        path: The model file.
+        runtime: The runtime's name.
+        provider: Must be `cpu`.
+        threads: How many threads an operator may use.
+
+    Raises:
+        EdgegolfError: Another provider, or the runtime cannot load the file.
+    """
+
+    def __init__(
+        self,
+        make_interpreter: Callable[[str, int], Any],
+        path: Path,
+        runtime: str,
+        provider: str,
+        threads: int,
+    ) -> None:
+        """Load the file."""
+        if provider != "cpu":
+            raise EdgegolfError(
+                f"{runtime} runs on the CPU only, not on {provider!r}",
+                hint="export the model as .onnx and use --runtime onnxruntime",
+            )
+        self.file = str(path)
+        self.runtime, self.provider, self.threads = runtime, provider, threads
+        try:
+            with without_chatter():
+                self._interpreter = make_interpreter(str(path), threads)
+                self._interpreter.allocate_tensors()
+        except Exception as error:
+            raise _load_error(path, runtime, error) from None
+        inputs = self._interpreter.get_input_details()
+        outputs = self._interpreter.get_output_details()
+        self.inputs = tuple(map(_tensor_info, inputs))
+        self.outputs = tuple(map(_tensor_info, outputs))
+        self._input_indices = [details["index"] for details in inputs]
+        self._output_indices = [details["index"] for details in outputs]
+        self._shapes = [tuple(details["shape"]) for details in inputs]
+
+    def _set_inputs(self, arrays: Sequence[Array]) -> None:
+        shapes = [array.shape for array in arrays]
+        if shapes != self._shapes:
+            self._resize(shapes)
+        for index, array in zip(self._input_indices, arrays, strict=True):
+            self._interpreter.set_tensor(index, array)
+
+    def _resize(self, shapes: list[tuple[int, ...]]) -> None:
+        self._shapes = []  # unknown, should this fail half-way
+        for index, shape in zip(self._input_indices, shapes, strict=True):
+            self._interpreter.resize_tensor_input(index, shape, strict=True)
+        with without_chatter():
+            self._interpreter.allocate_tensors()
+        self._shapes = shapes
+
+    def _invoke(self) -> None:
+        self._interpreter.invoke()
+
+    def _get_outputs(self) -> list[Array]:
+        return [self._interpreter.get_tensor(index) for index in self._output_indices]
+
+
+def _tensor_info(details: dict[str, Any]) -> TensorInfo:
+    quantization = details["quantization_parameters"]
+    signature = details["shape_signature"]
+    shape = signature if len(signature) else details["shape"]
+    dtype = details["dtype"]
+    return TensorInfo(
+        name=details["name"],
+        shape=tuple(None if size < 0 else int(size) for size in shape),
+        dtype="string" if dtype in (bytes, str, np.bytes_, np.str_) else np.dtype(dtype).name,
+        scale=tuple(map(float, quantization["scales"])),
+        zero_point=tuple(map(int, quantization["zero_points"])),
+    )
+
+
+def _load_error(path: Path, runtime: str, error: Exception) -> EdgegolfError:
+    # tflite-runtime puts bytes of a damaged file into its message, which then is no valid text
+    reason = one_line(error) if not isinstance(error, UnicodeError) else "not a TFLite model"
+    missing = _MISSING_OPERATOR.search(reason)
+    if missing:
+        found = {key: value for key, value in missing.groupdict().items() if value}
+        name = found.get("custom") or found.get("builtin") or f"number {found.get('code')}"
+        version = f" version {found['version']}" if "version" in found else ""
+        return EdgegolfError(
+            f"{path} uses the operator {name}{version}, which {runtime} does not have",
+            hint="try another --runtime or a newer version of this one",
+        )
+    return EdgegolfError(
+        f"{path} cannot be loaded by {runtime}: {reason}",
+        hint="check that the file is a complete .tflite model",
+    )

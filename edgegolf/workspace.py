@@ -1,0 +1,53 @@
+"""Where models are: `models/DATASET/NAME/`, below the current folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgegolf.errors import EdgegolfError
+
+MODELS = Path("models")
+MODEL_NAME = "model.keras"
+MODEL_SUFFIXES = (".tflite", ".onnx")
+
+
+def model_folder(dataset: str, net: str) -> Path:
+    """The folder of a net (a colon is not allowed in file names everywhere)."""
+    return MODELS / dataset / net.replace(":", "-")
+
+
+def trained_folders(dataset: str) -> tuple[Path, ...]:
+    """Every folder of the data set that holds a trained model."""
+    return tuple(sorted(path.parent for path in (MODELS / dataset).glob(f"*/{MODEL_NAME}")))
+
+
+def exported_files(folder: Path) -> tuple[Path, ...]:
+    """The exported files in a model's folder, sorted by name."""
+    return tuple(sorted(path for path in folder.glob("[!.]*") if path.suffix in MODEL_SUFFIXES))
+
+
+def find_files(name: str, dataset: str | None) -> tuple[Path, ...]:
+    """The model files that a user means by a file's path or by the name of a net.
+
+    Args:
+        name: A path, or a net whose files are looked for below `models/`.
+        dataset: The data set's folder to look in; None looks in all.
+
+    Raises:
+        EdgegolfError: There is no such file, and no exported file of such a net.
+    """
+    path = Path(name)
+    if path.is_dir():
+        found = exported_files(path)
+        if found:
+            return found
+    elif path.exists() or path.suffix:
+        return (path,)
+    datasets = (dataset,) if dataset else tuple(sorted(p.name for p in MODELS.glob("*")))
+    found = tuple(file for each in datasets for file in exported_files(model_folder(each, name)))
+    if not found:
+        raise EdgegolfError(
+            f"{name!r} is neither a file nor a net with exported files below {MODELS}/",
+            hint="give a .tflite or .onnx file, or make the files: edgegolf train, edgegolf export",
+        )
+    return found

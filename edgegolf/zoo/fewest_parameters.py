@@ -1,0 +1,1 @@
+"""How few parameters reach 95 % on MNIST?"""

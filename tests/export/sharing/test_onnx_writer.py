@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgegolf.data import load_dataset
+from edgegolf.export.sharing.blocks import roll
+from edgegolf.export.sharing.equalization import equalize, importances
+from edgegolf.export.sharing.evaluate import compute, evaluate
+from edgegolf.export.sharing.network import (
+    Add,
+    AveragePooling,
+    Concatenate,
+    Convolution,
+    Crop,
+    Dense,
+    DepthwiseConvolution,
+    MaxPooling,
+    Network,
+    Node,
+    Operation,
+    Pad,
+    Rectifier,
+    Reshape,
+    Softmax,
+    Value,
+    Weight,
+    same_padding,
+)
+from edgegolf.export.sharing.onnx_calls import FUNCTION_DOMAIN, Call, Function
+from edgegolf.export.sharing.onnx_functions import outline
+from edgegolf.export.sharing.onnx_writer import FORMS, write_shared_onnx
+from edgegolf.export.sharing.reader import UnsupportedLayerError, read_network
+from edgegolf.runtimes import open_session
+from edgegolf.runtimes.classify import accuracy
+
+onnx = pytest.importorskip("onnx")
+random = np.random.default_rng(1)
+
+
+class Builder:
+    """Collects nodes and works out the shapes of their results."""
+
+    def __init__(self, *shape: int) -> None:
+        self.source = Value(shape)
+        self.nodes: list[Node] = []
+
+    def apply(self, operation: Operation, *values: Value) -> Value:
+        zeros = [np.zeros((1, *value.shape), np.float32) for value in values]
+        output = Value(compute(operation, *zeros).shape[1:])
+        self.nodes.append(Node(operation, values, (output,)))
+        return output
+
+    def network(self, output: Value) -> Network:
+        return Network((self.source,), (output,), tuple(self.nodes))
+
+
+def weight(*shape: int, size: float = 0.5) -> Weight:
+    return Weight("", (random.normal(size=shape) * size).astype(np.float32))
+
+
+def shared_network(channels: int = 6, iterations: int = 5) -> Network:
+    build = Builder(12, 12, 1)
+    hidden = build.apply(
+        Convolution(weight(3, 3, 1, channels), weight(channels), (2, 2)), build.source
+    )
+    depthwise = DepthwiseConvolution(
+        weight(3, 3, channels, 1), None, padding=same_padding((5, 5), (3, 3), (1, 1))
+    )
+    pointwise = Convolution(weight(1, 1, channels, channels, size=0.2), weight(channels, size=0.1))
+    for _ in range(iterations):
+        residual = build.apply(Rectifier(), hidden)
+        residual = build.apply(pointwise, build.apply(depthwise, residual))
+        hidden = build.apply(Add(), hidden, residual)
+    hidden = build.apply(Crop(((1, 0), (0, 1))), hidden)
+    hidden = build.apply(AveragePooling((2, 2), (2, 2)), hidden)
+    hidden = build.apply(Reshape((4 * channels,)), hidden)
+    hidden = build.apply(Dense(weight(4 * channels, 4), weight(4)), hidden)
+    return build.network(build.apply(Softmax(), hidden))
+
+
+def every_operation() -> Network:
+    """Also what is awkward: odd paddings, a flattened image that is not only read by a dense layer.
+    """
+    build = Builder(9, 10, 2)
+    same = same_padding((9, 10), (4, 3), (2, 1), (1, 2))
+    hidden = build.apply(
+        Convolution(weight(4, 3, 2, 6), None, (2, 1), same, (1, 2)), build.source
+    )
+    hidden = build.apply(Rectifier(0.25), hidden)
+    hidden = build.apply(DepthwiseConvolution(weight(2, 2, 6, 2), weight(12), (1, 2)), hidden)
+    hidden = build.apply(Pad(((1, 2), (0, 1))), hidden)
+    hidden = build.apply(MaxPooling((2, 2), (2, 1), ((1, 0), (0, 1))), hidden)
+    average = build.apply(AveragePooling((3, 3), (1, 1), ((1, 1), (1, 1))), hidden)
+    hidden = build.apply(Concatenate(2), hidden, average)
+    hidden = build.apply(Concatenate(0), hidden, hidden)
+    hidden = build.apply(Dense(weight(24, 5), weight(5)), hidden)
+    flat = build.apply(Reshape((int(np.prod(hidden.shape)),)), hidden)
+    scores = build.apply(Dense(weight(flat.shape[0], 6), None), flat)
+    flat = build.apply(Rectifier(), flat)
+    image = build.apply(Reshape((2, flat.shape[0] // 4, 2)), flat)
+    image = build.apply(MaxPooling(image.shape[:2], (1, 1)), image)
+    vector = build.apply(Reshape((2,)), image)
+    rows = build.apply(Reshape((3, 2)), scores)
+    rows = build.apply(Dense(weight(2, 2), weight(2)), rows)
+    scores = build.apply(Concatenate(0), build.apply(Reshape((6,)), rows), vector)
+    return build.network(build.apply(Softmax(), scores))
+
+
+def samples(network: Network, count: int = 40) -> Any:
+    return random.uniform(size=(count, *network.inputs[0].shape)).astype(np.float32)
+
+
+def run(path: Path, images: Any) -> Any:
+    with open_session(path) as session:
+        outputs = []
+        for image in images:
+            channels_first = image.transpose(2, 0, 1) if image.ndim == 3 else image
+            outputs.append(session.run([channels_first[None]])[0][0])
+        return np.array(outputs)
+
+
+def int8_values(path: Path) -> int:
+    model = onnx.load(path)
+    int8 = onnx.TensorProto.INT8
+    stored = [tensor for tensor in model.graph.initializer if tensor.data_type == int8]
+    return sum(onnx.numpy_helper.to_array(tensor).size for tensor in stored)
+
+
+NETWORKS: dict[str, Callable[[], Network]] = {
+    "shared": shared_network,
+    "rolled": lambda: roll(shared_network()),
+    "every operation": every_operation,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_outputs_are_those_of_the_network(name: str, form: str, tmp_path: Path) -> None:
+    network = NETWORKS[name]()
+    path = tmp_path / "int8.onnx"
+    write_shared_onnx(network, samples(network), path, form)
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    images = samples(network, 100)
+    assert np.abs(run(path, images) - evaluate(network, images)).max() < 0.04
+
+
+def test_each_weight_is_stored_once_and_blocks_are_functions(tmp_path: Path) -> None:
+    network, path = shared_network(), tmp_path / "int8.onnx"
+    write_shared_onnx(network, samples(network), path)
+    assert int8_values(path) == sum(weight.values.size for weight in network.weights)
+    model = onnx.load(path)
+    operators = [node.op_type for function in model.functions for node in function.node]
+    assert operators.count("Add") == 1
+    assert all(node.op_type != "Add" for node in model.graph.node)
+
+
+def test_loops_make_no_difference(tmp_path: Path) -> None:
+    network, images = shared_network(), samples(shared_network())
+    write_shared_onnx(network, images, tmp_path / "unrolled.onnx")
+    write_shared_onnx(roll(network), images, tmp_path / "rolled.onnx")
+    # The order in which factors are numbered may change the last bit of one.
+    sizes = [(tmp_path / f"{name}.onnx").stat().st_size for name in ("unrolled", "rolled")]
+    assert sizes[0] == sizes[1]
+
+
+def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    build = Builder(4, 4, 2)
+    without_weights = build.network(build.apply(Rectifier(), build.source))
+    with pytest.raises(UnsupportedLayerError):
+        write_shared_onnx(without_weights, samples(without_weights), tmp_path / "int8.onnx")
+    image = build.network(build.apply(Dense(weight(2, 2), None), build.source))
+    with pytest.raises(UnsupportedLayerError):
+        write_shared_onnx(image, samples(image), tmp_path / "int8.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_equalization_keeps_the_function_and_lowers_the_noise(name: str) -> None:
+    network = NETWORKS[name]()
+    images = samples(network)
+    equalized = equalize(network, images)
+    before, after = evaluate(network, images), evaluate(equalized, images)
+    np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-5)
+
+    def noise(network: Network) -> float:
+        found = importances(network, images)
+        largest = max(np.abs(weight.values).max() for weight in network.weights)
+        total = sum(
+            np.broadcast_to(found[weight], weight.values.shape).sum() for weight in network.weights
+        )
+        return float(largest * np.sqrt(total))
+
+    assert noise(equalized) <= noise(network) * 1.001
+
+
+def inlined(calls: tuple[Call, ...], functions: tuple[Function, ...]) -> list[tuple[Any, ...]]:
+    """Every call that is not of a function, with numbers instead of names."""
+    by_name = {function.name: function for function in functions}
+    flat: list[tuple[Any, ...]] = []
+    fresh = iter(range(10**6))
+
+    def expand(calls: tuple[Call, ...], known: dict[str, object]) -> None:
+        for call in calls:
+            found = [known.setdefault(name, name) for name in call.inputs]
+            if call.domain == FUNCTION_DOMAIN:
+                function = by_name[call.operator]
+                inner: dict[str, object] = dict(zip(function.inputs, found, strict=True))
+                expand(function.calls, inner)
+                outputs = [inner[name] for name in function.outputs]
+            else:
+                outputs = [next(fresh) for _ in call.outputs]
+                flat.append((call.operator, call.attributes, tuple(found)))
+            known.update(zip(call.outputs, outputs, strict=True))
+
+    expand(calls, {})
+    return flat
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_outlined_nodes_compute_the_same(data: st.DataObject) -> None:
+    names = ["x", "y"]
+    calls = []
+    for number in range(data.draw(st.integers(1, 30))):
+        operator = data.draw(st.sampled_from(["LongOperatorName", "AnotherLongOperatorName"]))
+        count = 1 if operator.startswith("L") else 2
+        inputs = tuple(data.draw(st.sampled_from(names[-4:])) for _ in range(count))
+        calls.append(Call(operator, inputs, (f"t{number}",), (("strides", (2, 2)),)))
+        names.append(f"t{number}")
+    results = {names[-1], names[len(names) // 2]} - {"x", "y"}
+    short, functions = outline(calls, results, {"": 9})
+    assert inlined(short, functions) == inlined(tuple(calls), ())
+    produced = {name for call in short for name in call.outputs}
+    assert results <= produced
+
+
+def test_a_trained_keras_model_keeps_its_accuracy(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras")
+    layers = keras.layers
+    keras.utils.set_random_seed(1)
+    image = keras.Input((28, 28, 1))
+    hidden = layers.Conv2D(8, 5, strides=2)(image)
+    shared = layers.SeparableConv2D(8, 3, padding="same")
+    for _ in range(4):
+        hidden = layers.Add()([hidden, shared(layers.ReLU()(hidden))])
+    hidden = layers.Flatten()(layers.AveragePooling2D(3)(hidden))
+    model = keras.Model(image, layers.Dense(10, activation="softmax")(hidden))
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    digits = load_dataset("digits")
+    train, validation = digits.split("train"), digits.split("validation")
+    pixels = train.images / np.float32(255)
+    model.fit(pixels, train.labels, 32, 6, verbose=0)
+    expected = model.predict(validation.images / np.float32(255), verbose=0).argmax(axis=1)
+    path = tmp_path / "int8.onnx"
+    for form in FORMS:
+        write_shared_onnx(read_network(model), pixels[:200], path, form)
+        with open_session(path) as session:
+            lost = np.mean(expected == validation.labels) - accuracy(session, validation)
+        assert lost <= 0.01

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow")
+pytest.importorskip("tf2onnx")
+import keras
+import onnx
+from export_nets import measure, normalized, two_in_two_out
+from keras import layers
+
+from edgegolf.data import Dataset, Split
+from edgegolf.errors import EdgegolfError
+from edgegolf.export import WAYS, ExportOptions, export_model
+from edgegolf.runtimes import installed_runtimes, open_session
+from edgegolf.runtimes.child import run_in_child
+from edgegolf.runtimes.classify import accuracy
+
+MAX_DROP = 0.03  # the net is hardly trained
+
+
+def save(model: keras.Model, folder: Path) -> Path:
+    model.save(folder / "model.keras")
+    return folder / "model.keras"
+
+
+def save_samples(path: Path, **arrays: np.ndarray) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.fixture(scope="session")
+def exported(trained, digits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    options = ExportOptions(calibration_images=100, max_drop=MAX_DROP)
+    files = export_model(trained, folder, digits, options)
+    return folder, {file.name: file for file in files}
+
+
+def test_every_file_is_written_verified_and_described(exported, trained, digits):
+    folder, files = exported
+    assert {path.name for path in folder.iterdir()} == set(files) == set(WAYS)
+    model = keras.saving.load_model(trained, compile=False)
+    split = digits.split("validation")
+    scores = model.predict(split.images / np.float32(255), verbose=0)
+    keras_accuracy = np.mean(scores.argmax(axis=1) == split.labels)
+    assert keras_accuracy > 0.8
+    for name, file in files.items():
+        assert file.bytes == (folder / name).stat().st_size
+        assert file.keras_accuracy == keras_accuracy
+        assert file.validation_accuracy >= keras_accuracy - MAX_DROP
+        assert file.max_difference < (1e-5 if file.dtype == "float32" else 1)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_the_accuracy_is_the_one_that_bench_measures(exported, digits, name):
+    folder, files = exported
+    with open_session(folder / name) as session:
+        found = accuracy(session, digits.split("validation"))
+    assert found == files[name].validation_accuracy
+
+
+def test_tflite_files_run_in_every_installed_runtime(exported, digits):
+    folder, files = exported
+    split = digits.split("validation")
+    for name in ("float32.tflite", "int8.tflite"):
+        for runtime in installed_runtimes(folder / name):
+            # tflite-runtime loads no file in a process that has TensorFlow
+            found = run_in_child(measure, folder / name, runtime, split, timeout=60)
+            assert found == pytest.approx(files[name].validation_accuracy, abs=0.012)
+
+
+def test_inputs_are_static_and_int8_where_promised(exported):
+    folder, _ = exported
+    for name, dtype in {
+        "float32.tflite": "float32",
+        "int8.tflite": "int8",
+        "float32.onnx": "float32",
+        "int8.onnx": "float32",
+    }.items():
+        with open_session(folder / name) as session:
+            (image,), (scores,) = session.inputs, session.outputs
+            assert (image.shape, image.dtype) == ((1, 28, 28, 1), dtype)
+            assert (scores.shape, scores.dtype) == ((1, 10), dtype)
+
+
+def test_int8_files_hold_int8_weights(exported):
+    folder, _ = exported
+    model = onnx.load(folder / "int8.onnx")
+    weights = [i for i in model.graph.initializer if np.prod(i.dims) > 32]
+    assert weights
+    assert {tensor.data_type for tensor in weights} <= {
+        onnx.TensorProto.INT8,
+        onnx.TensorProto.UINT8,
+    }
+    operators = Counter(node.op_type for node in model.graph.node)
+    assert operators["Conv"] == 17
+    assert operators["QuantizeLinear"] > 17
+
+
+def test_files_that_are_up_to_date_are_left_alone(trained, digits, tmp_path):
+    assert export_model(trained, tmp_path, digits, skip=set(WAYS)) == ()
+    made = export_model(
+        trained,
+        tmp_path,
+        digits,
+        ExportOptions(formats=("onnx",)),
+        skip={"int8.onnx"},
+    )
+    assert [file.name for file in made] == ["float32.onnx"]
+    assert [path.name for path in tmp_path.iterdir()] == ["float32.onnx"]
+
+
+def black_calibration(digits: Dataset) -> Dataset:
+    """The same data set, but the images to calibrate on are black."""
+
+    def read(which):
+        split = digits.split(which)
+        images = np.zeros_like(split.images) if which == "train" else split.images
+        return Split(images, split.labels)
+
+    return Dataset("black", (28, 28, 1), 10, "", "", "", read)
+
+
+@pytest.mark.parametrize("file_format", ["tflite", "onnx"])
+def test_a_file_that_lost_accuracy_is_refused_and_leaves_nothing(
+    trained, digits, tmp_path, file_format
+):
+    options = ExportOptions(formats=(file_format,), dtypes=("int8",), calibration_images=50)
+    stale = tmp_path / f"int8.{file_format}"
+    stale.write_bytes(b"of an older model")
+    with pytest.raises(EdgegolfError, match=rf"int8\.{file_format} loses .* points") as raised:
+        export_model(trained, tmp_path, black_calibration(digits), options)
+    assert "--max-drop" in raised.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_loss_can_be_allowed(trained, digits, tmp_path):
+    options = ExportOptions(
+        formats=("tflite",), dtypes=("int8",), calibration_images=50, max_drop=1
+    )
+    (file,) = export_model(trained, tmp_path, black_calibration(digits), options)
+    assert file.keras_accuracy - file.validation_accuracy > 0.1
+
+
+def test_several_inputs_and_outputs(tmp_path):
+    generator = np.random.default_rng(0)
+    model = save(two_in_two_out(), tmp_path)
+    samples = save_samples(
+        tmp_path / "x.npz",
+        zeta=generator.normal(size=(70, 8)),
+        alpha=generator.normal(size=(70, 4)),
+    )
+    files = export_model(model, tmp_path, samples)
+    assert len(files) == 4
+    for file in files:
+        assert file.validation_accuracy is None
+        assert file.max_difference < (1e-5 if file.dtype == "float32" else 0.2)
+
+
+def test_a_sequential_net_with_batch_normalization_in_silence(tmp_path, capfd):
+    generator = np.random.default_rng(0)
+    net = normalized()
+    norm = net.layers[1]
+    norm.set_weights([generator.uniform(0.5, 2, 4) for _ in norm.get_weights()])
+    samples = save_samples(tmp_path / "x.npz", any_name=generator.random((64, 12, 12, 3)))
+    files = export_model(save(net, tmp_path), tmp_path, samples)
+    assert capfd.readouterr() == ("", "")
+    for file in files:
+        assert file.keras_accuracy == 1  # without labels it agrees with itself
+    folded = onnx.load(tmp_path / "float32.onnx")
+    assert "BatchNormalization" not in {node.op_type for node in folded.graph.node}
+
+
+@pytest.mark.parametrize("batch", [8, None])
+def test_batches_on_request(tmp_path, batch):
+    generator = np.random.default_rng(0)
+    samples = save_samples(tmp_path / "x.npz", x=generator.random((50, 12, 12, 3)))
+    files = export_model(
+        save(normalized(), tmp_path), tmp_path, samples, ExportOptions(batch=batch, max_drop=0.5)
+    )
+    for file in files:
+        with open_session(tmp_path / file.name) as session:
+            assert session.inputs[0].shape == (batch, 12, 12, 3)
+
+
+@pytest.mark.parametrize("file_format", ["tflite", "onnx"])
+def test_an_unsupported_operation_is_named_with_its_layer(tmp_path, file_format):
+    values = keras.Input((4,))
+    model = keras.Model(values, keras.ops.erfinv(layers.Dense(4)(values)))
+    path = save(model, tmp_path)
+    samples = save_samples(tmp_path / "x.npz", x=np.zeros((5, 4)))
+    with pytest.raises(EdgegolfError, match="layer 'erfinv' uses the operation Erfinv"):
+        export_model(path, tmp_path / "out", samples, ExportOptions(formats=(file_format,)))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written(trained, digits, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(EdgegolfError, match="cannot be written"):
+        export_model(trained, tmp_path / "out", digits, ExportOptions(formats=("onnx",)))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (ExportOptions(formats=("coreml",)), "no format 'coreml'"),
+        (ExportOptions(dtypes=("int4",)), "no dtype 'int4'"),
+        (ExportOptions(batch=0), "batch of 0"),
+        (ExportOptions(max_drop=-1), "not a fraction"),
+        (ExportOptions(calibration_images=0), "0 calibration images"),
+    ],
+)
+def test_impossible_options_are_refused(trained, digits, tmp_path, options, says):
+    with pytest.raises(EdgegolfError, match=says):
+        export_model(trained, tmp_path, digits, options)

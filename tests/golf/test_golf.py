@@ -1,0 +1,368 @@
+"""Rewritten files compute the same, are smaller, and are as small as golf can make them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from edgegolf.errors import EdgegolfError
+from edgegolf.golf.flatbuffer import read_flatbuffer, table
+from edgegolf.golf.golf import Comparison, golf_file
+from edgegolf.golf.golfing import Keep
+from edgegolf.golf.onnx_golf import golf_onnx
+from edgegolf.golf.protobuf import message, read_protobuf
+from edgegolf.golf.tflite_golf import golf_tflite
+from edgegolf.golf.tflite_schema import number
+from edgegolf.runtimes import installed_runtimes, open_session
+from edgegolf.runtimes.compare import compare_files
+from golf_models import (
+    FLOAT32,
+    INT8,
+    INT32,
+    OPERATORS,
+    TfliteBuilder,
+    chain,
+    initializer,
+    loop,
+    naive,
+    node,
+    onnx_chain,
+    onnx_model,
+    quantization,
+    value_info,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+PROPERTY = settings(
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def outputs(path: Path, runtime: str) -> list[list[bytes]]:
+    found = []
+    with open_session(path, runtime) as session:
+        for seed in range(3):
+            generator = np.random.default_rng(seed)
+            arrays = []
+            for info in session.inputs:
+                values = generator.normal(0, 40, info.example_shape)
+                arrays.append(values.astype(info.dtype))
+            found.append([output.tobytes() for output in session.run(arrays)])
+    return found
+
+
+def assert_golfs(data: bytes, suffix: str, folder: Path, **keep: bool) -> bytes:
+    """Golf a file; check that it shrinks, computes the same and does not shrink again."""
+    source, golfed, again = (folder / f"{name}{suffix}" for name in ("a", "b", "c"))
+    source.write_bytes(data)
+    result = golf_file(source, golfed, **keep)
+    assert result.bytes_before == len(data)
+    assert result.bytes_after == golfed.stat().st_size < len(data)
+    assert sum(saving.bytes for saving in result.savings) == len(data) - result.bytes_after
+    runtimes = installed_runtimes(source)
+    assert runtimes
+    for runtime in runtimes:
+        assert outputs(golfed, runtime) == outputs(source, runtime)
+    assert golf_file(golfed, again, **keep).bytes_after == golfed.stat().st_size
+    assert again.read_bytes() == golfed.read_bytes()
+    return golfed.read_bytes()
+
+
+@PROPERTY
+@given(
+    st.lists(st.sampled_from(OPERATORS), min_size=1, max_size=10),
+    st.integers(0, 3),
+    st.booleans(),
+    st.booleans(),
+)
+def test_any_tflite_chain(
+    tmp_path: Path, names: list[str], seed: int, int8: bool, shared: bool
+) -> None:
+    assert_golfs(chain(names, seed, int8, shared), ".tflite", tmp_path)
+
+
+@PROPERTY
+@given(
+    st.lists(st.sampled_from(OPERATORS), min_size=1, max_size=12),
+    st.integers(0, 3),
+    st.booleans(),
+)
+def test_any_onnx_chain(tmp_path: Path, names: list[str], seed: int, shared: bool) -> None:
+    onnx = pytest.importorskip("onnx")
+    golfed = assert_golfs(onnx_chain(names, seed, shared), ".onnx", tmp_path)
+    onnx.checker.check_model(golfed)
+
+
+def test_a_shared_weight_net_shrinks_to_a_fraction() -> None:
+    blocks = ["relu", "depthwise", "conv", "add"] * 8
+    tflite, onnx = chain(blocks, 1, int8=True), onnx_chain(blocks)
+    assert len(golf_tflite(tflite, Keep()).data) < 0.4 * len(tflite)
+    assert len(golf_onnx(onnx, Keep()).data) < 0.25 * len(onnx)
+
+
+def test_several_subgraphs(tmp_path: Path) -> None:
+    golfed = assert_golfs(loop(), ".tflite", tmp_path)
+    assert len(read_flatbuffer(golfed).root.subgraphs) == 3
+
+
+def test_what_to_keep_is_kept(tmp_path: Path) -> None:
+    data = chain(["conv", "relu"])
+    bare = read_flatbuffer(assert_golfs(data, ".tflite", tmp_path)).root
+    kept = read_flatbuffer(
+        assert_golfs(
+            data, ".tflite", tmp_path, keep_names=True, keep_metadata=True, keep_signatures=True
+        )
+    ).root
+    assert not bare.signature_defs
+    assert not bare.metadata
+    assert all(not tensor.name for tensor in bare.subgraphs[0].tensors)
+    assert kept.signature_defs[0].inputs[0].name == "image"
+    assert kept.buffers[kept.metadata[0].buffer].data.startswith(b"1.14.0")
+    assert all(tensor.name for tensor in kept.subgraphs[0].tensors)
+    onnx_names = read_protobuf(
+        assert_golfs(
+            onnx_chain(["conv", "relu"]), ".onnx", tmp_path, keep_names=True, keep_metadata=True
+        )
+    ).root
+    assert onnx_names.producer_name == "a test"
+    assert onnx_names.graph.node[0].name.startswith("node/Conv")
+
+
+def test_names_of_onnx_inputs_and_outputs_always_stay() -> None:
+    graph = read_protobuf(golf_onnx(onnx_chain(["conv"]), Keep()).data).root.graph
+    assert [info.name for info in graph.input] == ["a/long/name/of/the/input"]
+    assert [info.name for info in graph.output] == ["scores"]
+
+
+def test_signatures_that_reach_other_graphs_stay() -> None:
+    root = read_flatbuffer(chain(["relu"])).root
+    entry = root.signature_defs[0]
+    two = root.replace(
+        subgraphs=root.subgraphs * 2,
+        signature_defs=[entry, entry.replace(subgraph_index=1, signature_key="other")],
+    )
+    golfed = read_flatbuffer(golf_tflite(naive(two), Keep()).data).root
+    assert [item.signature_key for item in golfed.signature_defs] == ["serving_default", "other"]
+    assert [item.subgraph_index for item in golfed.signature_defs] == [0, 1]
+
+
+def test_metadata_that_changes_execution_stays() -> None:
+    root = read_flatbuffer(chain(["relu"])).root
+    marked = root.replace(
+        buffers=[*root.buffers, table("Buffer", data=b"fp16accfp32")],
+        metadata=[
+            *root.metadata,
+            table("Metadata", name="reduced_precision_support", buffer=len(root.buffers)),
+        ],
+    )
+    golfed = read_flatbuffer(golf_tflite(naive(marked), Keep()).data).root
+    (entry,) = golfed.metadata
+    assert entry.name == "reduced_precision_support"
+    assert golfed.buffers[entry.buffer].data == b"fp16accfp32"
+
+
+def test_buffers_behind_the_flatbuffer_move_into_it(tmp_path: Path) -> None:
+    # Converters store models above 2 GB so; small ones may be stored so too.
+    root = read_flatbuffer(chain(["conv", "relu"])).root
+    size = len(naive(root.replace(buffers=[
+        table("Buffer", offset=1 << 40, size=len(item.data)) if item.data else item
+        for item in root.buffers
+    ])))
+    tail = b""
+    buffers = []
+    for item in root.buffers:
+        if item.data:
+            buffers.append(table("Buffer", offset=size + len(tail), size=len(item.data)))
+            tail += item.data + bytes(-len(item.data) % 16)
+        else:
+            buffers.append(item)
+    data = naive(root.replace(buffers=buffers)) + tail
+    inline = golf_tflite(naive(root), Keep()).data
+    assert golf_tflite(data, Keep()).data == inline
+    far = root.replace(buffers=[table("Buffer"), table("Buffer", offset=1 << 31, size=1 << 31)])
+    with pytest.raises(EdgegolfError):
+        golf_tflite(naive(far), Keep())
+
+
+def test_variable_tensors(tmp_path: Path) -> None:
+    builder = TfliteBuilder()
+    image = builder.tensor((1, 4))
+    state = builder.tensor((1, 3), is_variable=True)
+    generator = np.random.default_rng(0)
+    weights = builder.tensor((3, 4), FLOAT32, generator.normal(size=(3, 4)).astype(np.float32))
+    recurrent = builder.tensor((3, 3), FLOAT32, generator.normal(size=(3, 3)).astype(np.float32))
+    bias = builder.tensor((3,), FLOAT32, np.ones(3, np.float32))
+    out = builder.tensor((1, 3))
+    options = table("RNNOptions", fused_activation_function=1)
+    builder.operator("RNN", [image, weights, recurrent, bias, state], [out], options)
+    data = naive(builder.model([builder.subgraph([image], [out])]))
+    golfed = read_flatbuffer(assert_golfs(data, ".tflite", tmp_path)).root
+    assert [tensor.is_variable for tensor in golfed.subgraphs[0].tensors].count(True) == 1
+
+
+def test_sparse_tensors(tmp_path: Path) -> None:
+    builder = TfliteBuilder()
+    image = builder.tensor((1, 4))
+    dense = table("DimensionMetadata", format=0, dense_size=2)
+    segments = table("Int32Vector", values=[0, 1, 3])
+    sparse = table(
+        "DimensionMetadata",
+        format=1,
+        array_segments=segments,
+        array_indices=table("Uint8Vector", values=bytes([2, 0, 3])),
+    )
+    weights = builder.tensor(
+        (2, 4),
+        FLOAT32,
+        np.array([1, 2, 3], np.float32),
+        sparsity=table("SparsityParameters", traversal_order=[0, 1],
+                       dim_metadata=[dense, sparse]),
+    )
+    decoded, out = builder.tensor((2, 4)), builder.tensor((1, 2))
+    builder.operator("DENSIFY", [weights], [decoded], table("DensifyOptions"))
+    builder.operator("FULLY_CONNECTED", [image, decoded, -1], [out],
+                     table("FullyConnectedOptions"))
+    data = naive(builder.model([builder.subgraph([image], [out])]))
+    golfed = read_flatbuffer(assert_golfs(data, ".tflite", tmp_path)).root
+    (tensor,) = [item for item in golfed.subgraphs[0].tensors if item.sparsity]
+    assert tensor.sparsity.dim_metadata[1].array_indices.values == b"\x02\x00\x03"
+
+
+def test_custom_operators_and_strings_keep_their_content() -> None:
+    builder = TfliteBuilder()
+    text = np.frombuffer(b"\x01\x00\x00\x00\x0c\x00\x00\x00\x0f\x00\x00\x00abc", np.uint8)
+    words = builder.tensor((1,), number("TensorType", "STRING"), text)
+    out = builder.tensor((1, 1))
+    builder.operator("CUSTOM:Mine", [words], [out], custom_options=b"\x01\x02",
+                     intermediates=[])
+    golfed = read_flatbuffer(
+        golf_tflite(naive(builder.model([builder.subgraph([], [out])])), Keep()).data
+    ).root
+    (operator,) = golfed.subgraphs[0].operators
+    assert operator.custom_options == b"\x01\x02"
+    assert golfed.operator_codes[operator.opcode_index].custom_code == "Mine"
+    constant = golfed.subgraphs[0].tensors[operator.inputs[0]]
+    assert golfed.buffers[constant.buffer].data == text.tobytes()
+
+
+def test_custom_options_behind_the_flatbuffer_move_into_it() -> None:
+    builder = TfliteBuilder()
+    image, out = builder.tensor((1,)), builder.tensor((1,))
+    builder.operator("CUSTOM:Mine", [image], [out], large_custom_options_offset=1 << 20,
+                     large_custom_options_size=3)
+    root = builder.model([builder.subgraph([image], [out])])
+    size = len(naive(root))
+    builder.operators[0] = builder.operators[0].replace(large_custom_options_offset=size)
+    data = naive(builder.model([builder.subgraph([image], [out])])) + b"xyz"
+    golfed = read_flatbuffer(golf_tflite(data, Keep()).data).root
+    (operator,) = golfed.subgraphs[0].operators
+    assert operator.custom_options == b"xyz"
+    assert not operator.large_custom_options_offset
+
+
+def test_zero_biases_of_different_scales_become_one(tmp_path: Path) -> None:
+    golfed = assert_golfs(chain(["conv", "depthwise"] * 3, 0, int8=True, shared=False),
+                          ".tflite", tmp_path)
+    root = read_flatbuffer(golfed).root
+    assert [tensor.type for tensor in root.subgraphs[0].tensors].count(INT32) == 1
+
+
+def test_options_with_defaults_that_are_not_zero_stay() -> None:
+    builder = TfliteBuilder()
+    kind = number("TensorType", "INT16")
+    image, out = (builder.tensor((1, 4), kind, None, quantization([1 / 32768])) for _ in "ab")
+    builder.operator("ADD", [image, image], [out], table("AddOptions", pot_scale_int16=True))
+    data = naive(builder.model([builder.subgraph([image], [out])]))
+    (operator,) = read_flatbuffer(golf_tflite(data, Keep()).data).root.subgraphs[0].operators
+    assert operator.builtin_options is not None
+
+
+def test_only_the_scale_that_matters_is_shared() -> None:
+    """Weights with equal bytes but unequal scales stay two tensors."""
+    builder = TfliteBuilder()
+    data = np.ones((4, 3, 3, 4), np.int8)
+    image, out = (builder.tensor((1, 6, 6, 4), INT8, None, quantization([0.1])) for _ in "ab")
+    middle = builder.tensor((1, 6, 6, 4), INT8, None, quantization([0.1]))
+    one, two = (
+        builder.tensor((4, 3, 3, 4), INT8, data, quantization([scale] * 4))
+        for scale in (0.01, 0.02)
+    )
+    options = table("Conv2DOptions", stride_w=1, stride_h=1)
+    builder.operator("CONV_2D", [image, one, -1], [middle], options)
+    builder.operator("CONV_2D", [middle, two, -1], [out], options)
+    root = read_flatbuffer(
+        golf_tflite(naive(builder.model([builder.subgraph([image], [out])])), Keep()).data
+    ).root
+    graph = root.subgraphs[0]
+    first, second = (graph.tensors[operator.inputs[1]] for operator in graph.operators)
+    assert first.buffer == second.buffer
+    assert first.quantization.scale != second.quantization.scale
+
+
+def test_onnx_loops_keep_what_their_bodies_use(tmp_path: Path) -> None:
+    body = message(
+        "GraphProto",
+        name="body",
+        node=[
+            node("Identity", ["keep_going"], ["still_going"]),
+            node("Mul", ["carried", "outer_constant"], ["next"]),
+        ],
+        input=[value_info("iteration", (), 7), value_info("keep_going", (), 9),
+               value_info("carried", (1, 4, 6, 6))],
+        output=[value_info("still_going", (), 9), value_info("next", (1, 4, 6, 6))],
+    )
+    data = onnx_model(
+        [node("Loop", ["trips", "", "image"], ["result"], body=body)],
+        [initializer("trips", np.array(3, np.int64)),
+         initializer("outer_constant", np.full((4, 1, 1), 1.5, np.float32)),
+         initializer("never_used", np.ones(100, np.float32))],
+        [value_info("image", (1, 4, 6, 6))],
+        [value_info("result", (1, 4, 6, 6))],
+    )
+    graph = read_protobuf(assert_golfs(data, ".onnx", tmp_path)).root.graph
+    assert len(graph.initializer) == 2
+
+
+def test_a_rewrite_that_differs_is_not_used(tmp_path: Path) -> None:
+    source, destination = tmp_path / "a.onnx", tmp_path / "b.onnx"
+    source.write_bytes(onnx_chain(["conv", "relu"]))
+    result = golf_file(source, destination, compare=lambda *_: Comparison((), "they differ"))
+    assert result.bytes_after == result.bytes_before
+    assert set(result.refused) == {"they differ"}
+    assert destination.read_bytes() == source.read_bytes()
+
+
+def test_a_damaged_file_leaves_the_destination_alone(tmp_path: Path) -> None:
+    source, destination = tmp_path / "a.tflite", tmp_path / "b.tflite"
+    source.write_bytes(chain(["conv"])[:500])
+    destination.write_bytes(b"precious")
+    with pytest.raises(EdgegolfError):
+        golf_file(source, destination)
+    assert destination.read_bytes() == b"precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tflite", "b.tflite"]
+
+
+def test_a_file_may_replace_itself(tmp_path: Path) -> None:
+    path = tmp_path / "a.tflite"
+    path.write_bytes(chain(["conv", "relu"]))
+    result = golf_file(path, path)
+    assert path.stat().st_size == result.bytes_after < result.bytes_before
+
+
+@pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
+def test_comparison_in_every_runtime(tmp_path: Path, suffix: str) -> None:
+    names = ["conv", "relu", "add"]
+    path, other, golfed = (tmp_path / f"{name}{suffix}" for name in "abc")
+    path.write_bytes(chain(names, 1) if suffix == ".tflite" else onnx_chain(names, 1))
+    other.write_bytes(chain(names, 2) if suffix == ".tflite" else onnx_chain(names, 2))
+    result = golf_file(path, golfed, compare=compare_files)
+    assert result.verified == installed_runtimes(path)
+    assert not result.refused
+    assert compare_files(path, other).difference
+    other.write_bytes(path.read_bytes()[:200])
+    assert compare_files(path, other).difference

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import small_models as models
+
+from edgegolf.errors import EdgegolfError
+from edgegolf.runtimes import installed_runtimes, open_session
+from edgegolf.runtimes.child import run_in_child
+
+
+def process_and_sum(*numbers):
+    os.write(1, b"noise that must not mix with the result\n")
+    return os.getpid(), sum(numbers)
+
+
+def fail(path):
+    raise EdgegolfError(f"{path} is odd", hint="take another")
+
+
+def die(path, number):
+    os.kill(os.getpid(), number)
+
+
+def stop_early(path):
+    print("half a result", file=sys.stderr, flush=True)
+    os._exit(3)
+
+
+def wait_forever(path):
+    signal.pause()
+
+
+def modules():
+    return set(sys.modules)
+
+
+def run_once(path, runtime):
+    with open_session(path, runtime) as session:
+        session.invoke()
+
+
+def test_results_come_from_another_process():
+    pid, total = run_in_child(process_and_sum, 1, 2, 3)
+    assert total == 6
+    assert pid != os.getpid()
+
+
+def test_errors_come_back_whole():
+    with pytest.raises(EdgegolfError, match="a is odd") as caught:
+        run_in_child(fail, Path("a"))
+    assert caught.value.hint == "take another"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+def test_a_crash_names_file_and_signal():
+    with pytest.raises(EdgegolfError, match=r"odd\.onnx: the runtime crashed with SIGSEGV"):
+        run_in_child(die, Path("odd.onnx"), signal.SIGSEGV)
+
+
+def test_an_early_end_names_status_and_last_words():
+    with pytest.raises(EdgegolfError, match="ended with status 3: half a result"):
+        run_in_child(stop_early, Path("odd.onnx"))
+
+
+def test_a_timeout_is_an_error():
+    with pytest.raises(EdgegolfError, match=r"odd\.onnx: not finished"):
+        run_in_child(wait_forever, Path("odd.onnx"), timeout=0.5)
+
+
+def test_the_child_imports_no_runtime():
+    assert not {"ai_edge_litert", "onnxruntime", "tflite_runtime", "tensorflow"} & run_in_child(
+        modules
+    )
+
+
+@pytest.mark.parametrize("runtime", ["litert", "tflite-runtime"])
+def test_a_model_that_crashes_its_runtime(tmp_path, runtime):
+    pytest.importorskip("ai_edge_litert")
+    if runtime not in installed_runtimes(tmp_path / "any.tflite"):
+        pytest.skip(f"{runtime} is not installed")
+    path = models.tflite_crashing(tmp_path / "crashing.tflite")
+    with pytest.raises(EdgegolfError, match=r"crashing\.tflite: the runtime crashed with SIG"):
+        run_in_child(run_once, path, runtime)

@@ -1,0 +1,81 @@
+"""The nets against the articles' parameter formulas."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from edgegolf.errors import EdgegolfError
+from edgegolf.zoo import all_recipes, find_recipe
+from edgegolf.zoo.summary import MNIST_CLASSES, MNIST_SHAPE, summarize
+
+pytest.importorskip("tensorflow")
+
+PUBLISHED = {
+    "linear": 7_850,
+    "tight_resnet": 1_930,
+    "tight_resnet_unshared": 6_130,
+    "mlp:32": 26_506,
+    "pooled_mlp:64": 17_418,
+    "cnn:2": 4_802,
+    "cnn:32": 1_199_882,
+    "double_cnn:2": 932,
+    "random_cnn": 4_086,
+}
+
+
+def build(name: str):
+    return find_recipe(name).build(MNIST_SHAPE, MNIST_CLASSES)
+
+
+@pytest.mark.parametrize(("name", "parameters"), PUBLISHED.items())
+def test_parameters_are_those_published(name: str, parameters: int) -> None:
+    assert build(name).count_params() == parameters
+
+
+@pytest.mark.parametrize("recipe", all_recipes(), ids=lambda recipe: recipe.name)
+def test_recipe_tells_the_parameters_of_its_net(recipe) -> None:
+    model = recipe.build(MNIST_SHAPE, MNIST_CLASSES)
+    assert model.count_params() == recipe.parameters
+    assert model.output_shape == (None, MNIST_CLASSES)
+
+
+@pytest.mark.parametrize("name", ["mlp:5", "pooled_mlp:7", "cnn:3", "double_cnn:4"])
+def test_families_follow_their_formula_at_any_size(name: str) -> None:
+    assert build(name).count_params() == find_recipe(name).parameters
+
+
+def test_fewest_parameters_are_at_most_200() -> None:
+    assert build("fewest_parameters").count_params() <= 200
+
+
+def test_tight_resnet_applies_one_separable_convolution_eight_times() -> None:
+    layers = {layer.name: layer for layer in summarize(build("tight_resnet"))}
+    assert layers["separable"].applications == 8
+    # 144 positions x (3*3*20 depthwise + 20*20 pointwise), eight times
+    assert layers["separable"].macs == 8 * 144 * (180 + 400)
+    assert sum(layer.macs for layer in layers.values()) == 740_960
+
+
+def test_unshared_twin_computes_the_same_amount() -> None:
+    shared, unshared = summarize(build("tight_resnet")), summarize(build("tight_resnet_unshared"))
+    assert sum(layer.macs for layer in shared) == sum(layer.macs for layer in unshared)
+    assert all(layer.applications == 1 for layer in unshared)
+
+
+def test_sequential_layers_are_applied_once() -> None:
+    assert {layer.applications for layer in summarize(build("double_cnn:2"))} == {1}
+
+
+def test_random_cnn_trains_its_classifier_only() -> None:
+    model = build("random_cnn")
+    assert sum(math.prod(weight.shape) for weight in model.trainable_weights) == 3_930
+
+
+@pytest.mark.parametrize(
+    "name", ["nonsense", "cnn", "cnn:", "cnn:0", "cnn:-2", "cnn:x", "linear:3"]
+)
+def test_unknown_names_are_refused(name: str) -> None:
+    with pytest.raises(EdgegolfError, match=r"no net|needs a size"):
+        find_recipe(name)
