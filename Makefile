@@ -9,7 +9,7 @@ EDGEGOLF := $(VENV)/bin/edgegolf
 SELECTION := $(MODELS) $(if $(DATASET),--dataset $(DATASET))
 TRAINING := $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
 
-.PHONY: help setup train export bench test lint clean
+.PHONY: help setup train export bench test lint docs clean
 .DEFAULT_GOAL := help
 
 help: ## Print the targets
@@ -39,6 +39,9 @@ lint: setup ## Check style and types
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+
+docs: setup ## Write the figures of README and docs anew from the committed models
+	$(VENV)/bin/python benchmarks/update_docs.py
 
 clean: ## Remove the environment and caches; models stay
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -420,7 +420,22 @@ def write_flatbuffer(
         EdgegolfError: A value does not fit its field, or the file would exceed 2 GB.
     """
     writer = _Writer(share, keep_defaults, byte_alignment, alignments)
-    return _place(writer.objects, writer.alignments_by_object, writer.table(root))
+    index = writer.table(root)
+    return _placed(writer).finished(index)
+
+
+def flatbuffer_size(
+    root: Table,
+    *,
+    share: bool = True,
+    keep_defaults: bool = False,
+    byte_alignment: int = 4,
+    alignments: Mapping[int, int] = MappingProxyType({}),
+) -> int:
+    """The size in bytes of what `write_flatbuffer` returns for the same arguments."""
+    writer = _Writer(share, keep_defaults, byte_alignment, alignments)
+    writer.table(root)
+    return _placed(writer).end
 
 
 class _Writer:
@@ -442,7 +457,8 @@ class _Writer:
             index = len(self.objects)
             self.objects.append(encoded)
             self.alignments_by_object.append(alignment)
-            self.by_content[encoded] = index
+            if self.share:
+                self.by_content[encoded] = index
         self.alignments_by_object[index] = max(alignment, self.alignments_by_object[index])
         return index
 
@@ -503,59 +519,88 @@ def _pack(scalar: str, values: tuple[Any, ...], table_name: str, name: str) -> b
         raise EdgegolfError(f"{table_name}.{name} does not fit {scalar}: {error}") from None
 
 
-def _place(objects: list[_Encoded], alignments: list[int], root: int) -> bytes:
-    """Lay objects out, referrers first because offsets are unsigned, and fill in the offsets.
+def _placed(writer: _Writer) -> _Layout:
+    """Lay objects out, referrers first because offsets are unsigned.
 
     Later objects refer to earlier ones only, so reversed order is a topological order. Leaves that
     need more than four-byte alignment and vtables, which may lie anywhere, fill the gaps.
     """
-    output = bytearray(8)
-    positions: dict[int, int] = {}
-    vtables = dict.fromkeys(item.vtable for item in reversed(objects) if item.vtable)
-    vtable_positions: dict[bytes, int] = {}
-    fillers = [vtable for vtable in vtables if len(vtable) % 4]
+    objects, alignments = writer.objects, writer.alignments_by_object
+    layout = _Layout(objects, alignments)
     waiting: dict[int, list[int]] = {}
-
-    def place_vtable(vtable: bytes) -> None:
-        vtable_positions[vtable] = len(output)
-        output.extend(vtable)
-        del vtables[vtable]
-
-    def pad(alignment: int) -> None:
-        """Make the byte after the next four aligned."""
-        output.extend(bytes(len(output) % 2))
-        if len(output) % 4 and fillers:
-            place_vtable(fillers.pop())
-        output.extend(bytes(-(len(output) + 4) % alignment))
-
-    def put(index: int) -> None:
-        pad(alignments[index])
-        positions[index] = len(output)
-        output.extend(objects[index].data)
-        if len(output) > MAXIMUM_FILE_SIZE:
-            raise EdgegolfError("a TFLite file cannot exceed 2 GB")
-
     for index in reversed(range(len(objects))):
         item = objects[index]
         if alignments[index] > 4 and not item.references and not item.vtable:
             waiting.setdefault(alignments[index], []).append(index)
             continue
-        put(index)
+        layout.put(index)
         for alignment, leaves in waiting.items():
-            if leaves and -(len(output) + 4) % alignment < 4:
-                put(leaves.pop())
+            if leaves and -(layout.end + 4) % alignment < 4:
+                layout.put(leaves.pop())
     for leaves in waiting.values():
         for index in leaves:
-            put(index)
-    for vtable in list(vtables):
-        output.extend(bytes(len(output) % 2))
-        place_vtable(vtable)
+            layout.put(index)
+    layout.put_remaining_vtables()
+    return layout
 
-    for index, position in positions.items():
-        item = objects[index]
+
+class _Layout:
+    """Where each object lies."""
+
+    def __init__(self, objects: list[_Encoded], alignments: list[int]) -> None:
+        self.objects = objects
+        self.alignments = alignments
+        self.end = 8
+        # What follows the header: an object, or a vtable or padding as bytes.
+        self.pieces: list[int | bytes] = []
+        self.positions: dict[int, int] = {}
+        self.vtables: dict[bytes, int] = {}
+        wanted = dict.fromkeys(item.vtable for item in reversed(objects) if item.vtable)
+        self.vtables_by_size_modulo_4: dict[int, list[bytes]] = {0: [], 2: []}
+        for vtable in wanted:
+            self.vtables_by_size_modulo_4[len(vtable) % 4].append(vtable)
+
+    def add(self, piece: int | bytes) -> None:
+        self.pieces.append(piece)
+        self.end += len(self.objects[piece].data if isinstance(piece, int) else piece)
+        if self.end > MAXIMUM_FILE_SIZE:
+            raise EdgegolfError("a TFLite file cannot exceed 2 GB")
+
+    def add_vtable(self, vtable: bytes) -> None:
+        self.vtables[vtable] = self.end
+        self.add(vtable)
+
+    def put(self, index: int) -> None:
+        """Place an object so that the byte behind its first four is aligned."""
+        self.add(bytes(self.end % 2))
+        fillers = self.vtables_by_size_modulo_4[2]
+        if self.end % 4 and fillers:
+            self.add_vtable(fillers.pop())
+        self.add(bytes(-(self.end + 4) % self.alignments[index]))
+        self.positions[index] = self.end
+        self.add(index)
+
+    def put_remaining_vtables(self) -> None:
+        """Place the vtables that filled no gap."""
+        self.add(bytes(self.end % 2))
+        for vtables in self.vtables_by_size_modulo_4.values():
+            for vtable in vtables:
+                self.add_vtable(vtable)
+
+    def finished(self, root: int) -> bytes:
+        """The file, whose root is an object."""
+        header = struct.pack("<I4s", self.positions[root], FILE_IDENTIFIER)
+        return header + b"".join(
+            self.with_offsets(piece) if isinstance(piece, int) else piece for piece in self.pieces
+        )
+
+    def with_offsets(self, index: int) -> bytes:
+        item, position = self.objects[index], self.positions[index]
+        if not item.vtable and not item.references:
+            return item.data
+        data = bytearray(item.data)
         if item.vtable:
-            struct.pack_into("<i", output, position, position - vtable_positions[item.vtable])
+            struct.pack_into("<i", data, 0, position - self.vtables[item.vtable])
         for where, target in item.references:
-            struct.pack_into("<I", output, position + where, positions[target] - position - where)
-    struct.pack_into("<I4s", output, 0, positions[root], FILE_IDENTIFIER)
-    return bytes(output)
+            struct.pack_into("<I", data, where, self.positions[target] - position - where)
+        return bytes(data)

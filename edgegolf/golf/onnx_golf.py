@@ -69,13 +69,25 @@ def golf_onnx(data: bytes, keep: Keep, name: str = "the file", functions: bool =
         EdgegolfError: The file is damaged, or it is one that cannot be rewritten.
     """
     root = parse_onnx(data, name).root
-    if root.training_info:
-        raise EdgegolfError(f"{name} holds a training graph, which golf cannot rewrite")
+    _refuse_what_cannot_be_rewritten(root, name)
     stages = [Stage("encoding", len(write_protobuf(root)))]
     for cause, step in _steps(keep, functions):
         root = step(root)
         stages.append(Stage(cause, len(write_protobuf(root))))
     return Golfed(write_protobuf(root), tuple(stages))
+
+
+def _refuse_what_cannot_be_rewritten(root: Message, name: str) -> None:
+    if root.training_info:
+        raise EdgegolfError(f"{name} holds a training graph, which golf cannot rewrite")
+    for node in walk(root):
+        if "device_configurations" in node.fields:
+            raise EdgegolfError(f"{name} is split over devices, which golf cannot rewrite")
+        if "external_data" in node.fields:
+            raise EdgegolfError(
+                f"{name} keeps weights in another file",
+                hint="store it as one file first: onnx.save(onnx.load(path), other_path)",
+            )
 
 
 def _steps(keep: Keep, functions: bool) -> Iterator[tuple[str, Callable[[Message], Message]]]:

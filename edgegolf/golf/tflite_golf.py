@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.flatbuffer import Table, transform, write_flatbuffer
+from edgegolf.golf.flatbuffer import Table, flatbuffer_size, transform, write_flatbuffer
 from edgegolf.golf.golfing import Golfed, Keep, Stage
 from edgegolf.golf.tflite_model import (
     BIAS_INPUTS,
     TfliteModel,
+    buffer_alignments,
     external_or_inline,
     operator_names,
     parse_tflite,
@@ -49,15 +50,15 @@ def golf_tflite(data: bytes, keep: Keep, name: str = "the file") -> Golfed:
     model = parse_tflite(data, name)
     tail = _appended_archive(model) if keep.metadata else b""
     root = _with_everything_inside(model, name)
-    naive = partial(write_flatbuffer, share=False, keep_defaults=True, byte_alignment=16)
-    stages = [Stage("layout", len(naive(root)))]
+    naive = partial(flatbuffer_size, share=False, keep_defaults=True, byte_alignment=16)
+    stages = [Stage("layout", naive(root))]
     for cause, step in _steps(keep):
         root = step(root)
-        stages.append(Stage(cause, len(naive(root))))
+        stages.append(Stage(cause, naive(root)))
+    stages.append(Stage("default values", flatbuffer_size(root, share=False, byte_alignment=16)))
     stages.append(
-        Stage("default values", len(write_flatbuffer(root, share=False, byte_alignment=16)))
+        Stage("alignment", flatbuffer_size(root, share=False, alignments=buffer_alignments(root)))
     )
-    stages.append(Stage("alignment", len(write_tflite(root, share=False))))
     golfed = write_tflite(root) + tail
     stages.append(Stage("equal objects stored once", len(golfed)))
     return Golfed(golfed, tuple(stages))
@@ -71,7 +72,7 @@ def _steps(keep: Keep) -> Iterator[tuple[str, Callable[[Table], Table]]]:
     if not keep.signatures:
         yield "signatures", _without_signatures
     yield "buffers", _with_distinct_buffers
-    yield "scales of zero biases", _with_one_scale_for_zero_biases
+    yield "tensors", _with_one_scale_for_zero_biases
     yield "tensors", _with_needed_tensors
     yield "quantization ranges", _without_ranges
     yield "shape signatures", _with_needed_shapes
@@ -100,6 +101,8 @@ def _with_everything_inside(model: TfliteModel, name: str) -> Table:
             large_custom_options_size=None,
         )
 
+    if model.root.external_buffers:
+        raise EdgegolfError(f"{name} keeps weights in another file, which golf cannot rewrite")
     if model.root.buffers and model.root.buffers[0].data:
         raise EdgegolfError(f"{name} keeps data in its first buffer, which runtimes ignore")
     return transform(model.root, {"Buffer": inline_buffer, "Operator": inline_options})

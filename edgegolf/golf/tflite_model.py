@@ -109,19 +109,18 @@ def parse_tflite(data: bytes, name: str = "the file") -> TfliteModel:
     return TfliteModel(parsed.root, parsed.spans, data, operator_names(parsed.root))
 
 
-def write_tflite(root: Table, *, share: bool = True) -> bytes:
+def write_tflite(root: Table) -> bytes:
     """Write a model in as few bytes as its content allows.
 
     Buffers are aligned to four bytes, those of tensors with wider elements to eight.
 
     Args:
         root: The table ``Model``.
-        share: Write structurally identical objects once.
 
     Raises:
         EdgegolfError: A value does not fit its field, or the file would exceed 2 GB.
     """
-    return write_flatbuffer(root, share=share, alignments=buffer_alignments(root))
+    return write_flatbuffer(root, alignments=buffer_alignments(root))
 
 
 def buffer_alignments(root: Table) -> dict[int, int]:

@@ -33,29 +33,40 @@ UNSHARED_TRAINING = replace(TRAINING, epochs=16, learning_rate=0.005)
 @net(TRAINING, Article(TITLE, accuracy=0.9908), parameters=1_930)
 def tight_resnet(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
     """A residual net whose one separable convolution is applied eight times."""
-    return _tight_resnet(image_shape, classes, shared=True)
+    return build_tight_resnet(image_shape, classes, shared=True)
 
 
 @net(UNSHARED_TRAINING, Article(TITLE), parameters=6_130)
 def tight_resnet_unshared(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
     """TightResNet's twin with eight separable convolutions of its own."""
-    return _tight_resnet(image_shape, classes, shared=False)
+    return build_tight_resnet(image_shape, classes, shared=False)
 
 
-def _tight_resnet(image_shape: tuple[int, int, int], classes: int, shared: bool) -> keras.Model:
-    keras = require("keras", extra="train")
-    layers = keras.layers
+def build_tight_resnet(
+    image_shape: tuple[int, int, int],
+    classes: int,
+    shared: bool,
+    iterations: int = ITERATIONS,
+    channels: int = CHANNELS,
+) -> keras.Model:
+    """TightResNet or its twin, with any number of iterations and channels.
 
-    def separable_convolution(index: int) -> keras.layers.Layer:
-        name = "separable" if shared else f"separable_{index}"
-        return layers.SeparableConv2D(CHANNELS, 3, padding="same", name=name)
-
-    separable = [separable_convolution(index) for index in range(1 if shared else ITERATIONS)]
-    image = keras.Input(image_shape, name="image")
-    hidden = layers.Conv2D(CHANNELS, 5, strides=2, name="stem")(image)
-    for iteration in range(ITERATIONS):
+    Args:
+        image_shape: Height, width, channels.
+        classes: Units of the classifier.
+        shared: Whether all iterations apply one separable convolution, or each its own.
+        iterations: Residual additions.
+        channels: Filters of every convolution.
+    """
+    library = require("keras", extra="train")
+    layers = library.layers
+    names = ["separable"] if shared else [f"separable_{index}" for index in range(iterations)]
+    separables = [layers.SeparableConv2D(channels, 3, padding="same", name=name) for name in names]
+    image = library.Input(image_shape, name="image")
+    hidden = layers.Conv2D(channels, 5, strides=2, name="stem")(image)
+    for iteration in range(iterations):
         activated = layers.ReLU(name=f"relu_{iteration}")(hidden)
-        residual = separable[iteration % len(separable)](activated)
+        residual = separables[iteration % len(separables)](activated)
         hidden = layers.Add(name=f"add_{iteration}")([hidden, residual])
     hidden = layers.AveragePooling2D(3, name="pool")(hidden)
     hidden = layers.Cropping2D(1, name="crop")(hidden)
@@ -63,4 +74,4 @@ def _tight_resnet(image_shape: tuple[int, int, int], classes: int, shared: bool)
     # The article's dropout; at a rate above 0 so small a net only underfits more.
     hidden = layers.Dropout(0.0, name="dropout")(hidden)
     scores = layers.Dense(classes, activation="softmax", name="classifier")(hidden)
-    return keras.Model(image, scores, name="tight_resnet" if shared else "tight_resnet_unshared")
+    return library.Model(image, scores, name="tight_resnet" if shared else "tight_resnet_unshared")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from edgegolf.golf.flatbuffer import Table, table, write_flatbuffer
 from edgegolf.golf.protobuf import Message, message, write_protobuf
 from edgegolf.golf.tflite_schema import number

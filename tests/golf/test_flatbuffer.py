@@ -4,6 +4,8 @@ import struct
 import tracemalloc
 
 import pytest
+from golf_models import chain, loop, naive
+
 from edgegolf.errors import EdgegolfError
 from edgegolf.golf.flatbuffer import (
     Table,
@@ -14,7 +16,6 @@ from edgegolf.golf.flatbuffer import (
     write_flatbuffer,
 )
 from edgegolf.golf.tflite_schema import FIELDS
-from golf_models import chain, loop, naive
 
 
 def as_plain(value: object) -> object:

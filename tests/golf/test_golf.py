@@ -6,16 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgegolf.errors import EdgegolfError
-from edgegolf.golf.flatbuffer import read_flatbuffer, table
-from edgegolf.golf.golf import Comparison, golf_file
-from edgegolf.golf.golfing import Keep
-from edgegolf.golf.onnx_golf import golf_onnx
-from edgegolf.golf.protobuf import message, read_protobuf
-from edgegolf.golf.tflite_golf import golf_tflite
-from edgegolf.golf.tflite_schema import number
-from edgegolf.runtimes import installed_runtimes, open_session
-from edgegolf.runtimes.compare import compare_files
 from golf_models import (
     FLOAT32,
     INT8,
@@ -34,6 +24,17 @@ from golf_models import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from edgegolf.errors import EdgegolfError
+from edgegolf.golf.flatbuffer import read_flatbuffer, table
+from edgegolf.golf.golf import Comparison, golf_file
+from edgegolf.golf.golfing import Keep
+from edgegolf.golf.onnx_golf import golf_onnx
+from edgegolf.golf.protobuf import message, read_protobuf
+from edgegolf.golf.tflite_golf import golf_tflite
+from edgegolf.golf.tflite_schema import number
+from edgegolf.runtimes import installed_runtimes, open_session
+from edgegolf.runtimes.compare import compare_files
 
 PROPERTY = settings(
     max_examples=20,
@@ -326,6 +327,22 @@ def test_onnx_loops_keep_what_their_bodies_use(tmp_path: Path) -> None:
     )
     graph = read_protobuf(assert_golfs(data, ".onnx", tmp_path)).root.graph
     assert len(graph.initializer) == 2
+
+
+def test_weights_in_other_files_are_refused() -> None:
+    location = message("StringStringEntryProto", key="location", value="../../weights.bin")
+    tensor = initializer("w", np.ones((4, 1, 1), np.float32)).replace(
+        raw_data=None, external_data=[location], data_location=1
+    )
+    image = [value_info("x", (1, 4, 6, 6))]
+    data = onnx_model([node("Mul", ["x", "w"], ["y"])], [tensor], image,
+                      [value_info("y", (1, 4, 6, 6))])
+    with pytest.raises(EdgegolfError, match="another file"):
+        golf_onnx(data, Keep())
+    root = read_flatbuffer(chain(["conv"])).root
+    outside = root.replace(external_buffers=[table("ExternalBuffer", id=1, length=4)])
+    with pytest.raises(EdgegolfError, match="another file"):
+        golf_tflite(naive(outside), Keep())
 
 
 def test_a_rewrite_that_differs_is_not_used(tmp_path: Path) -> None:

@@ -1,0 +1,238 @@
+"""The command line as a user meets it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edgegolf.cards import read_card
+
+BAD_INPUT = 2
+
+
+def edgegolf(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edgegolf", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def is_clear_error(done: subprocess.CompletedProcess[str], *words: str) -> bool:
+    """One line that says what is wrong, the rest of standard error nothing but hints."""
+    return (
+        done.returncode == BAD_INPUT
+        and "Traceback" not in done.stderr
+        and "rror: " in done.stderr
+        and all(word in done.stderr for word in words)
+    )
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small ONNX file: 4 numbers times a matrix."""
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [4, 3], np.arange(12) / 12)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "a_graph_with_a_name",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])],
+        [weights],
+    )
+    path = tmp_path_factory.mktemp("models") / "model.onnx"
+    opset = [helper.make_opsetid("", 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8, producer_name="test"), path)
+    return path
+
+
+def test_help_loads_no_heavy_package(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.argv = ['edgegolf', '--help']\n"
+        "from edgegolf.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'rich', 'tensorflow', 'keras', 'onnx', 'onnxruntime', 'cattrs'}\n"
+        "print('loaded', sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "loaded []" in done.stdout
+    for verb in ("zoo", "data", "train", "export", "bench", "anatomy", "golf"):
+        assert verb in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["zoo", "train", "export", "bench", "anatomy", "golf"])
+def test_every_verb_shows_examples(verb: str, tmp_path: Path) -> None:
+    done = edgegolf(verb, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert f"  edgegolf {verb} " in done.stdout
+
+
+def test_zoo_lists_and_shows(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    listed = edgegolf("zoo", cwd=tmp_path)
+    assert "tight_resnet" in listed.stdout
+    assert "1,930" in listed.stdout
+    shown = edgegolf("zoo", "tight_resnet", cwd=tmp_path)
+    assert "8 times, shared" in shown.stdout
+    assert "740,960" in shown.stdout
+
+
+def test_bench_prints_the_documented_json(model: Path) -> None:
+    done = edgegolf("bench", str(model), "--min-time", "0.1", "--json", cwd=model.parent)
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)
+    assert result["schema"] == "edgegolf.bench/1"
+    assert result["size_bytes"] == model.stat().st_size
+    assert result["parameters"] == 12
+    assert result["macs"] == 12
+    assert result["memory"]["weights_bytes"] == 48
+    latency = result["latency_us"]
+    assert 0 < latency["minimum"] <= latency["p50"] <= latency["p90"] <= latency["p99"]
+
+
+def test_bench_is_a_gate(model: Path, tmp_path: Path) -> None:
+    small = edgegolf("bench", str(model), "--min-time", "0.1", "--max-size", "10", cwd=tmp_path)
+    assert small.returncode == 1
+    assert "size" in small.stderr
+    fine = edgegolf("bench", str(model), "--min-time", "0.1", "--max-size", "9999", cwd=tmp_path)
+    assert fine.returncode == 0, fine.stderr
+
+
+def test_bench_compares_with_a_baseline(model: Path, tmp_path: Path) -> None:
+    before = tmp_path / "before.json"
+    command = ("bench", str(model), "--min-time", "0.1")
+    edgegolf(*command, "--json", "--output", str(before), cwd=tmp_path)
+    results = json.loads(before.read_text())
+    results[0]["size_bytes"] //= 2
+    before.write_text(json.dumps(results))
+    done = edgegolf(*command, "--baseline", str(before), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "above the baseline" in done.stderr
+
+
+def test_golf_and_anatomy_of_a_file(model: Path, tmp_path: Path) -> None:
+    golfed = edgegolf("golf", str(model), "-o", "small.onnx", "--json", cwd=tmp_path)
+    assert golfed.returncode == 0, golfed.stderr
+    result = json.loads(golfed.stdout)
+    assert result["bytes_after"] == (tmp_path / "small.onnx").stat().st_size
+    assert result["bytes_after"] < result["bytes_before"]
+    dissected = edgegolf("anatomy", "small.onnx", "--json", cwd=tmp_path)
+    parts = json.loads(dissected.stdout)["parts"]
+    assert sum(part["bytes"] for part in parts) == result["bytes_after"]
+
+
+@pytest.mark.parametrize("verb", ["bench", "anatomy", "golf"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("missing.tflite", None),
+        ("empty.tflite", b""),
+        ("random.tflite", bytes(range(256)) * 8),
+        ("truncated.tflite", b"\x1c\x00\x00\x00TFL3\x14\x00 \x00"),
+        ("empty.onnx", b""),
+        ("random.onnx", bytes(range(256)) * 8),
+        ("model.txt", b"text"),
+    ],
+)
+def test_bad_files_are_one_clear_error(
+    verb: str, name: str, content: bytes | None, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    before = set(tmp_path.iterdir())
+    done = edgegolf(verb, name, cwd=tmp_path)
+    assert is_clear_error(done, name), done.stderr
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("train", "nonsense"), "nonsense"),
+        (("train", "cnn"), "size"),
+        (("train", "linear", "--dataset", "nowhere"), "nowhere"),
+        (("train", "linear", "--epochs", "0"), "--epochs"),
+        (("train", "linear", "tight_resnet", "--out", "x"), "--out"),
+        (("export", "linear", "--dataset", "digits"), "linear"),
+        (("export", "missing.keras", "--dataset", "digits"), "missing.keras"),
+        (("export", "--dataset", "digits", "--max-drop", "much"), "much"),
+        (("bench", "nonsense"), "nonsense"),
+        (("bench", "model.onnx", "--threads", "two"), "two"),
+        (("bench", "model.onnx", "--runtime", "litert"), "litert"),
+        (("bench", "model.onnx", "--runtime", "nonsense"), "nonsense"),
+        (("bench", "model.onnx", "--baseline", "missing.json"), "missing.json"),
+        (("bench", "model.onnx", "--provider", "nonsense"), "nonsense"),
+        (("nonsense",), "nonsense"),
+    ],
+    ids=" ".join,
+)
+def test_bad_arguments_are_one_clear_error(
+    arguments: tuple[str, ...], word: str, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(model.read_bytes())
+    done = edgegolf(*arguments, cwd=tmp_path)
+    assert is_clear_error(done, word), (done.returncode, done.stderr)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_a_folder_that_is_a_file_is_one_clear_error(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = edgegolf("golf", str(model), "-o", "file/small.onnx", cwd=tmp_path)
+    assert is_clear_error(done, "cannot be written")
+
+
+def test_from_scratch_to_bench_on_the_embedded_digits(tmp_path: Path) -> None:
+    """The main job: train, export, bench, and again without doing anything twice."""
+    pytest.importorskip("tensorflow")
+    trained = edgegolf("train", "linear", "--dataset", "digits", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert "digits" in trained.stderr
+    exported = edgegolf("export", "--dataset", "digits", cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    folder = tmp_path / "models" / "digits" / "linear"
+    names = ("float32.onnx", "float32.tflite", "int8.onnx", "int8.tflite")
+    card = read_card(folder)
+    assert card is not None
+    assert {*names} <= {*card.files}
+    for name in names:
+        assert name in exported.stdout
+        assert card.files[name].size_bytes == (folder / name).stat().st_size
+        assert card.files[name].test_accuracy > 0.8  # chance is .1
+    stamps = {name: (folder / name).stat().st_mtime_ns for name in names}
+    again = edgegolf("export", "linear", "--dataset", "digits", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert stamps == {name: (folder / name).stat().st_mtime_ns for name in names}
+    file = "models/digits/linear/int8.tflite"
+    benched = edgegolf("bench", file, "--min-time", "0.1", "--json", cwd=tmp_path)
+    (result,) = json.loads(benched.stdout)
+    assert result["accuracy"] == pytest.approx(card.files["int8.tflite"].test_accuracy)
+    wrong = edgegolf("export", "linear", "--dataset", "mnist", cwd=tmp_path, EDGEGOLF_DATA="x")
+    assert wrong.returncode == BAD_INPUT
+
+
+def test_ctrl_c_ends_with_130_and_a_usable_checkpoint(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    command = [sys.executable, "-m", "edgegolf", "train", "tight_resnet", "--dataset", "digits"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    runs = tmp_path / "models/digits/tight_resnet/.training/seed-0/run.json"
+    deadline = time.monotonic() + 200
+    while not runs.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert json.loads(runs.read_text())["epochs"]

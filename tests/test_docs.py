@@ -1,0 +1,47 @@
+"""The figures of README and docs are those of the committed models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgegolf.cards import Card, read_card
+from edgegolf.files import sha256
+from edgegolf.report.models_markdown import files_markdown, replace_section, training_markdown
+
+ROOT = Path(__file__).parent.parent
+MODELS = ROOT / "models" / "mnist"
+CARDS = [card for folder in sorted(MODELS.glob("*")) if (card := read_card(folder)) is not None]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/zoo.md"])
+def test_tables_are_written_from_the_cards(page: str) -> None:
+    text = (ROOT / page).read_text()
+    written = replace_section(text, "training", training_markdown(CARDS))
+    written = replace_section(written, "files", files_markdown(CARDS))
+    assert text == written, "run make docs"
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.net)
+def test_committed_files_are_those_of_their_card(card: Card) -> None:
+    folder = MODELS / card.net.replace(":", "-")
+    for name, facts in card.files.items():
+        path = folder / name
+        if path.exists() or card.parameters < 100_000:
+            assert sha256(path) == facts.sha256
+            assert path.stat().st_size == facts.size_bytes
+
+
+def test_a_page_without_the_section_stays_as_it_is() -> None:
+    assert replace_section("text", "training", "table") == "text"
+    page = "a\n<!-- t -->\nold\n<!-- /t -->\nb"
+    assert replace_section(page, "t", "new\n") == "a\n<!-- t -->\nnew\n<!-- /t -->\nb"
+
+
+def test_links_lead_to_files() -> None:
+    import re
+
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
