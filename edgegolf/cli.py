@@ -299,7 +299,7 @@ def bench(
         _write(texts[form or "json"](results), output)
     for result in results:
         if result.error is not None:
-            _say(f"error: {result.file}: {result.error}")
+            _say(f"error: {result.error}")
     broken = failures(results, gate)
     for line in broken:
         _say(f"failed: {line}")

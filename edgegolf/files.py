@@ -27,15 +27,15 @@ def read_bounded(path: Path, maximum: int = MAXIMUM_BYTES) -> bytes:
         if size > maximum:
             raise EdgegolfError(f"{path} has {size:,} bytes, more than the {maximum:,} allowed")
         with path.open("rb") as file:
-            data = file.read(maximum + 1)
+            data = file.read(size + 1)
     except FileNotFoundError:
         raise EdgegolfError(f"{path} does not exist", hint="check the path") from None
     except OSError as error:
         raise EdgegolfError(f"{path} cannot be read: {error.strerror}") from None
     if not data:
         raise EdgegolfError(f"{path} is empty")
-    if len(data) > maximum:
-        raise EdgegolfError(f"{path} has more than the {maximum:,} bytes allowed")
+    if len(data) > size:
+        raise EdgegolfError(f"{path} grew while it was read")
     return data
 
 

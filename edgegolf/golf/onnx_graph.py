@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil, prod
 from pathlib import Path
@@ -29,7 +30,8 @@ from edgegolf.golf.onnx_schema import DATA_TYPES
 from edgegolf.golf.onnx_shapes import Known, infer_outputs, macs_of
 from edgegolf.golf.protobuf import Message
 
-MAXIMUM_NODES = 200_000
+# Nodes, and arguments of function calls.
+MAXIMUM_WORK = 500_000
 MAXIMUM_NESTING = 32
 
 # The inputs of each operator that hold weights or biases. Scales and zero points do not count.
@@ -80,7 +82,7 @@ class _Scope:
     """Values by name while one graph is built; inner graphs see the outer ones' values."""
 
     known: dict[str, Known]
-    outer: Mapping[str, Known]
+    outer: MutableMapping[str, Known]
     declared: dict[str, Known]
     operations: list[Operation] = field(default_factory=list)
 
@@ -96,14 +98,14 @@ class _Builder:
             "" if item.domain == "ai.onnx" else item.domain: item.version
             for item in model.opset_import
         }
-        self.nodes_left = MAXIMUM_NODES
+        self.work_left = MAXIMUM_WORK
         self.calls = 0
         self.constants: dict[int, Constant | None] = {}
 
     def graph(
         self,
         graph: Message,
-        outer: Mapping[str, Known],
+        outer: MutableMapping[str, Known],
         depth: int,
         inputs: Sequence[Known | None],
     ) -> Graph:
@@ -161,9 +163,7 @@ class _Builder:
 
     def nodes(self, nodes: Sequence[Message], scope: _Scope, depth: int) -> None:
         for node in nodes:
-            self.nodes_left -= 1
-            if self.nodes_left < 0:
-                raise EdgegolfError(f"{self.name} unfolds to more than {MAXIMUM_NODES:,} nodes")
+            self.spend(1)
             function = self.functions.get(function_key(node))
             if function is not None:
                 self.inline(function, node, scope, depth)
@@ -171,6 +171,12 @@ class _Builder:
                 scope.known[node.output[0] if node.output else ""] = self.constant(node)
             else:
                 self.operation(node, scope, depth)
+
+    def spend(self, work: int) -> None:
+        """Bound what calls of functions can unfold to."""
+        self.work_left -= work
+        if self.work_left < 0:
+            raise EdgegolfError(f"{self.name} unfolds to an absurd number of nodes")
 
     def constant(self, node: Message) -> Known:
         values = attributes(node)
@@ -190,6 +196,7 @@ class _Builder:
         """Add the nodes of a function under names of their own."""
         if depth > MAXIMUM_NESTING:
             raise EdgegolfError(f"{self.name} has functions nested too deeply")
+        self.spend(len(function.input) + len(function.output) + len(function.attribute_proto))
         self.calls += 1
         prefix = f"{self.calls}/"
         names = {name: prefix + name for name in function.input}
@@ -285,7 +292,7 @@ class _Builder:
         calls: list[tuple[Graph, int | None]],
     ) -> list[Known | None]:
         """Build the graphs of a control-flow operator; the outputs that can be told."""
-        outer = {**scope.outer, **scope.known}
+        outer = ChainMap(scope.known, scope.outer)
         unknown: list[Known | None] = [None] * len(node.output)
         bodies = [value for value in values.values() if isinstance(value, Message)]
         bodies = [body for body in bodies if body.kind == "GraphProto"]

@@ -205,12 +205,7 @@ def _with_one_zero_bias(root: Table, subgraph: Table) -> Table:
 
 def _with_needed_tensors(root: Table) -> Table:
     """Drop tensors that nothing uses and merge equal constants, graph by graph."""
-    signed: dict[int, set[int]] = {}
-    for signature in root.signature_defs:
-        entries = (*signature.inputs, *signature.outputs)
-        signed.setdefault(signature.subgraph_index, set()).update(
-            entry.tensor_index for entry in entries
-        )
+    signed = _signed_tensors(root)
     maps: dict[int, dict[int, int]] = {}
     subgraphs = []
     for index, subgraph in enumerate(root.subgraphs):
@@ -230,6 +225,16 @@ def _with_needed_tensors(root: Table) -> Table:
         for signature in root.signature_defs
     ]
     return _with_subgraphs(root, subgraphs).replace(signature_defs=signatures or None)
+
+
+def _signed_tensors(root: Table) -> dict[int, set[int]]:
+    """The tensors that signatures name, by graph."""
+    signed: dict[int, set[int]] = {}
+    for signature in root.signature_defs:
+        signed.setdefault(signature.subgraph_index, set()).update(
+            entry.tensor_index for entry in (*signature.inputs, *signature.outputs)
+        )
+    return signed
 
 
 def _with_needed_tensors_of(subgraph: Table, signed: set[int]) -> tuple[Table, dict[int, int]]:
@@ -288,14 +293,10 @@ def _without_ranges(root: Table) -> Table:
 
 def _with_needed_shapes(root: Table) -> Table:
     """Drop shape signatures that repeat the shape or that no interface shows."""
+    signed = _signed_tensors(root)
     subgraphs = []
     for index, subgraph in enumerate(root.subgraphs):
-        shown = {*subgraph.inputs, *subgraph.outputs} | {
-            entry.tensor_index
-            for signature in root.signature_defs
-            if signature.subgraph_index == index
-            for entry in (*signature.inputs, *signature.outputs)
-        }
+        shown = {*subgraph.inputs, *subgraph.outputs, *signed.get(index, ())}
         tensors = [
             tensor.replace(
                 shape_signature=tensor.fields.get("shape_signature")

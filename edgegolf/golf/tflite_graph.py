@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from math import ceil, prod
+from math import ceil, inf, nextafter, prod
 from pathlib import Path
 
 from edgegolf.errors import EdgegolfError
@@ -78,6 +78,7 @@ class _Builder:
         self.model = model
         self.name = name
         self.graphs: dict[int, Graph | None] = {}
+        self.producers: dict[int, dict[int, Table | None]] = {}
         self.buffers: dict[int, tuple[bytes, int, bool]] = {}
 
     def graph(self, index: int, depth: int) -> Graph:
@@ -155,13 +156,53 @@ class _Builder:
             if index >= 0
         }
         if name == "WHILE" and len(called) == 2:
-            trips = _trip_count(self.model, operator, subgraph)
+            trips = self.trip_count(operator, subgraph)
             return (
                 (called["cond_subgraph_index"], None if trips is None else trips + 1),
                 (called["body_subgraph_index"], trips),
             )
         once = name in ("CALL", "CALL_ONCE", "STABLEHLO_COMPOSITE")
         return tuple((graph, 1 if once else None) for graph in called.values())
+
+    def trip_count(self, operator: Table, subgraph: Table) -> int | None:
+        """How often a ``WHILE`` runs its body, if it counts up to a constant or doubles to it."""
+        model, options = self.model, operator.builtin_options
+        condition = model.root.subgraphs[options.cond_subgraph_index]
+        body = model.root.subgraphs[options.body_subgraph_index]
+        comparison = self.producer(condition, condition.outputs[0]) if condition.outputs else None
+        if comparison is None or model.operator_name(comparison) not in ("LESS", "LESS_EQUAL"):
+            return None
+        if len(comparison.inputs) != 2 or comparison.inputs[0] not in condition.inputs:
+            return None
+        counter = condition.inputs.index(comparison.inputs[0])
+        if counter >= min(len(body.inputs), len(body.outputs), len(operator.inputs)):
+            return None
+        increment = self.producer(body, body.outputs[counter])
+        if increment is None or model.operator_name(increment) != "ADD":
+            return None
+        if body.inputs[counter] not in increment.inputs or len(increment.inputs) != 2:
+            return None
+        start = _scalar(model, subgraph, operator.inputs[counter])
+        limit = _scalar(model, condition, comparison.inputs[1])
+        if start is None or limit is None:
+            return None
+        if model.operator_name(comparison) == "LESS_EQUAL":
+            limit = nextafter(limit, inf)
+        steps = [index for index in increment.inputs if index != body.inputs[counter]]
+        if not steps:
+            return _doublings(start, limit)
+        step = _scalar(model, body, steps[0])
+        return max(0, ceil((limit - start) / step)) if step is not None and step > 0 else None
+
+    def producer(self, subgraph: Table, tensor: int) -> Table | None:
+        """The only operator that writes a tensor."""
+        if id(subgraph) not in self.producers:
+            found: dict[int, Table | None] = {}
+            for operator in subgraph.operators:
+                for index in operator.outputs:
+                    found[index] = None if index in found else operator
+            self.producers[id(subgraph)] = found
+        return self.producers[id(subgraph)].get(tensor)
 
 
 def _macs(
@@ -209,39 +250,15 @@ def _macs(
     return 0
 
 
-def _trip_count(model: TfliteModel, operator: Table, subgraph: Table) -> int | None:
-    """How often a ``WHILE`` runs its body, where it counts up to a constant by constant steps."""
-    options = operator.builtin_options
-    condition = model.root.subgraphs[options.cond_subgraph_index]
-    body = model.root.subgraphs[options.body_subgraph_index]
-    comparison = _producer(condition, condition.outputs[0]) if condition.outputs else None
-    if comparison is None or model.operator_name(comparison) not in ("LESS", "LESS_EQUAL"):
+def _doublings(start: float, limit: float) -> int | None:
+    """How often a positive number is below a limit when it is doubled each time."""
+    if start <= 0:
         return None
-    if len(comparison.inputs) != 2 or comparison.inputs[0] not in condition.inputs:
-        return None
-    counter = condition.inputs.index(comparison.inputs[0])
-    if counter >= min(len(body.inputs), len(body.outputs), len(operator.inputs)):
-        return None
-    increment = _producer(body, body.outputs[counter])
-    if increment is None or model.operator_name(increment) != "ADD":
-        return None
-    steps = [index for index in increment.inputs if index != body.inputs[counter]]
-    if len(increment.inputs) != 2 or len(steps) != 1:
-        return None
-    start = _scalar(model, subgraph, operator.inputs[counter])
-    step = _scalar(model, body, steps[0])
-    limit = _scalar(model, condition, comparison.inputs[1])
-    if start is None or step is None or limit is None or not step > 0:
-        return None
-    trips = (limit - start) / step
-    if model.operator_name(comparison) == "LESS_EQUAL":
-        return max(0, int(trips) + 1) if trips >= 0 else 0
-    return max(0, ceil(trips))
-
-
-def _producer(subgraph: Table, tensor: int) -> Table | None:
-    found = [operator for operator in subgraph.operators if tensor in operator.outputs]
-    return found[0] if len(found) == 1 else None
+    trips = 0
+    while start < limit:
+        start *= 2
+        trips += 1
+    return trips
 
 
 def _scalar(model: TfliteModel, subgraph: Table, index: int) -> float | None:

@@ -210,21 +210,22 @@ def chain(names: Sequence[str], seed: int = 0, int8: bool = False, shared: bool 
     return naive(builder.model([graph], signature_defs=[signature]))
 
 
-def loop(trips: int = 5, step: int = 1) -> bytes:
+def loop(trips: int = 5, step: int = 1, doubling: bool = False) -> bytes:
     """A ``.tflite`` file that runs a convolution ``trips`` times in a ``WHILE``."""
+    first, last = (1, 2**trips) if doubling else (0, trips * step)
     weights = np.random.default_rng(1).normal(0, 0.2, (4, 3, 3, 4)).astype(np.float32)
     shape = (1, SIZE, SIZE, CHANNELS)
     main = TfliteBuilder()
     main.codes = ["WHILE", "LESS", "ADD", "CONV_2D"]
     image = main.tensor(shape)
-    start = main.tensor((), INT32, np.array(0, np.int32))
+    start = main.tensor((), INT32, np.array(first, np.int32))
     count, result = main.tensor((), INT32), main.tensor(shape)
     options = table("WhileOptions", cond_subgraph_index=1, body_subgraph_index=2)
     main.operator("WHILE", [start, image], [count, result], options)
     condition = TfliteBuilder()
     condition.buffers, condition.codes = main.buffers, main.codes
     counter, _ = condition.tensor((), INT32), condition.tensor(shape)
-    limit = condition.tensor((), INT32, np.array(trips * step, np.int32))
+    limit = condition.tensor((), INT32, np.array(last, np.int32))
     less = condition.tensor((), number("TensorType", "BOOL"))
     condition.operator("LESS", [counter, limit], [less], table("LessOptions"))
     body = TfliteBuilder()
@@ -234,7 +235,8 @@ def loop(trips: int = 5, step: int = 1) -> bytes:
     counted, image_out = body.tensor((), INT32), body.tensor(shape)
     kernel = body.tensor((4, 3, 3, 4), FLOAT32, weights)
     bias = body.tensor((4,), FLOAT32, np.ones(4, np.float32))
-    body.operator("ADD", [counter, increment], [counted], table("AddOptions"))
+    summands = [counter, counter if doubling else increment]
+    body.operator("ADD", summands, [counted], table("AddOptions"))
     options = table("Conv2DOptions", stride_w=1, stride_h=1)
     body.operator("CONV_2D", [image_in, kernel, bias], [image_out], options)
     graphs = [

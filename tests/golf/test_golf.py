@@ -27,12 +27,13 @@ from hypothesis import strategies as st
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.golf.flatbuffer import read_flatbuffer, table
-from edgegolf.golf.golf import Comparison, golf_file
+from edgegolf.golf.golf import Comparison, GolfResult, golf_file
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.golf.protobuf import message, read_protobuf
 from edgegolf.golf.tflite_golf import golf_tflite
 from edgegolf.golf.tflite_schema import number
+from edgegolf.records import from_json, to_json
 from edgegolf.runtimes import installed_runtimes, open_session
 from edgegolf.runtimes.compare import compare_files
 
@@ -188,6 +189,15 @@ def test_buffers_behind_the_flatbuffer_move_into_it(tmp_path: Path) -> None:
     far = root.replace(buffers=[table("Buffer"), table("Buffer", offset=1 << 31, size=1 << 31)])
     with pytest.raises(EdgegolfError):
         golf_tflite(naive(far), Keep())
+
+
+def test_files_packed_behind_the_model_are_metadata() -> None:
+    archive = b"PK\x03\x04" + bytes(40) + b"labels.txt"
+    data = chain(["conv"]) + archive
+    assert archive not in golf_tflite(data, Keep()).data
+    kept = golf_tflite(data, Keep(metadata=True)).data
+    assert kept.endswith(archive)
+    assert golf_tflite(kept, Keep(metadata=True)).data == kept
 
 
 def test_variable_tensors(tmp_path: Path) -> None:
@@ -378,6 +388,7 @@ def test_comparison_in_every_runtime(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(chain(names, 1) if suffix == ".tflite" else onnx_chain(names, 1))
     other.write_bytes(chain(names, 2) if suffix == ".tflite" else onnx_chain(names, 2))
     result = golf_file(path, golfed, compare=compare_files)
+    assert from_json(to_json(result), GolfResult) == result
     assert result.verified == installed_runtimes(path)
     assert not result.refused
     assert compare_files(path, other).difference

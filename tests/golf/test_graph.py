@@ -65,9 +65,14 @@ def test_int8_activations_are_a_quarter(tmp_path: Path) -> None:
     assert found.parameters == CONVOLUTION + CHANNELS
 
 
-@pytest.mark.parametrize(("trips", "step"), [(0, 1), (1, 1), (5, 1), (4, 3)])
-def test_work_in_a_loop_counts_each_time(tmp_path: Path, trips: int, step: int) -> None:
-    found = statistics(tmp_path, loop(trips, step), ".tflite")
+@pytest.mark.parametrize(
+    ("trips", "step", "doubling"),
+    [(0, 1, False), (1, 1, False), (5, 1, False), (4, 3, False), (0, 1, True), (8, 1, True)],
+)
+def test_work_in_a_loop_counts_each_time(
+    tmp_path: Path, trips: int, step: int, doubling: bool
+) -> None:
+    found = statistics(tmp_path, loop(trips, step, doubling), ".tflite")
     # The body's bias is ones; the loop's counters are no parameters.
     assert found.parameters == CONVOLUTION + CHANNELS
     assert found.macs == trips * PIXELS * CONVOLUTION
