@@ -81,7 +81,7 @@ class Card:
     parameters: int
     trained_parameters: int
     macs: int
-    recipe: dict[str, float]
+    recipe: dict[str, float | str]
     article_accuracy: float | None
     article_epochs: int | None
     seeds: tuple[SeedResult, ...]

@@ -18,6 +18,7 @@ from edgegolf.errors import require
 from edgegolf.files import atomic_path, read_bounded, write_atomically
 from edgegolf.records import from_json, to_json
 from edgegolf.training.batches import Batches
+from edgegolf.training.full_matrix_adam import full_matrix_adam
 from edgegolf.zoo import Recipe, find_recipe, with_epochs
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Run:
     dataset: str
     dataset_checksum: str
     seed: int
-    recipe: dict[str, float]
+    recipe: dict[str, float | str]
     epochs: tuple[EpochResult, ...]
     validation_accuracy: float | None = None
     test_accuracy: float | None = None
@@ -168,8 +169,11 @@ def train(job: Job, threads: int, report: Callable[[Progress], None]) -> Run:
             "test_accuracy": _accuracy(model, test_split),
         }
     )
+    # Without the optimizer's state, which is as large as the weights or larger.
+    trained = recipe.build(dataset.image_shape, dataset.classes)
+    trained.set_weights(model.get_weights())
     with atomic_path(job.folder / WEIGHTS_NAME) as temporary:
-        model.save(temporary)
+        trained.save(temporary)
     write_atomically(job.folder / RUN_NAME, to_json(finished))
     shutil.rmtree(job.folder / "backup", ignore_errors=True)
     return finished
@@ -188,21 +192,15 @@ def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> N
         warmup_target=training.learning_rate,
         warmup_steps=max(1, warm_up),
     )
-    smooth = training.label_smoothing
-    loss = (
-        _smoothed_crossentropy(keras, smooth)
-        if smooth
-        else keras.losses.SparseCategoricalCrossentropy()
-    )
+    optimizers = {"adam": keras.optimizers.Adam, "full_matrix_adam": full_matrix_adam}
     model.compile(
-        optimizer=keras.optimizers.Adam(
-            schedule,
-            epsilon=training.epsilon,
+        optimizer=optimizers[training.optimizer](
+            learning_rate=schedule,
             global_clipnorm=training.clip_norm or None,
             use_ema=training.average_share > 0,
             ema_momentum=1 - 1 / max(2.0, training.average_share * steps),
         ),
-        loss=loss,
+        loss=keras.losses.SparseCategoricalCrossentropy(),
         metrics=["accuracy"],
         steps_per_execution=min(STEPS_PER_EXECUTION, steps_per_epoch),
         jit_compile=keras.backend.backend() == "jax",
@@ -314,17 +312,6 @@ def _as_keras_dataset(keras: Any, batches: Batches, first_epoch: int) -> Any:
             self._plan = batches.epoch(self._epoch)
 
     return KerasBatches()
-
-
-def _smoothed_crossentropy(keras: Any, smoothing: float) -> Callable[[Any, Any], Any]:
-    def loss(labels: Any, probabilities: Any) -> Any:
-        classes = probabilities.shape[-1]
-        targets = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), classes)
-        return keras.losses.categorical_crossentropy(
-            targets, probabilities, label_smoothing=smoothing
-        )
-
-    return loss
 
 
 def _as_pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:

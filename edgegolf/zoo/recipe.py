@@ -36,26 +36,24 @@ class Training:
 
     Attributes:
         epochs: Passes over the training images.
-        learning_rate: The highest learning rate of Adam (Kingma and Ba 2015).
+        learning_rate: The highest learning rate.
+        optimizer: `adam` (Kingma and Ba 2015), or `full_matrix_adam` for a few hundred parameters.
         batch_size: Images per step.
         warm_up_epochs: Length of the linear rise, in epochs.
         shift: Each image is moved by up to this many pixels, either way, both axes.
         average_share: The weights kept in the end are a running average (Polyak and Juditsky
             1992) over about this share of all steps; 0 keeps the last weights.
-        label_smoothing: Share of each label spread over all classes.
         clip_norm: Longest gradient, as a Euclidean norm; 0 does not clip.
-        epsilon: Adam's term against division by zero.
     """
 
     epochs: int
     learning_rate: float
+    optimizer: str = "adam"
     batch_size: int = 128
     warm_up_epochs: float = 1.0
     shift: int = 0
     average_share: float = 0.05
-    label_smoothing: float = 0.0
     clip_norm: float = 0.0
-    epsilon: float = 1e-7
 
 
 @dataclass(frozen=True)
