@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -14,6 +14,8 @@ from edgegolf.errors import EdgegolfError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from edgegolf.export.sharing.measuring import Candidate
 
 BAD_INPUT = 2
 GATE_FAILED = 1
@@ -151,6 +153,11 @@ def train(
     type=click.Path(path_type=Path),
     help="An .npz file of samples, for a .keras file that takes something else.",
 )
+@click.option(
+    "--optimize",
+    type=click.Choice(["size", "latency", "balanced"]),
+    help="What the int8 files are chosen for; the best for each is kept by default.",
+)
 @click.option("--max-drop", default="0.5%", show_default=True, help="Accuracy a file may lose.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Samples.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for a .keras file's files.")
@@ -161,6 +168,7 @@ def export(
     dtype: str,
     calibration_images: int,
     calibration_data: Path | None,
+    optimize: Literal["size", "latency", "balanced"] | None,
     max_drop: str,
     batch: int,
     out: Path | None,
@@ -180,6 +188,7 @@ def export(
     from edgegolf.data import load_dataset
     from edgegolf.export import ExportOptions, export_model
     from edgegolf.export.publish import publish
+    from edgegolf.report.candidates_table import candidates_table
     from edgegolf.report.export_table import export_table
     from edgegolf.report.models_table import models_table
     from edgegolf.workspace import exported_files, model_folder, trained_folders
@@ -190,11 +199,16 @@ def export(
         calibration_images=calibration_images,
         max_drop=parse_fraction(max_drop),
         batch=batch,
+        goal=optimize,
     )
+
+    def show(file_format: str, candidates: Sequence[Candidate]) -> None:
+        _print(candidates_table(candidates, f"{file_format} candidates"))
+
     files = [Path(model) for model in models if model.endswith(".keras")]
     for file in files:
         source = calibration_data or load_dataset(dataset)
-        exported = export_model(file, out or file.parent, source, options)
+        exported = export_model(file, out or file.parent, source, options, show=show)
         _print(export_table(exported, title=str(file)))
     nets = [model for model in models if not model.endswith(".keras")]
     if files and not nets:
@@ -207,7 +221,7 @@ def export(
         )
     cards = []
     for folder in folders:
-        card, exported = publish(folder, found, options)
+        card, exported = publish(folder, found, options, show)
         cards.append(card)
         if exported:
             _print(export_table(exported, title=str(folder)))

@@ -41,12 +41,15 @@ def from_dict(data: object, kind: type[R], source: str = "the record") -> R:
         EdgegolfError: Another schema, or a field that is missing or of another type.
     """
     import cattrs
+    from cattrs.strategies import configure_union_passthrough
 
+    converter = cattrs.Converter()
+    configure_union_passthrough(float | int | str, converter)
     found = data.get("schema") if isinstance(data, dict) else None
     if found != kind.SCHEMA:
         raise EdgegolfError(f"{source} has schema {found!r}, not {kind.SCHEMA!r}")
     try:
-        return cattrs.structure(data, kind)
+        return converter.structure(data, kind)
     except (cattrs.BaseValidationError, TypeError, ValueError, AttributeError) as error:
         reasons = (
             "; ".join(cattrs.transform_error(error))

@@ -54,7 +54,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     path = tmp_path_factory.mktemp("models") / "model.onnx"
     opset = [helper.make_opsetid("", 13)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8, producer_name="test"), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=opset, ir_version=8, producer_name="test"), path
+    )
     return path
 
 

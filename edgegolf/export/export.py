@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeGuard
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.export import onnx_export, tflite
 from edgegolf.export.model import for_inference, load_model
 from edgegolf.export.samples import Samples, read_data
+from edgegolf.export.sharing.candidates import best_files, onnx_candidates, tflite_candidates
+from edgegolf.export.sharing.measuring import Candidate, Goal
 from edgegolf.export.verify import check, predict, run_file
 from edgegolf.files import atomic_path
 from edgegolf.progress import track
@@ -58,6 +61,8 @@ class ExportOptions:
         calibration_images: How many training images the int8 scales are chosen on.
         max_drop: The accuracy that a file may lose, a fraction.
         batch: Samples in one inference; None leaves it open.
+        goal: What the int8 files are chosen for: `size`, `latency` or `balanced`. None keeps the
+            best for each.
     """
 
     formats: tuple[str, ...] = FORMATS
@@ -65,6 +70,7 @@ class ExportOptions:
     calibration_images: int = 500
     max_drop: float = 0.005
     batch: int | None = 1
+    goal: Goal | None = None
 
 
 @dataclass(frozen=True)
@@ -96,12 +102,17 @@ class ExportedFile:
     seconds: float
 
 
+#: Called with a format and all candidates for its int8 files.
+ShowCandidates = Callable[[str, Sequence[Candidate]], None]
+
+
 def export_model(
     model_path: Path,
     destination: Path,
     source: Dataset | Path,
     options: ExportOptions | None = None,
     skip: Collection[str] = (),
+    show: ShowCandidates = lambda file_format, candidates: None,
 ) -> tuple[ExportedFile, ...]:
     """Export a model in every way that the options name.
 
@@ -114,6 +125,7 @@ def export_model(
         source: The data set that the model was trained on, or an `.npz` file of samples.
         options: What to export, and how.
         skip: Names of files that are up to date.
+        show: Shows the candidates of a format, where there are several.
 
     Raises:
         EdgegolfError: The model, a layer of it or the samples cannot be used, a file loses more
@@ -134,31 +146,70 @@ def export_model(
     input_names = [tensor.name for tensor in model.inputs]
     fixed = for_inference(model, options.batch)
     exported = []
-    for name, way in track(ways.items(), f"exporting {model_path}"):
+    for way_name, way in track(ways.items(), f"exporting {model_path}"):
         started = time.perf_counter()
-        with atomic_path(destination / name) as temporary:
-            way.write(fixed, data.calibration, temporary)
-            try:
-                found = run_file(temporary, input_names, data.validation)
-                is_exact = way.dtype == "float32"
-                result = check(name, is_exact, found, expected, data.validation, options.max_drop)
-            except EdgegolfError:
-                (destination / name).unlink(missing_ok=True)
-                raise
-            size = temporary.stat().st_size
-        exported.append(
-            ExportedFile(
-                name=name,
-                format=way.file_format,
-                dtype=way.dtype,
-                bytes=size,
-                validation_accuracy=result.accuracy,
-                keras_accuracy=result.keras_accuracy,
-                max_difference=result.max_difference,
-                seconds=time.perf_counter() - started,
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder) / way_name
+            way.write(fixed, data.calibration, made)
+            files = {way_name: made.read_bytes()}
+            if way.dtype == "int8" and _is_image_classifier(source, options, fixed):
+                reference = Path(folder) / f"float32{made.suffix}"
+                WAYS[reference.name].write(fixed, data.calibration, reference)
+                candidates = _candidates(fixed, source, reference, made)
+                show(way.file_format, candidates)
+                best = best_files(candidates, made.suffix, options.goal)
+                files = {name: candidate.data for name, candidate in best.items()}
+        _remove_others(destination, way, files)
+        for name, content in files.items():
+            with atomic_path(destination / name) as temporary:
+                temporary.write_bytes(content)
+                try:
+                    found = run_file(temporary, input_names, data.validation)
+                    is_exact = way.dtype == "float32"
+                    result = check(
+                        name, is_exact, found, expected, data.validation, options.max_drop
+                    )
+                except EdgegolfError:
+                    (destination / name).unlink(missing_ok=True)
+                    raise
+            exported.append(
+                ExportedFile(
+                    name=name,
+                    format=way.file_format,
+                    dtype=way.dtype,
+                    bytes=len(content),
+                    validation_accuracy=result.accuracy,
+                    keras_accuracy=result.keras_accuracy,
+                    max_difference=result.max_difference,
+                    seconds=time.perf_counter() - started,
+                )
             )
-        )
+            started = time.perf_counter()
     return tuple(exported)
+
+
+def _is_image_classifier(
+    source: Dataset | Path, options: ExportOptions, model: keras.Model
+) -> TypeGuard[Dataset]:
+    """Whether the int8 files can be made better than the converters make them."""
+    return not isinstance(source, Path) and options.batch == 1 and len(model.inputs) == 1
+
+
+def _candidates(
+    model: keras.Model, dataset: Dataset, float32_file: Path, int8_file: Path
+) -> tuple[Candidate, ...]:
+    make = onnx_candidates if int8_file.suffix == ".onnx" else tflite_candidates
+    train, validation = dataset.split("train"), dataset.split("validation")
+    return make(model, train, validation, float32_file, int8_file)
+
+
+def _remove_others(destination: Path, way: Way, names: Collection[str]) -> None:
+    """Remove variants that an earlier export kept and this one does not."""
+    if way.dtype != "int8":
+        return
+    for path in destination.glob(f"int8-*.{way.file_format}"):
+        if path.name not in names:
+            path.unlink()
 
 
 def _check_options(options: ExportOptions) -> None:

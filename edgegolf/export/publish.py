@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from edgegolf.cards import Card, FileFacts, read_card, write_card
 from edgegolf.errors import EdgegolfError
-from edgegolf.export.export import ExportedFile, ExportOptions, export_model
+from edgegolf.export.export import (
+    ExportedFile,
+    ExportOptions,
+    ShowCandidates,
+    export_model,
+)
 from edgegolf.files import sha256
 from edgegolf.runtimes import installed_runtimes, open_session
 from edgegolf.runtimes.classify import accuracy
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def publish(
-    folder: Path, dataset: Dataset, options: ExportOptions
+    folder: Path, dataset: Dataset, options: ExportOptions, show: ShowCandidates
 ) -> tuple[Card, tuple[ExportedFile, ...]]:
     """Export what is not up to date, and measure each new file on the test images.
 
@@ -27,6 +32,7 @@ def publish(
         folder: Holds `model.keras` and `card.json`, as training left them.
         dataset: What the net was trained on.
         options: What to export, and how.
+        show: Shows the candidates for the int8 files of a format.
 
     Returns:
         The card with all files, and the files that were made now.
@@ -52,7 +58,8 @@ def publish(
             hint="train it again, or export the .keras file by its path",
         )
     fresh = {name: facts for name, facts in card.files.items() if _is_fresh(folder / name, facts)}
-    exported = export_model(model, folder, dataset, options, skip=fresh)
+    exported = export_model(model, folder, dataset, options, fresh, show)
+    fresh = {name: facts for name, facts in fresh.items() if (folder / name).is_file()}
     for file in exported:
         fresh[file.name] = _facts(folder / file.name, file, dataset)
     card = replace(card, files=dict(sorted(fresh.items())))

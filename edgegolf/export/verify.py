@@ -140,9 +140,20 @@ def check(
 
 
 def _run_batch(session: Session, arrays: Sequence[Array]) -> list[Array]:
-    inputs = [_quantize(values, info) for values, info in zip(arrays, session.inputs, strict=True)]
+    inputs = [
+        _quantize(_laid_out(values, info), info)
+        for values, info in zip(arrays, session.inputs, strict=True)
+    ]
     outputs = session.run(inputs)
     return [dequantize(values, info) for values, info in zip(outputs, session.outputs, strict=True)]
+
+
+def _laid_out(values: Array, info: TensorInfo) -> Array:
+    """Images with their channels first, where the file takes them so."""
+    expected, found = info.example_shape[1:], values.shape[1:]
+    if len(found) == 3 and expected != found and expected == (found[2], *found[:2]):
+        return values.transpose(0, 3, 1, 2)
+    return values
 
 
 def _quantize(values: Array, info: TensorInfo) -> Array:

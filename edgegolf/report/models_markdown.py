@@ -83,7 +83,9 @@ def draw_models(cards: Sequence[Card], path: Path) -> None:
         )
         if card.article_accuracy is not None:
             there = 100 - card.article_accuracy * 100
-            axes.plot(card.parameters, there, "_", color="#9a6700", markersize=16, markeredgewidth=3)
+            axes.plot(
+                card.parameters, there, "_", color="#9a6700", markersize=16, markeredgewidth=3
+            )
             axes.plot([card.parameters] * 2, [there, errors], ":", color="#888888", zorder=0)
     axes.set(
         xscale="log",

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgegolf.errors import EdgegolfError
 
-Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 S = TypeVar("S", bound="Session")
 
 

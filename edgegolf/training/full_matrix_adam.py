@@ -36,7 +36,7 @@ def full_matrix_adam(learning_rate: Any, **options: Any) -> Any:
     keras = require("keras", extra="train")
     ops = keras.ops
 
-    class FullMatrixAdam(keras.optimizers.Optimizer):  # type: ignore[misc]
+    class FullMatrixAdam(keras.optimizers.Optimizer):  # type: ignore[misc, name-defined]
         def build(self, variables: list[Any]) -> None:
             if self.built:
                 return

@@ -4,7 +4,7 @@ import pytest
 
 from edgegolf.cards import Card, SeedResult
 from edgegolf.errors import EdgegolfError
-from edgegolf.footprint.nets import find_family, plain_net, test_accuracy
+from edgegolf.footprint.nets import accuracy_of, find_family, plain_net
 
 
 def card(net: str, *accuracies: float, seed: int = 0) -> Card:
@@ -38,7 +38,7 @@ def test_the_plain_net_is_the_nearest_that_is_no_relative() -> None:
 
 
 def test_the_accuracy_is_that_of_the_chosen_seed() -> None:
-    assert test_accuracy(card("cnn:2", 0.9, 0.95, 0.92, seed=1)) == 0.95
+    assert accuracy_of(card("cnn:2", 0.9, 0.95, 0.92, seed=1)) == 0.95
 
 
 @pytest.mark.parametrize("name", ["cnn:2", "no_such_net"])

@@ -14,8 +14,15 @@ from edgegolf.golf.tflite_schema import number
 FLOAT32, INT32, INT8 = 0, 2, 9
 SIZE, CHANNELS = 6, 4
 # Of int8 kernels, as the converter writes them.
-_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "RELU": 2, "ADD": 2, "MUL": 2,
-             "AVERAGE_POOL_2D": 2, "SOFTMAX": 2}
+_VERSIONS = {
+    "CONV_2D": 3,
+    "DEPTHWISE_CONV_2D": 3,
+    "RELU": 2,
+    "ADD": 2,
+    "MUL": 2,
+    "AVERAGE_POOL_2D": 2,
+    "SOFTMAX": 2,
+}
 OPERATORS = ("conv", "depthwise", "relu", "add", "mul", "pool", "softmax")
 
 
@@ -170,12 +177,25 @@ def chain(names: Sequence[str], seed: int = 0, int8: bool = False, shared: bool 
             known[name] = weights(dimensions, 0 if name == "conv" else 3)
         out = activation()
         if name == "conv":
-            options = table("Conv2DOptions", padding=0, stride_w=1, stride_h=1,
-                            dilation_w_factor=1, dilation_h_factor=1)
+            options = table(
+                "Conv2DOptions",
+                padding=0,
+                stride_w=1,
+                stride_h=1,
+                dilation_w_factor=1,
+                dilation_h_factor=1,
+            )
             builder.operator("CONV_2D", [current, *known[name]], [out], options)
         elif name == "depthwise":
-            options = table("DepthwiseConv2DOptions", padding=0, stride_w=1, stride_h=1,
-                            depth_multiplier=1, dilation_w_factor=1, dilation_h_factor=1)
+            options = table(
+                "DepthwiseConv2DOptions",
+                padding=0,
+                stride_w=1,
+                stride_h=1,
+                depth_multiplier=1,
+                dilation_w_factor=1,
+                dilation_h_factor=1,
+            )
             builder.operator("DEPTHWISE_CONV_2D", [current, *known[name]], [out], options)
         elif name == "relu":
             builder.operator("RELU", [current], [out])
@@ -187,17 +207,16 @@ def chain(names: Sequence[str], seed: int = 0, int8: bool = False, shared: bool 
             builder.operator("MUL", [current, current], [out], options)
         elif name == "softmax":
             if int8:
-                parameters = table(
-                    "QuantizationParameters", scale=[1 / 256], zero_point=[-128]
-                )
+                parameters = table("QuantizationParameters", scale=[1 / 256], zero_point=[-128])
                 out = builder.tensor(shape, kind, None, parameters)
             builder.operator("SOFTMAX", [current], [out], table("SoftmaxOptions", beta=1.0))
             if int8:
                 scaled = activation()
                 out = builder.operator("QUANTIZE", [out], [scaled], table("QuantizeOptions"))
         else:
-            options = table("Pool2DOptions", stride_w=1, stride_h=1, filter_width=2,
-                            filter_height=2)
+            options = table(
+                "Pool2DOptions", stride_w=1, stride_h=1, filter_width=2, filter_height=2
+            )
             builder.operator("AVERAGE_POOL_2D", [current], [out], options)
         current = out
     signature = table(
@@ -345,8 +364,16 @@ def onnx_chain(names: Sequence[str], seed: int = 0, shared: bool = True) -> byte
                 initializers.append(initializer(known[name][0], weights))
                 initializers.append(initializer(known[name][1], np.zeros(4, np.float32)))
             nodes.append(
-                node("Conv", [current, *known[name]], [out], pads=[1] * 4, strides=[1, 1],
-                     dilations=[1, 1], group=groups, kernel_shape=[3, 3])
+                node(
+                    "Conv",
+                    [current, *known[name]],
+                    [out],
+                    pads=[1] * 4,
+                    strides=[1, 1],
+                    dilations=[1, 1],
+                    group=groups,
+                    kernel_shape=[3, 3],
+                )
             )
         elif name == "relu":
             nodes.append(node("Relu", [current], [out]))
@@ -361,8 +388,14 @@ def onnx_chain(names: Sequence[str], seed: int = 0, shared: bool = True) -> byte
             nodes.append(node("Softmax", [current], [out], axis=1))
         else:
             nodes.append(
-                node("AveragePool", [current], [out], kernel_shape=[3, 3], pads=[1] * 4,
-                     strides=[1, 1])
+                node(
+                    "AveragePool",
+                    [current],
+                    [out],
+                    kernel_shape=[3, 3],
+                    pads=[1] * 4,
+                    strides=[1, 1],
+                )
             )
         current = out
     nodes.append(node("Identity", [current], ["scores"]))

@@ -19,8 +19,12 @@ def taken_apart(folder: Path, data: bytes, suffix: str):
     return anatomy(path)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     st.lists(st.sampled_from(OPERATORS), min_size=1, max_size=8),
     st.sampled_from([".tflite", ".onnx"]),

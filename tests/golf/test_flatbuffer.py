@@ -61,8 +61,11 @@ def test_written_files_pass_an_independent_reader() -> None:
     for left, right in zip(first.tensors, second.tensors, strict=True):
         assert left.name == right.name
         assert list(left.shape) == list(right.shape)
-        scales = [list(item.quantization.scale) for item in (left, right)
-                  if item.quantization.scale is not None]
+        scales = [
+            list(item.quantization.scale)
+            for item in (left, right)
+            if item.quantization.scale is not None
+        ]
         assert len(scales) != 1
         assert scales[:1] == scales[1:]
     for left, right in zip(models[0].buffers, models[1].buffers, strict=True):
@@ -101,8 +104,10 @@ def test_objects_are_aligned_for_what_they_hold() -> None:
 
 def test_equal_objects_are_stored_once_and_unequal_ones_are_not() -> None:
     # Zeros of either sign compare equal in Python but are different bytes.
-    tensors = [table("Tensor", quantization=table("QuantizationParameters", scale=[value]))
-               for value in (0.0, -0.0, 0.0)]
+    tensors = [
+        table("Tensor", quantization=table("QuantizationParameters", scale=[value]))
+        for value in (0.0, -0.0, 0.0)
+    ]
     root = table("Model", version=3, subgraphs=[table("SubGraph", tensors=tensors)])
     read = read_flatbuffer(write_flatbuffer(root)).root.subgraphs[0].tensors
     assert read[0] is read[2]

@@ -171,10 +171,16 @@ def test_metadata_that_changes_execution_stays() -> None:
 def test_buffers_behind_the_flatbuffer_move_into_it(tmp_path: Path) -> None:
     # Converters store models above 2 GB so; small ones may be stored so too.
     root = read_flatbuffer(chain(["conv", "relu"])).root
-    size = len(naive(root.replace(buffers=[
-        table("Buffer", offset=1 << 40, size=len(item.data)) if item.data else item
-        for item in root.buffers
-    ])))
+    size = len(
+        naive(
+            root.replace(
+                buffers=[
+                    table("Buffer", offset=1 << 40, size=len(item.data)) if item.data else item
+                    for item in root.buffers
+                ]
+            )
+        )
+    )
     tail = b""
     buffers = []
     for item in root.buffers:
@@ -231,13 +237,11 @@ def test_sparse_tensors(tmp_path: Path) -> None:
         (2, 4),
         FLOAT32,
         np.array([1, 2, 3], np.float32),
-        sparsity=table("SparsityParameters", traversal_order=[0, 1],
-                       dim_metadata=[dense, sparse]),
+        sparsity=table("SparsityParameters", traversal_order=[0, 1], dim_metadata=[dense, sparse]),
     )
     decoded, out = builder.tensor((2, 4)), builder.tensor((1, 2))
     builder.operator("DENSIFY", [weights], [decoded], table("DensifyOptions"))
-    builder.operator("FULLY_CONNECTED", [image, decoded, -1], [out],
-                     table("FullyConnectedOptions"))
+    builder.operator("FULLY_CONNECTED", [image, decoded, -1], [out], table("FullyConnectedOptions"))
     data = naive(builder.model([builder.subgraph([image], [out])]))
     golfed = read_flatbuffer(assert_golfs(data, ".tflite", tmp_path)).root
     (tensor,) = [item for item in golfed.subgraphs[0].tensors if item.sparsity]
@@ -249,8 +253,7 @@ def test_custom_operators_and_strings_keep_their_content() -> None:
     text = np.frombuffer(b"\x01\x00\x00\x00\x0c\x00\x00\x00\x0f\x00\x00\x00abc", np.uint8)
     words = builder.tensor((1,), number("TensorType", "STRING"), text)
     out = builder.tensor((1, 1))
-    builder.operator("CUSTOM:Mine", [words], [out], custom_options=b"\x01\x02",
-                     intermediates=[])
+    builder.operator("CUSTOM:Mine", [words], [out], custom_options=b"\x01\x02", intermediates=[])
     golfed = read_flatbuffer(
         golf_tflite(naive(builder.model([builder.subgraph([], [out])])), Keep()).data
     ).root
@@ -264,8 +267,13 @@ def test_custom_operators_and_strings_keep_their_content() -> None:
 def test_custom_options_behind_the_flatbuffer_move_into_it() -> None:
     builder = TfliteBuilder()
     image, out = builder.tensor((1,)), builder.tensor((1,))
-    builder.operator("CUSTOM:Mine", [image], [out], large_custom_options_offset=1 << 20,
-                     large_custom_options_size=3)
+    builder.operator(
+        "CUSTOM:Mine",
+        [image],
+        [out],
+        large_custom_options_offset=1 << 20,
+        large_custom_options_size=3,
+    )
     root = builder.model([builder.subgraph([image], [out])])
     size = len(naive(root))
     builder.operators[0] = builder.operators[0].replace(large_custom_options_offset=size)
@@ -277,8 +285,9 @@ def test_custom_options_behind_the_flatbuffer_move_into_it() -> None:
 
 
 def test_zero_biases_of_different_scales_become_one(tmp_path: Path) -> None:
-    golfed = assert_golfs(chain(["conv", "depthwise"] * 3, 0, int8=True, shared=False),
-                          ".tflite", tmp_path)
+    golfed = assert_golfs(
+        chain(["conv", "depthwise"] * 3, 0, int8=True, shared=False), ".tflite", tmp_path
+    )
     root = read_flatbuffer(golfed).root
     assert [tensor.type for tensor in root.subgraphs[0].tensors].count(INT32) == 1
 
@@ -323,15 +332,20 @@ def test_onnx_loops_keep_what_their_bodies_use(tmp_path: Path) -> None:
             node("Identity", ["keep_going"], ["still_going"]),
             node("Mul", ["carried", "outer_constant"], ["next"]),
         ],
-        input=[value_info("iteration", (), 7), value_info("keep_going", (), 9),
-               value_info("carried", (1, 4, 6, 6))],
+        input=[
+            value_info("iteration", (), 7),
+            value_info("keep_going", (), 9),
+            value_info("carried", (1, 4, 6, 6)),
+        ],
         output=[value_info("still_going", (), 9), value_info("next", (1, 4, 6, 6))],
     )
     data = onnx_model(
         [node("Loop", ["trips", "", "image"], ["result"], body=body)],
-        [initializer("trips", np.array(3, np.int64)),
-         initializer("outer_constant", np.full((4, 1, 1), 1.5, np.float32)),
-         initializer("never_used", np.ones(100, np.float32))],
+        [
+            initializer("trips", np.array(3, np.int64)),
+            initializer("outer_constant", np.full((4, 1, 1), 1.5, np.float32)),
+            initializer("never_used", np.ones(100, np.float32)),
+        ],
         [value_info("image", (1, 4, 6, 6))],
         [value_info("result", (1, 4, 6, 6))],
     )
@@ -345,8 +359,9 @@ def test_weights_in_other_files_are_refused() -> None:
         raw_data=None, external_data=[location], data_location=1
     )
     image = [value_info("x", (1, 4, 6, 6))]
-    data = onnx_model([node("Mul", ["x", "w"], ["y"])], [tensor], image,
-                      [value_info("y", (1, 4, 6, 6))])
+    data = onnx_model(
+        [node("Mul", ["x", "w"], ["y"])], [tensor], image, [value_info("y", (1, 4, 6, 6))]
+    )
     with pytest.raises(EdgegolfError, match="another file"):
         golf_onnx(data, Keep())
     root = read_flatbuffer(chain(["conv"])).root

@@ -73,9 +73,7 @@ FUZZED = settings(
 
 @FUZZED
 @given(damaged())
-def test_damaged_files_give_an_answer_or_an_error(
-    tmp_path: Path, case: tuple[bytes, str]
-) -> None:
+def test_damaged_files_give_an_answer_or_an_error(tmp_path: Path, case: tuple[bytes, str]) -> None:
     data, suffix = case
     path = tmp_path / f"damaged{suffix}"
     path.write_bytes(data)

@@ -110,9 +110,7 @@ def test_fully_connected_and_unknown_operators(tmp_path: Path) -> None:
 
 
 def onnx_of(nodes, initializers, shape, out_shape) -> bytes:
-    return onnx_model(
-        nodes, initializers, [value_info("x", shape)], [value_info("y", out_shape)]
-    )
+    return onnx_model(nodes, initializers, [value_info("x", shape)], [value_info("y", out_shape)])
 
 
 def test_onnx_weights_that_are_decoded_count_once(tmp_path: Path) -> None:
@@ -163,13 +161,21 @@ def test_onnx_shapes_agree_with_the_onnx_package(tmp_path: Path) -> None:
     kernel = generator.normal(size=(6, 2, 3, 2)).astype(np.float32)
     up = generator.normal(size=(6, 4, 3, 3)).astype(np.float32)
     nodes = [
-        node("Conv", ["x", "k"], ["a"], group=2, strides=[2, 1], pads=[1, 0, 2, 1],
-             dilations=[1, 2]),
-        node("ConvTranspose", ["a", "u"], ["b"], strides=[2, 2], pads=[1, 1, 0, 0],
-             output_padding=[1, 0]),
+        node(
+            "Conv", ["x", "k"], ["a"], group=2, strides=[2, 1], pads=[1, 0, 2, 1], dilations=[1, 2]
+        ),
+        node(
+            "ConvTranspose",
+            ["a", "u"],
+            ["b"],
+            strides=[2, 2],
+            pads=[1, 1, 0, 0],
+            output_padding=[1, 0],
+        ),
         node("MaxPool", ["b"], ["c"], kernel_shape=[3, 2], strides=[2, 2], ceil_mode=1),
-        node("AveragePool", ["c"], ["d"], kernel_shape=[2, 2], auto_pad=b"SAME_UPPER",
-             strides=[1, 1]),
+        node(
+            "AveragePool", ["c"], ["d"], kernel_shape=[2, 2], auto_pad=b"SAME_UPPER", strides=[1, 1]
+        ),
         node("Transpose", ["d"], ["e"], perm=[0, 2, 3, 1]),
         node("Shape", ["e"], ["f"]),
         node("Gather", ["f", "one"], ["g"]),

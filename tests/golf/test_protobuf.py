@@ -65,7 +65,8 @@ def test_functions_are_found_within_functions() -> None:
     names = ["conv", "relu", "relu", "add", "conv", "relu", "relu", "mul"] * 5
     root = read_protobuf(golf_onnx(onnx_chain(names), Keep()).data).root
     assert len(root.functions) >= 2
-    called = {node.op_type for function in root.functions for node in function.node
-              if node.domain == "f"}
+    called = {
+        node.op_type for function in root.functions for node in function.node if node.domain == "f"
+    }
     assert called <= {function.name for function in root.functions}
     assert called

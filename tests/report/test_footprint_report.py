@@ -67,7 +67,7 @@ def test_sections_tell_each_cost_and_its_growth() -> None:
 
 
 def test_tables_for_a_terminal_show_the_same() -> None:
-    console = Console(width=200, record=True, quiet=True)
+    console = Console(width=200)
     console.begin_capture()
     console.print(*footprint_tables(FOOTPRINT))
     shown = console.end_capture()

@@ -1,0 +1,155 @@
+"""The files that a network can be deployed as, made in every way that may be best."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegolf.data import Split
+from edgegolf.export.sharing.drafts import FINETUNING_STEPS, tflite_drafts
+from edgegolf.export.sharing.measuring import Candidate, Draft, Goal, choose, measure
+from edgegolf.export.sharing.onnx_writer import FORMS, write_shared_onnx
+from edgegolf.export.sharing.reader import UnsupportedLayerError, read_network
+from edgegolf.golf.golf import golf_file
+
+if TYPE_CHECKING:
+    import keras
+
+RUNTIMES = {".tflite": "litert", ".onnx": "onnxruntime"}  # whose latency counts
+
+CALIBRATION_IMAGES = 500
+MAXIMUM_DROP = 0.002  # of accuracy, against the stock float32 file
+
+
+def tflite_candidates(
+    model: keras.Model,
+    train: Split,
+    validation: Split,
+    float32_file: Path,
+    int8_file: Path,
+    steps: int = FINETUNING_STEPS,
+    seed: int = 0,
+) -> tuple[Candidate, ...]:
+    """Make and measure all candidates for a `.tflite` file of a model.
+
+    Weights that serve several layers are stored once. A model with a layer that is not supported
+    has one candidate besides the stock float32 file: the stock int8 file, rewritten losslessly.
+
+    Args:
+        model: An image classifier.
+        train: What scales are chosen on, and rounded weights adapted to.
+        validation: What accuracy is measured on.
+        float32_file: The model as TensorFlow's converter writes it; the first candidate.
+        int8_file: The same for int8.
+        steps: Batches of fine-tuning for networks with shared layers; 0 for none.
+        seed: For the choice of images.
+
+    Raises:
+        EdgegolfError: A file cannot be read or run.
+    """
+    drafts = _stock(float32_file, int8_file)
+    try:
+        network = read_network(model)
+    except UnsupportedLayerError:
+        return measure(drafts, ".tflite", validation)
+    drafts += tflite_drafts(network, train, steps, seed)
+    return measure(drafts, ".tflite", validation)
+
+
+def onnx_candidates(
+    model: keras.Model, train: Split, validation: Split, float32_file: Path, int8_file: Path
+) -> tuple[Candidate, ...]:
+    """The same for a `.onnx` file; weights and biases are one tensor, repeated blocks functions.
+
+    Args:
+        model: An image classifier.
+        train: What scales are chosen on.
+        validation: What accuracy is measured on.
+        float32_file: The model as tf2onnx writes it; the first candidate.
+        int8_file: The model as onnxruntime's quantizer writes it.
+
+    Raises:
+        EdgegolfError: A file cannot be read or run.
+    """
+    drafts = _stock(float32_file, int8_file)
+    pixels = _pixels(_some(train, CALIBRATION_IMAGES))
+    computes: dict[str, Literal["int8", "int8-weights"]] = {
+        "weights": "int8-weights",
+        "compute": "int8",
+    }
+    for form in FORMS:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "shared.onnx"
+            try:
+                write_shared_onnx(read_network(model), pixels, path, form)
+            except UnsupportedLayerError:
+                continue
+            drafts.append(Draft(f"shared {form}", computes[form], path.read_bytes()))
+    return measure(drafts, ".onnx", validation)
+
+
+def best_files(
+    candidates: Sequence[Candidate], suffix: str, goal: Goal | None, max_drop: float = MAXIMUM_DROP
+) -> dict[str, Candidate]:
+    """The candidates worth keeping, by the name of their file.
+
+    Args:
+        candidates: Of one format; the first is the stock float32 file.
+        suffix: `.tflite` or `.onnx`.
+        goal: What `int8.tflite` (or `int8.onnx`) is chosen for. None: it is the balanced one, and
+            the smallest and the fastest are kept beside it where these are others.
+        max_drop: The accuracy that may be lost against the stock float32 file, a fraction.
+    """
+    runtime = RUNTIMES[suffix]
+    least = candidates[0].accuracy - max_drop
+    # onnxruntime computes fastest in float32, LiteRT in int8: see docs/sharing.md.
+    wanted = ("int8", "int8-weights") if suffix == ".onnx" else ("int8",)
+    fitting = [candidate for candidate in candidates if candidate.compute in wanted]
+    if goal is not None:
+        return {f"int8{suffix}": choose(fitting, goal, runtime, least)}
+    goals: dict[str, Goal] = {
+        "int8": "balanced",
+        "int8-smallest": "size",
+        "int8-fastest": "latency",
+    }
+    kept: dict[str, Candidate] = {}
+    for stem, each in goals.items():
+        candidate = choose(fitting, each, runtime, least)
+        if all(candidate is not other for other in kept.values()):
+            kept[f"{stem}{suffix}"] = candidate
+    weights = [candidate for candidate in candidates if candidate.compute == "int8-weights"]
+    if suffix == ".tflite" and weights:
+        kept["int8-weights.tflite"] = choose(weights, "size", runtime, least)
+    return kept
+
+
+# ---------------------------------------------------------------------------------------- making
+
+
+def _stock(float32_file: Path, int8_file: Path) -> list[Draft]:
+    return [
+        Draft("stock", "float32", float32_file.read_bytes()),
+        Draft("stock, golfed", "int8", _golfed(int8_file)),
+    ]
+
+
+def _golfed(path: Path) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        golfed = Path(folder) / path.name
+        golf_file(path, golfed)
+        return golfed.read_bytes() if golfed.exists() else path.read_bytes()
+
+
+def _some(split: Split, count: int) -> Split:
+    """Images spread over the split."""
+    chosen = np.linspace(0, len(split.images) - 1, min(count, len(split.images))).astype(np.int64)
+    return Split(split.images[chosen], split.labels[chosen])
+
+
+def _pixels(split: Split) -> NDArray[np.float32]:
+    return split.images / np.float32(255)

@@ -1,0 +1,189 @@
+"""Measures the files that a network can be deployed as, and chooses between them."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from edgegolf.data import Split
+from edgegolf.errors import EdgegolfError
+from edgegolf.runtimes import Array, Session, installed_runtimes, open_session
+from edgegolf.runtimes.child import run_in_child
+from edgegolf.runtimes.classify import accuracy, quantize
+
+Compute = Literal["float32", "int8", "int8-weights"]
+Goal = Literal["size", "latency", "balanced"]
+
+LATENCY_ROUNDS = 40
+SECONDS_PER_ROUND = 0.003
+TIMEOUT = 900.0  # seconds for one kind of measurement of all files
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One file before it is measured."""
+
+    name: str
+    compute: Compute
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One file that a network can be deployed as.
+
+    Attributes:
+        name: What is special about it.
+        compute: The arithmetic: `int8-weights` computes in float32.
+        size_bytes: Its size.
+        accuracy: On the validation images, a fraction.
+        latency_us: Median of one inference on one thread, by runtime.
+        latency_ratio: The same divided by the stock float32 file's, both measured alternately.
+        data: The file.
+    """
+
+    SCHEMA: ClassVar[str] = "edgegolf.candidate/1"
+
+    name: str
+    compute: Compute
+    size_bytes: int
+    accuracy: float
+    latency_us: Mapping[str, float]
+    latency_ratio: Mapping[str, float]
+    data: bytes = field(repr=False)
+
+
+def measure(drafts: Sequence[Draft], suffix: str, validation: Split) -> tuple[Candidate, ...]:
+    """Accuracy and latency of each file, in every installed runtime that runs its kind.
+
+    Runs in processes of their own: a runtime may crash, and tflite-runtime does not load where
+    TensorFlow is loaded.
+
+    Args:
+        drafts: The first one is the stock float32 file that latencies are compared with.
+        suffix: `.tflite` or `.onnx`.
+        validation: What accuracy is measured on.
+
+    Raises:
+        EdgegolfError: A file does not run.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{index}{suffix}" for index in range(len(drafts))]
+        for path, draft in zip(paths, drafts, strict=True):
+            path.write_bytes(draft.data)
+        accuracies: list[float] = run_in_child(accuracies_of, paths, validation, timeout=TIMEOUT)
+        image = validation.images[:1]
+        runtimes = [name for name in installed_runtimes(paths[0]) if name != "litert-reference"]
+        latencies: dict[str, list[tuple[float, float]]] = {
+            name: run_in_child(latencies_of, paths, name, image, timeout=TIMEOUT)
+            for name in runtimes
+        }
+    return tuple(
+        Candidate(
+            name=draft.name,
+            compute=draft.compute,
+            size_bytes=len(draft.data),
+            accuracy=accuracies[index],
+            latency_us={name: found[index][0] for name, found in latencies.items()},
+            latency_ratio={name: found[index][1] for name, found in latencies.items()},
+            data=draft.data,
+        )
+        for index, draft in enumerate(drafts)
+    )
+
+
+def pareto_front(candidates: Iterable[Candidate], runtime: str) -> tuple[Candidate, ...]:
+    """Those that no other one beats in bytes, latency and accuracy, smallest first."""
+    found = list(candidates)
+
+    def beats(a: Candidate, b: Candidate) -> bool:
+        first, second = _costs(a, runtime), _costs(b, runtime)
+        return first != second and all(x <= y for x, y in zip(first, second, strict=True))
+
+    best = [c for c in found if not any(beats(other, c) for other in found)]
+    return tuple(sorted(best, key=lambda candidate: candidate.size_bytes))
+
+
+def choose(
+    candidates: Iterable[Candidate], goal: Goal, runtime: str, least_accuracy: float = 0.0
+) -> Candidate:
+    """The best candidate for a goal.
+
+    Args:
+        candidates: To choose from.
+        goal: `size` for the fewest bytes, `latency` for the fastest, `balanced` for the smallest
+            product of both.
+        runtime: Whose latency counts.
+        least_accuracy: Candidates below are chosen only if none reaches it.
+
+    Raises:
+        EdgegolfError: There are no candidates.
+    """
+    front = pareto_front(candidates, runtime)
+    if not front:
+        raise EdgegolfError("there is no candidate to choose from")
+    good = [c for c in front if c.accuracy >= least_accuracy]
+    good = good or [max(front, key=lambda candidate: candidate.accuracy)]
+
+    def cost(candidate: Candidate) -> float:
+        latency = candidate.latency_us[runtime]
+        return {
+            "size": candidate.size_bytes,
+            "latency": latency,
+            "balanced": candidate.size_bytes * latency,
+        }[goal]
+
+    return min(good, key=cost)
+
+
+def _costs(candidate: Candidate, runtime: str) -> tuple[float, ...]:
+    return candidate.size_bytes, candidate.latency_us[runtime], -candidate.accuracy
+
+
+def accuracies_of(paths: Sequence[Path], validation: Split) -> list[float]:
+    """The accuracy of each file, in the preferred runtime of its kind."""
+    found = []
+    for path in paths:
+        with open_session(path) as session:
+            found.append(accuracy(session, validation))
+    return found
+
+
+def latencies_of(paths: Sequence[Path], runtime: str, image: Array) -> list[tuple[float, float]]:
+    """Microseconds of each file, and their ratio to the first file's.
+
+    The files take turns, so that whatever else the machine does slows all of them alike.
+    """
+    sessions = [open_session(path, runtime) for path in paths]
+    for session in sessions:
+        session.set_inputs([quantize(_laid_out(image, session), session.inputs[0])])
+    rounds = np.array(
+        [[_microseconds(session) for session in sessions] for _ in range(LATENCY_ROUNDS)]
+    )
+    medians = np.median(rounds, axis=0)
+    ratios = np.median(rounds / rounds[:, :1], axis=0)
+    return [(float(m), float(r)) for m, r in zip(medians, ratios, strict=True)]
+
+
+def _laid_out(image: Array, session: Session) -> Array:
+    """One image in the shape that a file takes, NHWC or NCHW."""
+    shape = session.inputs[0].example_shape
+    return image if image.shape == shape else image.transpose(0, 3, 1, 2).reshape(shape)
+
+
+def _microseconds(session: Session) -> float:
+    session.invoke()
+    end = time.perf_counter() + SECONDS_PER_ROUND
+    times: list[float] = []
+    while not times or time.perf_counter() < end:
+        started = time.perf_counter()
+        session.invoke()
+        times.append(time.perf_counter() - started)
+    return median(times) * 1e6

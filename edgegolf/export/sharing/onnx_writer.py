@@ -1,0 +1,162 @@
+"""`.onnx` files in which every weight, of whatever layers share it, exists once and as int8.
+
+All weights and biases lie one after the other in one tensor with one scale. The file starts with
+nodes that turn it into float32 tensors of the right shapes: a runtime computes them once, when
+it loads the file, and then has what it would have loaded from a float file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegolf.export.sharing import onnx_integers, onnx_lowering
+from edgegolf.export.sharing.calibration import Style, calibrate, ranges
+from edgegolf.export.sharing.equalization import equalize, importances
+from edgegolf.export.sharing.network import Network, Shape
+from edgegolf.export.sharing.onnx_calls import (
+    DOMAIN_VERSION,
+    FUNCTION_DOMAIN,
+    Call,
+    import_messages,
+    shorten,
+)
+from edgegolf.export.sharing.onnx_functions import outline
+from edgegolf.export.sharing.onnx_integers import (
+    RUNTIME_DOMAIN,
+    RUNTIME_VERSION,
+    IntegerLowering,
+)
+from edgegolf.export.sharing.onnx_lowering import INPUT, OUTPUT, Lowered, lower
+from edgegolf.export.sharing.reader import UnsupportedLayerError
+from edgegolf.files import write_atomically
+from edgegolf.golf.protobuf import Message, message, write_protobuf
+
+_LARGEST = 127
+_IR_VERSION = 8  # the first with functions
+# TensorProto.DataType: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+_DATA_TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7}
+_TO_FLOAT = (("to", _DATA_TYPES["float32"]),)
+
+
+def write_shared_onnx(
+    network: Network, calibration: NDArray[np.float32], destination: Path, form: str = "weights"
+) -> None:
+    """Write a network with int8 weights.
+
+    Args:
+        network: With one input and one output. `compute` gives all iterations of a loop the
+            same grids; without loops, which costs some bytes, it is more accurate.
+        calibration: Typical inputs, float32 [n, ...].
+        destination: The `.onnx` file. Its input is float32, images with their channels first.
+        form: `weights` computes in float32, with every weight and bias stored as int8. `compute`
+            computes in uint8 with int8 weights and int32 biases.
+
+    Raises:
+        UnsupportedLayerError: The network has an operation that this cannot express.
+        EdgegolfError: The file cannot be written.
+    """
+    if not network.weights:
+        raise UnsupportedLayerError("the model has no weights")
+    write_atomically(destination, write_protobuf(FORMS[form](network, calibration)))
+
+
+def _weights(network: Network, calibration: NDArray[np.float32]) -> Message:
+    equalized = equalize(network, calibration)
+    noise = importances(equalized, calibration)
+    scale = _best_scale([(w.values, noise[w]) for w in equalized.weights])
+    return _model(_unpacked(lower(equalized), scale), {"": onnx_lowering.OPSET})
+
+
+def _compute(network: Network, calibration: NDArray[np.float32]) -> Message:
+    equalized = equalize(network, calibration)
+    style = Style(rectifier="requantize", activations="shared", weights="tensor")
+    quantization = calibrate(equalized, ranges(equalized, calibration), style)
+    lowered = IntegerLowering(quantization=quantization).lower_network(equalized)
+    imports = {"": onnx_integers.OPSET, RUNTIME_DOMAIN: RUNTIME_VERSION}
+    return _model(lowered, imports)
+
+
+FORMS = {"weights": _weights, "compute": _compute}
+
+
+def _best_scale(weights: Sequence[tuple[NDArray[np.float32], NDArray[np.float64]]]) -> np.float32:
+    """The scale with the least noise, given weights and their importances.
+
+    Clipping a few large weights can cost less than rounding all others more coarsely.
+    """
+    values, noise = (
+        np.concatenate([np.ravel(part) for part in column])
+        for column in zip(*(np.broadcast_arrays(*pair) for pair in weights), strict=True)
+    )
+    largest = max(float(np.abs(values).max()), float(np.finfo(np.float32).tiny)) / _LARGEST
+    return min(
+        (np.float32(largest * share) for share in np.linspace(1, 0.4, 121)),
+        key=lambda scale: float(noise @ np.square(values - _quantize(values, scale) * scale)),
+    )
+
+
+def _quantize(values: NDArray[np.float32], scale: np.float32) -> NDArray[np.int8]:
+    return np.rint(values / scale).clip(-_LARGEST, _LARGEST).astype(np.int8)
+
+
+def _unpacked(lowered: Lowered, scale: np.float32) -> Lowered:
+    """The weights in one int8 tensor, and nodes that turn it into the tensors of the network."""
+    weights = lowered.weights
+    flat = np.concatenate([array.ravel() for array in weights.values()])
+    calls = [
+        Call("Cast", (lowered.constants.name(_quantize(flat, scale)),), ("numbers",), _TO_FLOAT),
+        Call("Mul", ("numbers", lowered.constants.name(scale)), ("flat",)),
+    ]
+    parts = [name if array.ndim == 1 else f"flat {name}" for name, array in weights.items()]
+    sizes = tuple(array.size for array in weights.values())
+    calls.append(Call("Split", ("flat",), tuple(parts), (("split", sizes),)))
+    for (name, array), part in zip(weights.items(), parts, strict=True):
+        if array.ndim > 1:
+            shape = lowered.constants.integers(*array.shape)
+            calls.append(Call("Reshape", (part, shape), (name,)))
+    return replace(lowered, calls=(*calls, *lowered.calls), weights={})
+
+
+def _model(lowered: Lowered, imports: dict[str, int]) -> Message:
+    calls, functions = outline(lowered.calls, {OUTPUT}, imports)
+    calls, names = shorten(calls, {INPUT, OUTPUT})
+    if functions:
+        imports |= {FUNCTION_DOMAIN: DOMAIN_VERSION}
+    return message(
+        "ModelProto",
+        ir_version=_IR_VERSION,
+        graph=message(
+            "GraphProto",
+            name="g",  # the checker wants one
+            node=[call.to_message() for call in calls],
+            initializer=[
+                _tensor(names[name], array) for name, array in lowered.constants.arrays.items()
+            ],
+            input=[_tensor_info(INPUT, lowered.input_shape)],
+            output=[_tensor_info(OUTPUT, lowered.output_shape)],
+        ),
+        opset_import=import_messages(imports),
+        functions=[function.to_message(imports) for function in functions],
+    )
+
+
+def _tensor(name: str, array: NDArray[Any]) -> Message:
+    if array.dtype == np.int64:  # shapes: small numbers, which take one byte each
+        values: dict[str, Any] = {"int64_data": array.tolist()}
+    else:
+        values = {"raw_data": array.astype(array.dtype.newbyteorder("<")).tobytes()}
+    kind = _DATA_TYPES[array.dtype.name]
+    return message("TensorProto", name=name, dims=array.shape, data_type=kind, **values)
+
+
+def _tensor_info(name: str, shape: Shape) -> Message:
+    dimensions = [message("Dimension", dim_value=size) for size in shape]
+    tensor_shape = message("TensorShapeProto", dim=dimensions)
+    tensor_type = message("TensorType", elem_type=_DATA_TYPES["float32"], shape=tensor_shape)
+    return message("ValueInfoProto", name=name, type=message("TypeProto", tensor_type=tensor_type))

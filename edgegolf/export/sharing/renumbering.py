@@ -1,0 +1,93 @@
+"""Numbers the tensors of a TFLite model so that equal lists of tensors are stored once."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+from edgegolf.golf.flatbuffer import Table
+
+Lists = list[tuple[int, ...]]
+
+ROUNDS = 6
+
+
+def renumber_tensors(model: Table) -> Table:
+    """The same model with its tensors in an order that makes the file small.
+
+    The inputs and outputs of operators are lists of tensor numbers, and equal lists, also those of
+    different subgraphs, exist once in a file. Coordinate descent over exchanges of two numbers.
+
+    Args:
+        model: The table ``Model``, without signatures.
+    """
+    orders = [list(range(len(subgraph.tensors))) for subgraph in model.subgraphs]
+    lists = [_lists(subgraph) for subgraph in model.subgraphs]
+    stored: Counter[tuple[int, ...]] = Counter()
+    for numbers, order in zip(lists, orders, strict=True):
+        stored.update(_renumbered(numbers, order))
+    generator = random.Random(0)
+    for _ in range(ROUNDS):
+        for numbers, order in zip(lists, orders, strict=True):
+            _improve(numbers, order, stored, generator)
+    subgraphs = [
+        _reordered(subgraph, order) for subgraph, order in zip(model.subgraphs, orders, strict=True)
+    ]
+    return model.replace(subgraphs=subgraphs)
+
+
+def _improve(
+    lists: Lists, order: list[int], stored: Counter[tuple[int, ...]], generator: random.Random
+) -> None:
+    """Exchange numbers wherever that does not cost bytes."""
+    pairs = [(a, b) for a in range(len(order)) for b in range(a)]
+    generator.shuffle(pairs)
+    for first, second in pairs:
+        changed = [numbers for numbers in lists if first in numbers or second in numbers]
+        before = _renumbered(changed, order)
+        order[first], order[second] = order[second], order[first]
+        after = _renumbered(changed, order)
+        bytes_before = _cost(stored)
+        stored.subtract(before)
+        stored.update(after)
+        if _cost(stored) > bytes_before:
+            stored.subtract(after)
+            stored.update(before)
+            order[first], order[second] = order[second], order[first]
+
+
+def _cost(stored: Counter[tuple[int, ...]]) -> int:
+    """Bytes of all lists that occur: a length and the numbers."""
+    return sum(4 + 4 * len(numbers) for numbers, count in stored.items() if count > 0)
+
+
+def _renumbered(lists: Lists, order: list[int]) -> Lists:
+    return [tuple(order[number] for number in numbers) for numbers in lists]
+
+
+def _lists(subgraph: Table) -> Lists:
+    lists = [subgraph.inputs, subgraph.outputs]
+    for operator in subgraph.operators:
+        lists += [operator.inputs, operator.outputs]
+    return lists
+
+
+def _reordered(subgraph: Table, order: list[int]) -> Table:
+    """The subgraph whose tensor `n` has the number `order[n]`."""
+    tensors = [None] * len(order)
+    for old, new in enumerate(order):
+        tensors[new] = subgraph.tensors[old]
+
+    def move(numbers: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(order[number] for number in numbers)
+
+    operators = [
+        operator.replace(inputs=move(operator.inputs), outputs=move(operator.outputs))
+        for operator in subgraph.operators
+    ]
+    return subgraph.replace(
+        tensors=tensors,
+        inputs=move(subgraph.inputs),
+        outputs=move(subgraph.outputs),
+        operators=operators,
+    )

@@ -1,0 +1,126 @@
+"""The files that a net can be deployed as."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgegolf.export import onnx_export, tflite
+from edgegolf.export.model import for_inference
+from edgegolf.export.sharing.blocks import roll, unroll
+from edgegolf.export.sharing.calibration import Style, calibrate, ranges
+from edgegolf.export.sharing.network import Loop, Network
+from edgegolf.export.sharing.onnx_writer import write_shared_onnx
+from edgegolf.export.sharing.quantization import Quantization
+from edgegolf.export.sharing.reader import read_network
+from edgegolf.export.sharing.tflite import write_int8
+from edgegolf.files import write_atomically
+from edgegolf.golf.golf import golf_file
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgegolf.export.samples import Samples
+
+STOCK, GOLFED, EDGEGOLF = "stock", "golfed", "edgegolf"
+
+STOCK_CONVERTERS: dict[str, Callable[[keras.Model, Samples, Path], None]] = {
+    "float32.tflite": tflite.write_float32,
+    "int8.tflite": tflite.write_int8,
+    "float32.onnx": onnx_export.write_float32,
+    "int8.onnx": onnx_export.write_int8,
+}
+
+UNROLLED, LOOP = "int8-unrolled.tflite", "int8-loop.tflite"
+LONGEST_LOOP = 30  # iterations that the exporter's loop can count
+
+
+@dataclass(frozen=True)
+class MadeFile:
+    """A file and how it was made: of `STOCK`, `GOLFED`, `EDGEGOLF`."""
+
+    path: Path
+    way: str
+
+
+def stock_files(model: keras.Model, calibration: Samples, folder: Path) -> tuple[MadeFile, ...]:
+    """The files of the formats' own converters."""
+    fixed = for_inference(model, 1)
+    made = []
+    for name, convert in STOCK_CONVERTERS.items():
+        path = folder / STOCK / name
+        convert(fixed, calibration, path)
+        made.append(MadeFile(path, STOCK))
+    return tuple(made)
+
+
+def golfed_files(files: Iterable[MadeFile], folder: Path) -> tuple[MadeFile, ...]:
+    """The same files rewritten without loss: they run alike, so that only their sizes differ."""
+    made = []
+    for file in files:
+        path = folder / GOLFED / file.path.name
+        golf_file(file.path, path)
+        made.append(MadeFile(path, GOLFED))
+    return tuple(made)
+
+
+def sharing_files(model: keras.Model, calibration: Samples, folder: Path) -> tuple[MadeFile, ...]:
+    """int8 files that keep shared weights single, as export makes them, but not fine-tuned.
+
+    Fine-tuning changes the numbers in a file, not what it costs.
+    """
+    network = read_network(for_inference(model, 1))
+    path = folder / EDGEGOLF / "int8.onnx"
+    write_shared_onnx(network, calibration.inputs[0], path)
+    return (*_tflite_files(network, calibration, folder), MadeFile(path, EDGEGOLF))
+
+
+def sharing_tflite_files(
+    model: keras.Model, calibration: Samples, folder: Path
+) -> tuple[MadeFile, ...]:
+    """Those of `sharing_files` that are `.tflite`; with a loop only where a block repeats."""
+    return _tflite_files(read_network(for_inference(model, 1)), calibration, folder)
+
+
+def _tflite_files(network: Network, calibration: Samples, folder: Path) -> tuple[MadeFile, ...]:
+    rolled = roll(network)
+    found = ranges(rolled, calibration.inputs[0])
+    quantization = calibrate(rolled, found, Style("leaky", "one", "one"))
+    straight = unroll(rolled)
+    copied = quantization.with_copies(straight.origins)
+    contents = {UNROLLED: write_int8(straight.network, copied)}
+    if rolled is not network:
+        contents[LOOP] = _write_loop(rolled, quantization)
+    for name, data in contents.items():
+        write_atomically(folder / EDGEGOLF / name, data)
+    return tuple(MadeFile(folder / EDGEGOLF / name, EDGEGOLF) for name in contents)
+
+
+def _write_loop(rolled: Network, quantization: Quantization) -> bytes:
+    """As a loop, with as many blocks in its body as the loop's length asks for."""
+    for blocks in count(1):
+        unrolled = unroll(rolled, blocks)
+        operations = [node.operation for node in unrolled.network.nodes]
+        if all(op.iterations <= LONGEST_LOOP for op in operations if isinstance(op, Loop)):
+            return write_int8(unrolled.network, quantization.with_copies(unrolled.origins))
+    raise AssertionError("unreachable: a body of all blocks runs once")
+
+
+def committed_files(
+    paths: Iterable[Path], known: Iterable[MadeFile], folder: Path
+) -> tuple[MadeFile, ...]:
+    """The files that export left beside a model, without those that equal known ones."""
+    contents = {file.path.read_bytes() for file in known}
+    made = []
+    for source in paths:
+        if source.read_bytes() in contents:
+            continue
+        path = folder / EDGEGOLF / source.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, path)
+        made.append(MadeFile(path, EDGEGOLF))
+    return tuple(made)

@@ -1,0 +1,42 @@
+"""The table of the files that a net could be deployed as."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from edgegolf.export.sharing.measuring import Candidate
+
+
+def candidates_table(candidates: Sequence[Candidate], title: str) -> Table:
+    """One row per candidate, smallest first; those that no other beats in everything are starred.
+
+    Args:
+        candidates: The first is the stock float32 file, which latencies are compared with.
+        title: What they are candidates for.
+    """
+    from edgegolf.export.sharing.measuring import pareto_front
+
+    runtimes = tuple(candidates[0].latency_us)
+    front = pareto_front(candidates, runtimes[0])
+    table = Table(title=title, caption="× is the latency against the stock float32 file.")
+    for heading in ("candidate", "computes in"):
+        table.add_column(heading)
+    for heading in ("bytes", "validation", *(f"{runtime}, µs" for runtime in runtimes)):
+        table.add_column(heading, justify="right")
+    for candidate in sorted(candidates, key=lambda candidate: candidate.size_bytes):
+        star = "* " if any(candidate is other for other in front) else "  "
+        table.add_row(
+            star + candidate.name,
+            "float32" if candidate.compute == "int8-weights" else candidate.compute,
+            f"{candidate.size_bytes:,}",
+            f"{candidate.accuracy:.2%}",
+            *(
+                f"{candidate.latency_us[name]:,.1f} ({candidate.latency_ratio[name]:.2f}×)"
+                for name in runtimes
+            ),
+        )
+    return table

@@ -1,0 +1,116 @@
+"""Small networks, made without Keras."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgegolf.export.sharing.evaluate import compute
+from edgegolf.export.sharing.network import (
+    Add,
+    AveragePooling,
+    Convolution,
+    Crop,
+    Dense,
+    DepthwiseConvolution,
+    MaxPooling,
+    Network,
+    Node,
+    Operation,
+    Rectifier,
+    Reshape,
+    Softmax,
+    Value,
+    Weight,
+    same_padding,
+)
+
+SIZE = 20
+
+
+class Builder:
+    """Collects nodes and works out the shapes of their results."""
+
+    def __init__(self, *shape: int, seed: int = 0) -> None:
+        self.source = Value(shape)
+        self.nodes: list[Node] = []
+        self.random = np.random.default_rng(seed)
+
+    def weight(self, *shape: int, size: float = 0.4) -> Weight:
+        return Weight("w", (self.random.normal(size=shape) * size).astype(np.float32))
+
+    def apply(self, operation: Operation, *values: Value) -> Value:
+        zeros = [np.zeros((1, *value.shape), np.float32) for value in values]
+        output = Value(compute(operation, *zeros).shape[1:])
+        self.nodes.append(Node(operation, values, (output,)))
+        return output
+
+    def classify(self, hidden: Value, classes: int = 5) -> Network:
+        elements = int(np.prod(hidden.shape))
+        hidden = self.apply(Reshape((elements,)), hidden)
+        dense = Dense(self.weight(elements, classes), self.weight(classes))
+        output = self.apply(Softmax(), self.apply(dense, hidden))
+        return Network((self.source,), (output,), tuple(self.nodes))
+
+
+def shared_network(iterations: int = 6, channels: int = 8) -> Network:
+    """A residual block with the same weights in every iteration."""
+    build = Builder(SIZE, SIZE, 1)
+    stem = Convolution(build.weight(5, 5, 1, channels), build.weight(channels), (2, 2))
+    hidden = build.apply(stem, build.source)
+    block = residual_block(build, channels)
+    for _ in range(iterations):
+        hidden = apply_block(build, block, hidden)
+    hidden = build.apply(AveragePooling((2, 2), (2, 2)), hidden)
+    return build.classify(build.apply(Crop(((1, 1), (1, 1))), hidden))
+
+
+def three_loops() -> Network:
+    """The same block 4 + 4 + 4 times with max pooling between, in three sizes."""
+    build = Builder(16, 16, 1)
+    hidden = build.apply(Convolution(build.weight(1, 1, 1, 6), build.weight(6)), build.source)
+    block = residual_block(build, 6)
+    for stage in range(3):
+        for _ in range(4):
+            hidden = apply_block(build, block, hidden)
+        if stage < 2:
+            hidden = build.apply(MaxPooling((2, 2), (2, 2)), hidden)
+    return build.classify(build.apply(AveragePooling((4, 4), (1, 1)), hidden))
+
+
+def plain_network() -> Network:
+    """Layers with weights of their own, ReLUs after them."""
+    build = Builder(SIZE, SIZE, 1)
+    hidden = build.apply(Convolution(build.weight(3, 3, 1, 6), build.weight(6)), build.source)
+    hidden = build.apply(Rectifier(), hidden)
+    hidden = build.apply(MaxPooling((2, 2), (2, 2)), hidden)
+    depthwise = DepthwiseConvolution(
+        build.weight(3, 3, 6, 1), build.weight(6), padding=((1, 1), (1, 1))
+    )
+    hidden = build.apply(Rectifier(), build.apply(depthwise, hidden))
+    return build.classify(hidden)
+
+
+Block = tuple[DepthwiseConvolution, Convolution]
+
+
+def residual_block(build: Builder, channels: int) -> Block:
+    padding = same_padding((8, 8), (3, 3), (1, 1))
+    depthwise = DepthwiseConvolution(build.weight(3, 3, channels, 1), None, padding=padding)
+    pointwise = Convolution(
+        build.weight(1, 1, channels, channels, size=0.15), build.weight(channels, size=0.1)
+    )
+    return depthwise, pointwise
+
+
+def apply_block(build: Builder, block: Block, hidden: Value) -> Value:
+    depthwise, pointwise = block
+    residual = build.apply(depthwise, build.apply(Rectifier(), hidden))
+    return build.apply(Add(), hidden, build.apply(pointwise, residual))
+
+
+def images(network: Network, count: int = 200) -> np.ndarray:
+    """uint8, with structure, so that values have the spread they have on real images."""
+    random = np.random.default_rng(7)
+    noise = random.normal(size=(count, *network.inputs[0].shape))
+    smooth = noise + np.roll(noise, 1, axis=1) + np.roll(noise, 1, axis=2)
+    return np.clip(smooth * 60 + 40, 0, 255).astype(np.uint8)
