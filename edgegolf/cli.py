@@ -297,7 +297,7 @@ def bench(
     options = BenchOptions(
         runtimes=tuple(runtimes.split(",")) if runtimes else (),
         providers=tuple(provider.split(",")),
-        threads=_counts(threads),
+        threads=_counts("--threads", threads),
         min_time=min_time,
         accuracy=accuracy,
         cpu=cpu,
@@ -383,6 +383,42 @@ def golf(
         _print(golf_table(result))
 
 
+@cli.command()
+@click.argument("net")
+@click.option("--dataset", help="Data set; MNIST where it is to be had, else digits.")
+@click.option("--iterations", default="1,2,4,8,16,32", show_default=True, help="To grow over.")
+@click.option("--figures", type=click.Path(path_type=Path), help="Folder for the pictures.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.footprint/1.")
+@click.option("--output", type=click.Path(path_type=Path), help="Write the JSON there.")
+def footprint(
+    net: str,
+    dataset: str | None,
+    iterations: str,
+    figures: Path | None,
+    as_json: bool,
+    output: Path | None,
+) -> None:
+    """Measure what sharing weights saves: bytes, memory, latency, as the net gets deeper.
+
+    \b
+    edgegolf footprint tight_resnet
+    edgegolf footprint tight_resnet --output docs/footprint.json --figures docs
+    """
+    from edgegolf.data import load_dataset
+    from edgegolf.footprint.footprint import footprint as measure_footprint
+    from edgegolf.records import to_json
+    from edgegolf.report.footprint_plot import draw_footprint
+    from edgegolf.report.footprint_table import footprint_tables
+
+    found = measure_footprint(net, load_dataset(dataset), _counts("--iterations", iterations))
+    if figures is not None:
+        draw_footprint(found, figures)
+    if as_json or output is not None:
+        _write(to_json(found), output)
+    if not as_json:
+        _print(*footprint_tables(found))
+
+
 def main() -> None:
     """Run the command line; every foreseeable failure is one clear line and an exit code."""
     try:
@@ -429,13 +465,13 @@ def _write(text: str, output: Path | None) -> None:
         write_atomically(output, text)
 
 
-def _counts(text: str) -> tuple[int, ...]:
+def _counts(option: str, text: str) -> tuple[int, ...]:
     try:
         counts = tuple(int(part) for part in text.split(","))
     except ValueError:
         counts = ()
     if not counts or min(counts) < 1:
-        raise EdgegolfError(f"--threads {text!r} is no list of counts", hint="write 1,2")
+        raise EdgegolfError(f"{option} {text!r} is no list of counts", hint="write 1,2")
     return counts
 
 

@@ -75,7 +75,9 @@ def test_help_loads_no_heavy_package(tmp_path: Path) -> None:
         assert verb in done.stdout
 
 
-@pytest.mark.parametrize("verb", ["zoo", "train", "export", "bench", "anatomy", "golf"])
+@pytest.mark.parametrize(
+    "verb", ["zoo", "train", "export", "bench", "anatomy", "golf", "footprint"]
+)
 def test_every_verb_shows_examples(verb: str, tmp_path: Path) -> None:
     done = edgegolf(verb, "--help", cwd=tmp_path)
     assert done.returncode == 0

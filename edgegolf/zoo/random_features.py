@@ -33,10 +33,22 @@ def linear(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
 def random_cnn(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
     """A linear classifier on two frozen, random convolutions."""
     layers = require("keras", extra="train").layers
+
+    def random_convolution(filters: int) -> keras.layers.Layer:
+        # Orthogonal draws never give the same filter twice, which so few filters cannot afford.
+        return layers.Conv2D(
+            filters,
+            2,
+            padding="same",
+            activation="relu",
+            kernel_initializer="orthogonal",
+            trainable=False,
+        )
+
     features = [
-        layers.Conv2D(4, 2, padding="same", activation="relu", trainable=False),
+        random_convolution(4),
         layers.MaxPooling2D(2),
-        layers.Conv2D(8, 2, padding="same", activation="relu", trainable=False),
+        random_convolution(8),
         layers.MaxPooling2D(2),
         layers.Flatten(),
     ]

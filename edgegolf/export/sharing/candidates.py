@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 RUNTIMES = {".tflite": "litert", ".onnx": "onnxruntime"}  # whose latency counts
 
 CALIBRATION_IMAGES = 500
+NOTICEABLY_FASTER = 0.95  # of the balanced file's latency
 MAXIMUM_DROP = 0.002  # of accuracy, against the stock float32 file
 
 
@@ -120,12 +121,19 @@ def best_files(
     kept: dict[str, Candidate] = {}
     for stem, each in goals.items():
         candidate = choose(fitting, each, runtime, least)
-        if all(candidate is not other for other in kept.values()):
+        if not kept or _is_worth_a_file(candidate, kept[f"int8{suffix}"], each, runtime):
             kept[f"{stem}{suffix}"] = candidate
     weights = [candidate for candidate in candidates if candidate.compute == "int8-weights"]
     if suffix == ".tflite" and weights:
         kept["int8-weights.tflite"] = choose(weights, "size", runtime, least)
     return kept
+
+
+def _is_worth_a_file(candidate: Candidate, balanced: Candidate, goal: Goal, runtime: str) -> bool:
+    """Whether it beats the balanced file by more than the noise of a measurement."""
+    if goal == "size":
+        return candidate.size_bytes < balanced.size_bytes
+    return candidate.latency_us[runtime] < NOTICEABLY_FASTER * balanced.latency_us[runtime]
 
 
 # ---------------------------------------------------------------------------------------- making
