@@ -2,7 +2,8 @@
 #
 # Narrow them with MODELS="tight_resnet cnn:2", DATASET=mnist, EPOCHS=4, SEED=1, SEEDS=3.
 
-PYTHON ?= $(firstword $(foreach version,3.11 3.12 3.13 3.10,$(shell command -v python$(version))) python3)
+# The first that runs; 3.11 has the most runtimes.
+PYTHON ?= $(firstword $(foreach version,3.11 3.12 3.13 3.10,$(shell python$(version) -c 'import sys; print(sys.executable)' 2>/dev/null)) python3)
 VENV ?= .venv
 EDGEGOLF := $(VENV)/bin/edgegolf
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 from edgegolf.golf.flatbuffer import Table
 
-Lists = list[tuple[int, ...]]
+Numbers = tuple[int, ...]
 
 ROUNDS = 6
 
@@ -21,9 +21,11 @@ def renumber_tensors(model: Table) -> Table:
     Args:
         model: The table ``Model``, without signatures.
     """
+    if len(model.subgraphs) == 1:
+        return model  # its lists are as different as its operators
     orders = [list(range(len(subgraph.tensors))) for subgraph in model.subgraphs]
     lists = [_lists(subgraph) for subgraph in model.subgraphs]
-    stored: Counter[tuple[int, ...]] = Counter()
+    stored: Counter[Numbers] = Counter()
     for numbers, order in zip(lists, orders, strict=True):
         stored.update(_renumbered(numbers, order))
     generator = random.Random(0)
@@ -31,13 +33,14 @@ def renumber_tensors(model: Table) -> Table:
         for numbers, order in zip(lists, orders, strict=True):
             _improve(numbers, order, stored, generator)
     subgraphs = [
-        _reordered(subgraph, order) for subgraph, order in zip(model.subgraphs, orders, strict=True)
+        _reordered(subgraph, order)
+        for subgraph, order in zip(model.subgraphs, orders, strict=True)
     ]
     return model.replace(subgraphs=subgraphs)
 
 
 def _improve(
-    lists: Lists, order: list[int], stored: Counter[tuple[int, ...]], generator: random.Random
+    lists: list[Numbers], order: list[int], stored: Counter[Numbers], generator: random.Random
 ) -> None:
     """Exchange numbers wherever that does not cost bytes."""
     pairs = [(a, b) for a in range(len(order)) for b in range(a)]
@@ -47,25 +50,40 @@ def _improve(
         before = _renumbered(changed, order)
         order[first], order[second] = order[second], order[first]
         after = _renumbered(changed, order)
-        bytes_before = _cost(stored)
-        stored.subtract(before)
-        stored.update(after)
-        if _cost(stored) > bytes_before:
-            stored.subtract(after)
-            stored.update(before)
+        if _remove(stored, before) < _add(stored, after):
+            _remove(stored, after)
+            _add(stored, before)
             order[first], order[second] = order[second], order[first]
 
 
-def _cost(stored: Counter[tuple[int, ...]]) -> int:
-    """Bytes of all lists that occur: a length and the numbers."""
-    return sum(4 + 4 * len(numbers) for numbers, count in stored.items() if count > 0)
+def _add(stored: Counter[Numbers], lists: list[Numbers]) -> int:
+    """Count lists in; the bytes of those that were not there."""
+    added = 0
+    for numbers in lists:
+        stored[numbers] += 1
+        added += _size(numbers) if stored[numbers] == 1 else 0
+    return added
 
 
-def _renumbered(lists: Lists, order: list[int]) -> Lists:
+def _remove(stored: Counter[Numbers], lists: list[Numbers]) -> int:
+    """Count lists out; the bytes of those that are gone."""
+    removed = 0
+    for numbers in lists:
+        stored[numbers] -= 1
+        removed += _size(numbers) if stored[numbers] == 0 else 0
+    return removed
+
+
+def _size(numbers: Numbers) -> int:
+    """Bytes of a list: its length and the numbers."""
+    return 4 + 4 * len(numbers)
+
+
+def _renumbered(lists: list[Numbers], order: list[int]) -> list[Numbers]:
     return [tuple(order[number] for number in numbers) for numbers in lists]
 
 
-def _lists(subgraph: Table) -> Lists:
+def _lists(subgraph: Table) -> list[Numbers]:
     lists = [subgraph.inputs, subgraph.outputs]
     for operator in subgraph.operators:
         lists += [operator.inputs, operator.outputs]
@@ -78,7 +96,7 @@ def _reordered(subgraph: Table, order: list[int]) -> Table:
     for old, new in enumerate(order):
         tensors[new] = subgraph.tensors[old]
 
-    def move(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    def move(numbers: Numbers) -> Numbers:
         return tuple(order[number] for number in numbers)
 
     operators = [
