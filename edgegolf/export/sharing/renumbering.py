@@ -33,8 +33,7 @@ def renumber_tensors(model: Table) -> Table:
         for numbers, order in zip(lists, orders, strict=True):
             _improve(numbers, order, stored, generator)
     subgraphs = [
-        _reordered(subgraph, order)
-        for subgraph, order in zip(model.subgraphs, orders, strict=True)
+        _reordered(subgraph, order) for subgraph, order in zip(model.subgraphs, orders, strict=True)
     ]
     return model.replace(subgraphs=subgraphs)
 
