@@ -13,6 +13,7 @@ from edgegolf.export.sharing.calibration import Style, calibrate, ranges
 from edgegolf.export.sharing.evaluate import evaluate
 from edgegolf.export.sharing.network import Network
 from edgegolf.export.sharing.quantization import Quantization, quantized_weight
+from edgegolf.export.sharing.scale_search import search_scales
 from edgegolf.export.sharing.tflite import write_int8, write_int8_weights
 from edgegolf.export.sharing.widening import widen
 from edgegolf.golf.tflite_model import parse_tflite
@@ -142,3 +143,34 @@ def test_too_long_a_loop_is_refused() -> None:
     network = roll(shared_network(iterations=31))
     with pytest.raises(EdgegolfError, match="too long"):
         write_int8(network, calibrated(network, ONE_SCALE))
+
+
+@pytest.mark.parametrize("make", [shared_network, three_loops], ids=["shared", "three loops"])
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_depthwise_convolutions_may_be_grouped_ones(make, runtime, tmp_path) -> None:
+    network = roll(make())
+    quantization = calibrated(network, ONE_SCALE)
+    for write in (write_int8, write_int8_weights):
+        grouped, depthwise = (write(network, quantization, grouped=g) for g in (True, False))
+        assert len(grouped) < len(depthwise)
+        found = run(grouped, network, tmp_path, runtime)
+        np.testing.assert_allclose(found, run(depthwise, network, tmp_path, runtime), atol=1e-5)
+
+
+def test_the_search_finds_scales_at_least_as_good_as_the_first(tmp_path) -> None:
+    network = roll(shared_network())
+
+    def calibrate_network(tempered: Network) -> Quantization:
+        return calibrated(tempered, ONE_SCALE)
+
+    found, quantization = search_scales(
+        network, images(network), calibrate_network, write_int8, temperatures=(1.0, 2.0)
+    )
+    np.testing.assert_allclose(exact(found), exact(network), atol=1e-5)
+
+    def distance(data: bytes) -> float:
+        probabilities = run(data, network, tmp_path) + 1 / 512
+        return float(-(exact(network) * np.log(probabilities)).sum(axis=1).mean())
+
+    first = write_int8(network, calibrated(network, ONE_SCALE))
+    assert distance(write_int8(found, quantization)) <= distance(first)
