@@ -230,7 +230,14 @@ def test_from_scratch_to_bench_on_the_embedded_digits(tmp_path: Path) -> None:
 def test_ctrl_c_ends_with_130_and_a_usable_checkpoint(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
     command = [sys.executable, "-m", "edgegolf", "train", "tight_resnet", "--dataset", "digits"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test run in the background inherits that Ctrl-C is ignored; a user's shell does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     runs = tmp_path / "models/digits/tight_resnet/.training/seed-0/run.json"
     deadline = time.monotonic() + 200
     while not runs.exists() and time.monotonic() < deadline:

@@ -9,7 +9,7 @@ needs_heap = pytest.mark.skipif(heap_bytes() is None, reason="the heap cannot be
 
 
 @needs_heap
-@pytest.mark.parametrize("size", [10_000, 3_000_000])
+@pytest.mark.parametrize("size", [300_000, 3_000_000])
 def test_the_heap_grows_by_what_is_allocated_and_shrinks_again(size: int) -> None:
     before = heap_bytes()
     array = np.empty(size, np.uint8)  # numpy takes its memory from malloc
@@ -19,5 +19,6 @@ def test_the_heap_grows_by_what_is_allocated_and_shrinks_again(size: int) -> Non
     assert before is not None
     assert held is not None
     assert after is not None
-    assert size <= held - before < size + 10_000
-    assert abs(after - before) < 10_000
+    others = 100_000  # what else the interpreter may take or give back meanwhile
+    assert abs(held - before - size) < others
+    assert abs(after - before) < others
