@@ -34,7 +34,7 @@ bench: setup ## Bench what is exported
 	$(EDGEGOLF) bench $(MODELS) $(if $(DATASET),--accuracy $(DATASET))
 
 test: setup ## Run the tests
-	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
+	$(VENV)/bin/python -m pytest
 
 lint: setup ## Check style and types
 	$(VENV)/bin/ruff check
