@@ -12,6 +12,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("EDGEGOLF_TEST_INSTALL"),
+    reason="downloads two environments; set EDGEGOLF_TEST_INSTALL=1",
+)
+
 
 def run(*command: str | Path, cwd: Path) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
