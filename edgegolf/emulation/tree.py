@@ -49,8 +49,8 @@ def prepare_host() -> None:
             hint=f"on Debian, Ubuntu or Raspberry Pi OS: sudo {install}",
         )
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    _run(("apt-get", "update"), environment)
-    _run(tuple(install.split()), environment)
+    run(("apt-get", "update"), environment)
+    run(tuple(install.split()), environment)
 
 
 def board_tree(board: Board) -> Path:
@@ -63,7 +63,7 @@ def board_tree(board: Board) -> Path:
             (folder / entry.name).symlink_to(entry)
         write_files(files, folder)
 
-    return _cached(board.name, (str(debian), files), make)
+    return cached(board.name, (str(debian), files), make)
 
 
 def debian_tree(architecture: str, packages: Sequence[str]) -> Path:
@@ -84,10 +84,10 @@ def debian_tree(architecture: str, packages: Sequence[str]) -> Path:
         f"--include={','.join(packages)}",
         SUITE,
     )
-    return _cached(
+    return cached(
         f"debian-{architecture}",
         (*command, MIRROR),
-        lambda folder: _run((*command, str(folder), MIRROR)),
+        lambda folder: run((*command, str(folder), MIRROR)),
     )
 
 
@@ -99,7 +99,7 @@ def runtime_packages(architecture: str) -> Path:
     Raises:
         EdgegolfError: A package cannot be had.
     """
-    requirements = Path(__file__).with_name(f"requirements-{architecture}.txt")
+    requirements = _requirements(architecture)
     glibcs = [f"{GLIBC_VERSION[0]}_{minor}" for minor in range(GLIBC_VERSION[1], 16, -1)]
     options = (
         *("--quiet", "--no-deps", "--no-compile", "--only-binary=:all:", "--implementation=cp"),
@@ -108,11 +108,17 @@ def runtime_packages(architecture: str) -> Path:
         f"--platform=manylinux2014_{architecture}",
     )
     pip = (sys.executable, "-m", "pip", "install", f"--requirement={requirements}", *options)
-    return _cached(
+    return cached(
         f"runtimes-{architecture}",
         (options, requirements.read_text()),
-        lambda folder: _run((*pip, f"--target={folder}")),
+        lambda folder: run((*pip, f"--target={folder}")),
     )
+
+
+def package_versions(architecture: str) -> dict[str, str]:
+    """The versions in `runtime_packages`, by the packages' names."""
+    lines = _requirements(architecture).read_text().splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)
 
 
 def write_files(files: dict[str, str], folder: Path) -> None:
@@ -123,7 +129,11 @@ def write_files(files: dict[str, str], folder: Path) -> None:
         path.write_text(text)
 
 
-def _cached(name: str, ingredients: object, make: Callable[[Path], None]) -> Path:
+def _requirements(architecture: str) -> Path:
+    return Path(__file__).with_name(f"requirements-{architecture}.txt")
+
+
+def cached(name: str, ingredients: object, make: Callable[[Path], None]) -> Path:
     """The cache's folder for these ingredients, made if it is not there, whole or not at all."""
     import platformdirs
 
@@ -153,7 +163,12 @@ def _cached(name: str, ingredients: object, make: Callable[[Path], None]) -> Pat
     return destination
 
 
-def _run(command: Sequence[str], environment: dict[str, str] | None = None) -> None:
+def run(command: Sequence[str], environment: dict[str, str] | None = None) -> None:
+    """Run a command that says something only when it fails.
+
+    Raises:
+        EdgegolfError: It fails; with the end of what it says.
+    """
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment,
         check=False,
