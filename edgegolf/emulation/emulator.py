@@ -23,7 +23,7 @@ MARKS = {"aarch64": 173, "armv7l": 64}
 # numpy's, which Debian's configuration, not done in a tree that is only unpacked, would link to.
 LIBRARIES = {
     "aarch64": (),
-    "armv7l": ("/usr/lib/arm-linux-gnueabihf/blas", "/usr/lib/arm-linux-gnueabihf/lapack"),
+    "armv7l": ("usr/lib/arm-linux-gnueabihf/blas", "usr/lib/arm-linux-gnueabihf/lapack"),
 }
 PLUGIN_SOURCE = Path(__file__).with_name("count.c")
 
@@ -44,7 +44,7 @@ def run_on_board(
     """
     root = board_tree(board)
     qemu = (QEMU_NAMES[board.architecture], "-cpu", board.cpu, "-L", str(root), *options)
-    libraries = ":".join(LIBRARIES[board.architecture])
+    libraries = ":".join(str(root / folder) for folder in LIBRARIES[board.architecture])
     environment = {
         "PYTHONPATH": f"{runtime_packages(board.architecture)}:{_package()}",
         "PYTHONHASHSEED": "0",
