@@ -98,7 +98,7 @@ def test_int8_files_hold_int8_weights(exported):
         onnx.TensorProto.UINT8,
     }
     in_functions = {node.op_type for function in model.functions for node in function.node}
-    assert "Conv" in in_functions  # the block, which is stored once
+    assert any("Conv" in name for name in in_functions)  # the block, which is stored once
 
 
 def test_files_that_are_up_to_date_are_left_alone(trained, digits, tmp_path):
