@@ -181,6 +181,7 @@ def export(
     \b
     edgegolf export
     edgegolf export tight_resnet --formats tflite --dtype int8
+    edgegolf export my.keras --dataset mnist
     edgegolf export my.keras --calibration-data samples.npz --out exported
     """
     from edgegolf.bench.gate import parse_fraction
