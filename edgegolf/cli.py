@@ -60,9 +60,9 @@ def zoo(net: str | None) -> None:
         _print(zoo_table(all_recipes()))
         return
     recipe = find_recipe(net)
-    from edgegolf.quiet import import_tensorflow
+    from edgegolf.quiet import import_keras
 
-    import_tensorflow()
+    import_keras()
     _print(f"{recipe.name}: {recipe.summary}. From: {recipe.article.title}.")
     _print(layer_table(summarize(recipe.build(MNIST_SHAPE, MNIST_CLASSES))))
 

@@ -31,6 +31,17 @@ def import_tensorflow() -> ModuleType:
     return tensorflow
 
 
+def import_keras() -> ModuleType:
+    """Keras on the backend that `KERAS_BACKEND` names; on TensorFlow if it names none.
+
+    Raises:
+        EdgegolfError: Keras or TensorFlow is not installed.
+    """
+    if os.environ.setdefault("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        import_tensorflow()
+    return require("keras", extra="train")
+
+
 @contextmanager
 def silenced() -> Iterator[None]:
     """Drop what Python and native code print, log and warn about inside the block.

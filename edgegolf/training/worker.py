@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from edgegolf.allocator import keep_freed_memory
 from edgegolf.data import load_dataset
 from edgegolf.errors import require
 from edgegolf.files import atomic_path, read_bounded, write_atomically
+from edgegolf.quiet import import_keras, import_tensorflow
 from edgegolf.records import from_json, to_json
 from edgegolf.training.batches import Batches
 from edgegolf.training.full_matrix_adam import full_matrix_adam
@@ -209,15 +209,13 @@ def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> N
 def _prepare(threads: int) -> Any:
     """Set up memory, threads and Keras before the first tensor exists."""
     keep_freed_memory()
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    if os.environ["KERAS_BACKEND"] == "tensorflow":
-        from edgegolf.quiet import import_tensorflow
-
+    keras = import_keras()
+    if keras.backend.backend() == "tensorflow":
         tensorflow = import_tensorflow()
         with suppress(RuntimeError):  # already running, in the tests' own process
             tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
             tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
-    return require("keras", extra="train")
+    return keras
 
 
 def _matching_run(job: Job, recipe: Recipe, checksum: str) -> Run:
