@@ -11,6 +11,14 @@ from edgegolf.emulation.instructions import DEFAULT_RUNTIMES, Instructions
 FLOAT = "float32"
 
 
+def instructions_sections(results: Sequence[Instructions]) -> dict[str, str]:
+    """The sections of docs/arm.md."""
+    return {
+        "arm-choices": choices_markdown(results),
+        "arm-instructions": instructions_markdown(results),
+    }
+
+
 def instructions_markdown(results: Sequence[Instructions]) -> str:
     """A row for each file, a column for each runtime and processor; the fewest of a net in bold."""
     columns = [
