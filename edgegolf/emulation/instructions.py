@@ -157,7 +157,7 @@ def _count(board: Board, cases: Sequence[Case]) -> list[Instructions]:
         )
     except EdgegolfError as error:
         if len(cases) == 1:
-            return [_result(board, cases[0], error=error.message)]
+            return [_result(board, cases[0], error=f"{cases[0][0]}: {error.message}")]
         # One of them crashed the process: each in its own.
         return [result for case in cases for result in _count(board, [case])]
     pairs = iter(zip(marks[::2], marks[1::2], strict=True))
