@@ -2,6 +2,7 @@
 // latest drawing waits.
 
 const PEN = 40; // of the paper's 560: as thick as MNIST's strokes
+const SENT = 280; // pixels of a side of what is sent of a drawing
 const STEP = 20; // of an arrow key
 const PAUSE = 700; // milliseconds of rest before the guesses are read aloud
 const MAXIMUM_BYTES = 8 * 2 ** 20; // what the server takes
@@ -86,6 +87,13 @@ function readAloud(guesses) {
   }, PAUSE);
 }
 
+function drawing() {
+  const copy = new OffscreenCanvas(SENT, SENT);
+  copy.getContext("2d").drawImage(paper, 0, 0, SENT, SENT);
+  return copy.convertToBlob();
+}
+
+// Ask about what `image` gives when its turn comes.
 async function ask(image) {
   waiting = image;
   list.setAttribute("aria-busy", "true");
@@ -94,8 +102,7 @@ async function ask(image) {
   while (waiting) {
     const next = waiting;
     waiting = null;
-    const blob = next instanceof Blob ? next : await new Promise((done) => paper.toBlob(done));
-    await answer(blob);
+    await answer(await next());
   }
   isAsking = false;
   list.setAttribute("aria-busy", "false");
@@ -143,7 +150,7 @@ function draw(from, to) {
   ink.moveTo(from.x, from.y);
   ink.lineTo(to.x, to.y);
   ink.stroke();
-  ask(paper);
+  ask(drawing);
 }
 
 function place(event) {
@@ -205,7 +212,7 @@ paper.addEventListener("keydown", (event) => {
 async function take(file) {
   clear();
   isBlank = false;
-  ask(file);
+  ask(() => file);
   try {
     const picture = await createImageBitmap(file);
     const scale = Math.min(paper.width / picture.width, paper.height / picture.height);
