@@ -30,8 +30,8 @@ def deployed_files() -> tuple[Path, ...]:
     """The model files that `edgegolf deploy` put into use on this machine, sorted by name."""
     import platformdirs
 
-    current = platformdirs.user_data_path("edgegolf", appauthor=False) / "current"
-    return exported_files(current)
+    models = platformdirs.user_data_path("edgegolf", appauthor=False) / "current" / "models"
+    return tuple(sorted(path for path in models.glob("*/*") if path.suffix in MODEL_SUFFIXES))
 
 
 def find_files(name: str, dataset: str | None) -> tuple[Path, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,8 +36,7 @@ class OpenModel:
         bytes: The size of its file.
         runtime: The name of the runtime that it is loaded into.
         shape: Height, width and channels of the images that it takes.
-        session: The loaded model; one inference at a time, under `lock`.
-        lock: Held while the session is used.
+        session: The loaded model; one inference at a time.
     """
 
     name: str
@@ -46,7 +44,6 @@ class OpenModel:
     runtime: str
     shape: tuple[int, int, int]
     session: Session
-    lock: threading.Lock
 
 
 @dataclass(frozen=True)
@@ -122,7 +119,6 @@ def open_model(path: Path) -> OpenModel:
         runtime=session.runtime,
         shape=shape,
         session=session,
-        lock=threading.Lock(),
     )
     guess_pixels(model, np.zeros(shape, np.uint8))
     return model
@@ -148,12 +144,11 @@ def guess_pixels(model: OpenModel, pixels: Array) -> Guess:
     """What a model says of pixels, uint8 of its shape. Raises EdgegolfError if it does not run."""
     session = model.session
     numbers = to_input(session, pixels[None])
-    with model.lock:
-        session.set_inputs([numbers])
-        start = time.perf_counter_ns()
-        session.invoke()
-        elapsed = time.perf_counter_ns() - start
-        (output,) = session.get_outputs()
+    session.set_inputs([numbers])
+    start = time.perf_counter_ns()
+    session.invoke()
+    elapsed = time.perf_counter_ns() - start
+    (output,) = session.get_outputs()
     scores = dequantize(output.reshape(len(numbers), -1)[0], session.outputs[0])
     return Guess(model.name, model.bytes, tuple(probabilities(scores).tolist()), elapsed / 1000)
 

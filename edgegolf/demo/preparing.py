@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from edgegolf.runtimes.session import Array
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+FORMATS = ("PNG", "JPEG", "BMP")  # decoded in bounded memory
 MAXIMUM_PIXELS = 1 << 24  # a camera's 16 megapixels: up to 64 MiB in memory
 ENOUGH = 1024  # longer sides are cut to between this and twice as much when an image is read
 WORKING_SIZE = 256  # longest side on which ink is looked for

@@ -1,8 +1,8 @@
 """The page, and the endpoint behind it: `GET /`, `GET /models`, `POST /classify`.
 
 Python's own HTTP server, so that a Raspberry Pi needs nothing more. What that server does not
-limit is limited here: a connection is for one request, which must be there within `TIMEOUT`; so
-many connections at a time; so many bytes; one image is decoded at a time.
+limit is limited here: a connection is for one request, all of which must be there in time; so many
+connections; so many bytes; one thread decodes and guesses.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,7 +27,7 @@ from edgegolf.demo.guessing import OpenModel, guess
 from edgegolf.demo.preparing import ImageError, ImageTooLargeError, read_image
 from edgegolf.errors import EdgegolfError
 
-TIMEOUT = 10.0  # seconds for all of a request, however slowly it comes, and for the answer
+TIMEOUT = 10.0  # seconds
 CONNECTIONS = 16
 MAXIMUM_BYTES = 8 << 20  # a camera's JPEG
 BUSY = (
@@ -40,7 +42,7 @@ PAGE = {
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 # Web pages of others can send an image type only after asking, which is never answered.
-CONTENT_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp")
+CONTENT_TYPES = ("image/png", "image/jpeg", "image/bmp")
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -69,6 +71,7 @@ class DemoServer(ThreadingHTTPServer):
         models: What to ask.
         host: The address to listen on.
         port: 0 takes one that is free.
+        timeout: Seconds for all of a request, however slowly it comes, and for the answer.
 
     Raises:
         EdgegolfError: The address cannot be listened on.
@@ -78,9 +81,12 @@ class DemoServer(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, models: Sequence[OpenModel], host: str, port: int) -> None:
+    def __init__(
+        self, models: Sequence[OpenModel], host: str, port: int, timeout: float = TIMEOUT
+    ) -> None:
         self.models = tuple(models)
-        self.decoding = threading.Lock()
+        self.patience = timeout
+        self.worker = ThreadPoolExecutor(1)  # many threads would each keep an image's memory
         self._free = threading.BoundedSemaphore(CONNECTIONS)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
@@ -128,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         """Read through a deadline."""
         super().setup()
-        self.rfile = io.BufferedReader(_UntilDeadline(self.connection))
+        self.rfile = io.BufferedReader(_UntilDeadline(self.connection, self.server.patience))
 
     def handle_one_request(self) -> None:
         """Answer; that a client goes away is no error."""
@@ -181,12 +187,14 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != "/classify":
             raise _RefusedError(HTTPStatus.NOT_FOUND, "images are posted to /classify")
         data = self._body()
-        if not self.server.decoding.acquire(timeout=TIMEOUT):
-            raise _RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many images at a time")
+        work = self.server.worker.submit(lambda: guess(self.server.models, read_image(data)))
         try:
-            guesses = guess(self.server.models, read_image(data))
-        finally:
-            self.server.decoding.release()
+            guesses = work.result(timeout=self.server.patience)
+        except FutureTimeoutError:
+            work.cancel()
+            raise _RefusedError(
+                HTTPStatus.SERVICE_UNAVAILABLE, "too many images at a time"
+            ) from None
         return _json({"guesses": [each.to_dict() for each in guesses]})
 
     def _body(self) -> bytes:
@@ -211,7 +219,7 @@ class _Handler(BaseHTTPRequestHandler):
         return data
 
     def _send(self, status: HTTPStatus, body: bytes, kind: str) -> None:
-        self.connection.settimeout(TIMEOUT)
+        self.connection.settimeout(self.server.patience)
         self.send_response(status)
         for name, value in HEADERS.items():
             self.send_header(name, value)
@@ -230,11 +238,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _UntilDeadline(io.RawIOBase):
-    """What a socket receives until `TIMEOUT` has passed, however slowly it comes."""
+    """What a socket receives until so many seconds have passed, however slowly it comes."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, seconds: float) -> None:
         self._connection = connection
-        self._deadline = time.monotonic() + TIMEOUT
+        self._deadline = time.monotonic() + seconds
 
     def readable(self) -> bool:
         return True
@@ -245,7 +253,7 @@ class _UntilDeadline(io.RawIOBase):
             self._connection.settimeout(left)
             with suppress(TimeoutError):
                 return self._connection.recv_into(buffer)
-        raise _RefusedError(HTTPStatus.REQUEST_TIMEOUT, f"not all there after {TIMEOUT:g} seconds")
+        raise _RefusedError(HTTPStatus.REQUEST_TIMEOUT, "the request was not all there in time")
 
 
 def is_own_name(hosts: Sequence[str]) -> bool:

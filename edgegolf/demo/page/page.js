@@ -6,6 +6,7 @@ const SENT = 280; // pixels of a side of what is sent of a drawing
 const STEP = 20; // of an arrow key
 const PAUSE = 700; // milliseconds of rest before the guesses are read aloud
 const MAXIMUM_BYTES = 8 * 2 ** 20; // what the server takes
+const TYPES = ["image/png", "image/jpeg", "image/bmp"]; // as well
 
 const byId = (id) => document.getElementById(id);
 const paper = byId("paper");
@@ -109,10 +110,6 @@ async function ask(image) {
 }
 
 async function answer(blob) {
-  if (blob.size > MAXIMUM_BYTES) {
-    say(`The image has more than ${size(MAXIMUM_BYTES)}.`);
-    return;
-  }
   try {
     const headers = { "Content-Type": blob.type };
     const response = await fetch("/classify", { method: "POST", body: blob, headers });
@@ -212,14 +209,16 @@ paper.addEventListener("keydown", (event) => {
 async function take(file) {
   clear();
   isBlank = false;
-  ask(() => file);
+  const isTaken = TYPES.includes(file.type) && file.size <= MAXIMUM_BYTES;
+  if (isTaken) ask(() => file);
   try {
     const picture = await createImageBitmap(file);
     const scale = Math.min(paper.width / picture.width, paper.height / picture.height);
     const [width, height] = [picture.width * scale, picture.height * scale];
     ink.drawImage(picture, (paper.width - width) / 2, (paper.height - height) / 2, width, height);
+    if (!isTaken) ask(drawing);
   } catch {
-    // The server says what is wrong with it.
+    if (!isTaken) say(`${file.name} is no image that can be read.`);
   }
 }
 
