@@ -10,12 +10,13 @@ const TYPES = ["image/png", "image/jpeg", "image/bmp"]; // as well
 
 const byId = (id) => document.getElementById(id);
 const paper = byId("paper");
-const message = byId("message");
+const message = byId("message"); // what went wrong
+const spoken = byId("spoken"); // for screen readers
 const list = byId("guesses");
 const ink = paper.getContext("2d");
 const cards = [];
 let isBlank = true;
-let strokes = new Map(); // by pointer: where it was
+const strokes = new Map(); // by pointer: where it was
 let pen = { x: paper.width / 2, y: paper.height / 2, down: false }; // of the keyboard
 let waiting = null;
 let isAsking = false;
@@ -74,24 +75,24 @@ function showNothing() {
   }
 }
 
-function say(text) {
+function speak(text) {
   clearTimeout(reading);
-  message.textContent = text;
+  spoken.textContent = text;
 }
 
-function readAloud(guesses) {
+function speakOfGuesses(guesses) {
   clearTimeout(reading);
   reading = setTimeout(() => {
-    message.textContent = guesses
+    spoken.textContent = guesses
       .map((guess) => `${guess.model}: ${guess.class}, ${percent(guess.probability)}`)
       .join("; ");
   }, PAUSE);
 }
 
-function drawing() {
-  const copy = new OffscreenCanvas(SENT, SENT);
-  copy.getContext("2d").drawImage(paper, 0, 0, SENT, SENT);
-  return copy.convertToBlob();
+function copy(picture, width, height) {
+  const canvas = new OffscreenCanvas(Math.ceil(width), Math.ceil(height));
+  canvas.getContext("2d").drawImage(picture, 0, 0, width, height);
+  return canvas.convertToBlob();
 }
 
 // Ask about what `image` gives when its turn comes.
@@ -116,13 +117,14 @@ async function answer(blob) {
     const { guesses, error } = await response.json();
     if (isBlank) return;
     if (error) {
-      say(error);
+      message.textContent = error;
       return;
     }
+    message.textContent = "";
     guesses.forEach((guess, index) => show(guess, cards[index]));
-    readAloud(guesses);
+    speakOfGuesses(guesses);
   } catch (error) {
-    say(`The server does not answer: ${error.message}`);
+    message.textContent = `The server does not answer: ${error.message}`;
   }
 }
 
@@ -134,7 +136,8 @@ function clear() {
   pen.down = false;
   strokes.clear();
   showNothing();
-  say("");
+  message.textContent = "";
+  speak("");
 }
 
 function draw(from, to) {
@@ -147,7 +150,7 @@ function draw(from, to) {
   ink.moveTo(from.x, from.y);
   ink.lineTo(to.x, to.y);
   ink.stroke();
-  ask(drawing);
+  ask(() => copy(paper, SENT, SENT));
 }
 
 function place(event) {
@@ -185,7 +188,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 paper.addEventListener("keydown", (event) => {
   if (event.key === " ") {
     pen.down = !pen.down;
-    say(pen.down ? "Pen down" : "Pen up");
+    speak(pen.down ? "Pen down" : "Pen up");
     if (pen.down) {
       draw(pen, pen);
       pen.down = true;
@@ -197,7 +200,7 @@ paper.addEventListener("keydown", (event) => {
     const inside = (value) => Math.min(Math.max(value, PEN / 2), paper.width - PEN / 2);
     const next = { ...pen, x: inside(pen.x + right * STEP), y: inside(pen.y + down * STEP) };
     if (pen.down) draw(pen, next);
-    else say(`Pen at ${Math.round((100 * next.x) / paper.width)} % from the left, ` +
+    else speak(`Pen at ${Math.round((100 * next.x) / paper.width)} % from the left, ` +
       `${Math.round((100 * next.y) / paper.height)} % from the top`);
     pen = next;
   } else {
@@ -216,9 +219,9 @@ async function take(file) {
     const scale = Math.min(paper.width / picture.width, paper.height / picture.height);
     const [width, height] = [picture.width * scale, picture.height * scale];
     ink.drawImage(picture, (paper.width - width) / 2, (paper.height - height) / 2, width, height);
-    if (!isTaken) ask(drawing);
+    if (!isTaken) ask(() => copy(picture, width, height));
   } catch {
-    if (!isTaken) say(`${file.name} is no image that can be read.`);
+    if (!isTaken) message.textContent = `${file.name} is no image that can be read.`;
   }
 }
 
