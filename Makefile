@@ -10,7 +10,7 @@ EDGEGOLF := $(VENV)/bin/edgegolf
 SELECTION := $(MODELS) $(if $(DATASET),--dataset $(DATASET))
 TRAINING := $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
 
-.PHONY: help setup train export bench test lint docs clean
+.PHONY: help setup train export bench demo test test-browser lint docs clean
 .DEFAULT_GOAL := help
 
 help: ## Print the targets
@@ -33,8 +33,18 @@ export: setup ## Export what is trained as float and int8 TFLite and ONNX files
 bench: setup ## Bench what is exported
 	$(EDGEGOLF) bench $(MODELS) $(if $(DATASET),--accuracy $(DATASET))
 
+demo: setup ## Serve the page on which one draws and the nets guess
+	$(EDGEGOLF) demo $(MODELS) $(if $(DATASET),--dataset $(DATASET))
+
 test: setup ## Run the tests
 	$(VENV)/bin/python -m pytest
+
+test-browser: setup ## Test that page in Chromium; root installs it where it is missing
+	@if [ "$$(id -u)" = 0 ] && ! command -v chromedriver >/dev/null; then \
+	  apt-get update -qq && \
+	  apt-get install -qq -y --no-install-recommends chromium chromium-driver >/dev/null; \
+	fi
+	$(VENV)/bin/python -m pytest -m browser -rs tests/demo
 
 lint: setup ## Check style and types
 	$(VENV)/bin/ruff check

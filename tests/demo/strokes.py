@@ -67,7 +67,7 @@ def walk(skeleton: NDArray[np.bool_]) -> list[list[tuple[int, int]]]:
     return [line for line in lines if len(line) > 2] or lines
 
 
-def simplify(line: list[tuple[int, int]], tolerance: float = 0.8) -> list[tuple[int, int]]:
+def simplify(line: list[tuple[int, int]], tolerance: float = 1.2) -> list[tuple[int, int]]:
     """Fewer points, none further than `tolerance` away (Ramer, Douglas and Peucker)."""
     points = np.array(line, float)
     if len(line) < 3:
