@@ -37,7 +37,7 @@ demo: setup ## Serve the page on which one draws and the nets guess
 	$(EDGEGOLF) demo $(MODELS) $(if $(DATASET),--dataset $(DATASET))
 
 test: setup ## Run the tests
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-browser: setup ## Test that page in Chromium; root installs it where it is missing
 	@if [ "$$(id -u)" = 0 ] && ! command -v chromedriver >/dev/null; then \

@@ -107,7 +107,11 @@ class DemoServer(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread of its own, or at once that all of them are taken."""
         if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
+            try:
+                super().process_request(request, client_address)
+            except RuntimeError:  # no more threads
+                self._free.release()
+                raise
         else:
             request.setblocking(False)
             with suppress(OSError):

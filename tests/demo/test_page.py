@@ -247,17 +247,19 @@ def test_everything_that_takes_input_has_a_name(page: webdriver.Chrome) -> None:
 
 
 def test_nothing_leaves_the_page_and_nothing_is_complained_of(
-    browser: webdriver.Chrome, url: str
+    page: webdriver.Chrome, url: str
 ) -> None:
-    """Over all that was done before."""
+    """In this test, and in all that were before it in the same browser."""
+    draw(page, SEVEN)
+    assert guesses(page) == ["7", "7"]
     requests = [
         message["params"]["request"]["url"]
-        for entry in browser.get_log("performance")
+        for entry in page.get_log("performance")
         if (message := json.loads(entry["message"])["message"])["method"]
         == "Network.requestWillBeSent"
     ]
     assert f"{url}classify" in requests
     assert [each for each in requests if not each.startswith((url, "data:,"))] == []
-    complaints = [entry["message"] for entry in browser.get_log("browser")]
+    complaints = [entry["message"] for entry in page.get_log("browser")]
     # What is no image is refused with a status, which Chromium writes down.
     assert [each for each in complaints if " 400 (Bad Request)" not in each] == []
