@@ -10,7 +10,7 @@ EDGEGOLF := $(VENV)/bin/edgegolf
 SELECTION := $(MODELS) $(if $(DATASET),--dataset $(DATASET))
 TRAINING := $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
 
-.PHONY: help setup train export bench demo test test-browser lint docs clean
+.PHONY: help setup train export bench demo test test-browser lint report docs clean
 .DEFAULT_GOAL := help
 
 help: ## Print the targets
@@ -44,12 +44,15 @@ test-browser: setup ## Test that page in Chromium; root installs it where it is 
 	  apt-get update -qq && \
 	  apt-get install -qq -y --no-install-recommends chromium chromium-driver >/dev/null; \
 	fi
-	$(VENV)/bin/python -m pytest -m browser -rs tests/demo
+	$(VENV)/bin/python -m pytest -m browser -rs
 
 lint: setup ## Check style and types
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+
+report: setup ## Write report.html from the committed models
+	$(EDGEGOLF) report $(wildcard models/mnist/*) $(wildcard docs/bench.json docs/footprint.json)
 
 docs: setup ## Write the figures of README and docs anew from the committed models
 	$(VENV)/bin/python benchmarks/update_docs.py

@@ -423,6 +423,36 @@ def footprint(
 
 
 @cli.command()
+@click.argument("results", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULTS]...")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    help="The page.",
+)
+@click.option(
+    "--figures", type=click.Path(path_type=Path), help="Folder for each chart as a picture."
+)
+def report(results: tuple[Path, ...], output: Path, figures: Path | None) -> None:
+    """Write one page of charts and tables that opens without a network.
+
+    RESULTS are model folders and JSON files of bench and footprint; every trained net if absent.
+
+    \b
+    edgegolf report
+    edgegolf report models/mnist/* bench.json -o report.html --figures pictures
+    """
+    from edgegolf.report.page import write_report
+    from edgegolf.workspace import MODELS
+
+    sources = results or tuple(sorted(path.parent for path in MODELS.glob("*/*/card.json")))
+    write_report(sources, output, figures)
+    _say(f"{output}: {output.stat().st_size:,} bytes")
+
+
+@cli.command()
 @click.argument(
     "images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path)
 )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from chromium import NEEDS_CHROMIUM, requests, start_chromium
 from demo_models import LINEAR, TIGHT_RESNET
 from PIL import Image
 from strokes import Stroke, strokes
@@ -27,30 +26,15 @@ from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 DIGITS = 100
 MODELS = (TIGHT_RESNET, LINEAR)
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="needs Debian's packages chromium and chromium-driver"
-    ),
-]
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for argument in (
-        "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu",
-        "--disable-gpu-vsync", "--disable-frame-rate-limit",  # a pointer moves once a frame
-        "--window-size=1000,1000",
-    ):  # fmt: skip
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(str(DRIVER)))
+    driver = start_chromium()
     yield driver
     driver.quit()
 
@@ -252,14 +236,9 @@ def test_nothing_leaves_the_page_and_nothing_is_complained_of(
     """In this test, and in all that were before it in the same browser."""
     draw(page, SEVEN)
     assert guesses(page) == ["7", "7"]
-    requests = [
-        message["params"]["request"]["url"]
-        for entry in page.get_log("performance")
-        if (message := json.loads(entry["message"])["message"])["method"]
-        == "Network.requestWillBeSent"
-    ]
-    assert f"{url}classify" in requests
-    assert [each for each in requests if not each.startswith((url, "data:,"))] == []
+    asked = requests(page)
+    assert f"{url}classify" in asked
+    assert [each for each in asked if not each.startswith((url, "data:,"))] == []
     complaints = [entry["message"] for entry in page.get_log("browser")]
     # What is no image is refused with a status, which Chromium writes down.
     assert [each for each in complaints if " 400 (Bad Request)" not in each] == []
