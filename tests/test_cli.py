@@ -18,6 +18,9 @@ from onnx import TensorProto, helper
 from edgegolf.cards import read_card
 
 BAD_INPUT = 2
+VERBS = (
+    "zoo", "train", "export", "bench", "anatomy", "golf", "footprint", "report", "classify", "demo",
+)  # fmt: skip
 
 
 def edgegolf(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
