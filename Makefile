@@ -10,7 +10,7 @@ EDGEGOLF := $(VENV)/bin/edgegolf
 SELECTION := $(MODELS) $(if $(DATASET),--dataset $(DATASET))
 TRAINING := $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
 
-.PHONY: help setup train export bench demo test test-browser lint report docs clean
+.PHONY: help setup train export bench demo test test-browser test-arm lint report docs clean
 .DEFAULT_GOAL := help
 
 help: ## Print the targets
@@ -45,6 +45,9 @@ test-browser: setup ## Test that page in Chromium; root installs it where it is 
 	  apt-get install -qq -y --no-install-recommends chromium chromium-driver >/dev/null; \
 	fi
 	$(VENV)/bin/python -m pytest -m browser -rs
+
+test-arm: setup ## Run the tests on emulated Raspberry Pis (Debian packages are installed if root)
+	$(VENV)/bin/python -m pytest -m arm
 
 lint: setup ## Check style and types
 	$(VENV)/bin/ruff check

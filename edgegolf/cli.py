@@ -258,7 +258,14 @@ def export(
 @click.option("--max-latency", type=click.FloatRange(0), help="Gate: p50 in microseconds.")
 @click.option("--baseline", type=click.Path(path_type=Path), help="Gate: earlier --json output.")
 @click.option("--tolerance", default="10%", show_default=True, help="Allowed above the baseline.")
+@click.option(
+    "--emulate",
+    type=click.Choice(["aarch64", "armv7l"]),
+    help="Count the instructions of an inference on emulated Raspberry Pis instead.",
+)
+@click.pass_context
 def bench(
+    context: click.Context,
     files: tuple[str, ...],
     dataset: str | None,
     runtimes: str | None,
@@ -274,6 +281,7 @@ def bench(
     max_latency: float | None,
     baseline: Path | None,
     tolerance: str,
+    emulate: str | None,
 ) -> int:
     """Measure size, memory, latency and accuracy of .tflite and .onnx files.
 
@@ -282,6 +290,7 @@ def bench(
     edgegolf bench tight_resnet --runtime litert,onnxruntime --threads 1,2
     edgegolf bench *.onnx --json --output before.json
     edgegolf bench *.onnx --baseline before.json --tolerance 5%
+    edgegolf bench tight_resnet --emulate aarch64
     """
     from edgegolf.bench.bench import BenchOptions
     from edgegolf.bench.bench import bench as run_bench
@@ -290,6 +299,11 @@ def bench(
     from edgegolf.report.bench_table import bench_notes, bench_table, to_csv, to_markdown
     from edgegolf.workspace import find_files
 
+    paths = [path for file in files for path in find_files(file, dataset)]
+    chosen_runtimes = tuple(runtimes.split(",")) if runtimes else ()
+    if emulate is not None:
+        _only_with(context, "emulate", "files", "dataset", "runtimes", "form", "output")
+        return _count_instructions(paths, emulate, chosen_runtimes, form, output)
     gate = Gate(
         min_accuracy=None if min_accuracy is None else parse_fraction(min_accuracy),
         max_size=max_size,
@@ -298,14 +312,13 @@ def bench(
         tolerance=parse_fraction(tolerance),
     )
     options = BenchOptions(
-        runtimes=tuple(runtimes.split(",")) if runtimes else (),
+        runtimes=chosen_runtimes,
         providers=tuple(provider.split(",")),
         threads=_counts("--threads", threads),
         min_time=min_time,
         accuracy=accuracy,
         cpu=cpu,
     )
-    paths = [path for file in files for path in find_files(file, dataset)]
     results = tuple(run_bench(paths, options))
     texts = {"json": results_to_json, "markdown": to_markdown, "csv": to_csv}
     if form is None and output is None:
@@ -323,6 +336,38 @@ def bench(
     if any(result.error is not None for result in results):
         return BAD_INPUT
     return GATE_FAILED if broken else 0
+
+
+def _count_instructions(
+    paths: Sequence[Path],
+    architecture: str,
+    runtimes: Sequence[str],
+    form: str | None,
+    output: Path | None,
+) -> int:
+    from edgegolf.emulation.instructions import count_instructions, instructions_to_json
+    from edgegolf.report.instructions_table import instructions_table
+
+    if form not in (None, "json"):
+        raise click.UsageError(f"--emulate prints a table or --json, not --{form}")
+    results = count_instructions(paths, architecture, runtimes)
+    if form is None and output is None:
+        _print(instructions_table(results))
+    else:
+        _write(instructions_to_json(results), output)
+    errors = dict.fromkeys(result.error for result in results if result.error is not None)
+    for error in errors:
+        _say(f"error: {error}")
+    return BAD_INPUT if errors else 0
+
+
+def _only_with(context: click.Context, option: str, *allowed: str) -> None:
+    """Refuse options that would have no effect."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if given and name not in (option, *allowed):
+            raise click.UsageError(f"{parameter.opts[0]} has no effect with --{option}")
 
 
 @cli.command()

@@ -29,7 +29,7 @@ CONFIG: Spec = {
         "labelColor": INK, "titleColor": INK, "domainColor": INK, "tickColor": INK,
         "gridColor": INK, "gridOpacity": 0.12,
     },
-    "legend": {"labelColor": INK, "titleColor": INK, "orient": "bottom", "columns": 3},
+    "legend": {"labelColor": INK, "titleColor": INK, "orient": "bottom", "columns": 2},
     "header": {"labelColor": INK, "titleColor": INK},
     "text": {"color": INK},
     "range": {"category": {"scheme": "tableau20"}},
@@ -51,7 +51,7 @@ def front(cards: Sequence[Card]) -> Spec:
                 {"net": card.net, "parameters": card.parameters, "by": "article", **theirs}
             )
     encoding = {
-        "x": _logarithmic("parameters", "parameters"),
+        "x": _logarithmic("parameters", "parameters", padding=60),  # for the names
         "y": _logarithmic("error", "errors on the test images, %"),
     }
     return _chart(
@@ -251,8 +251,8 @@ def _chart(values: Sequence[Spec], **parts: Any) -> Spec:
     }
 
 
-def _logarithmic(field: str, title: str | None, base: int = 10) -> Spec:
-    scale = {"type": "log", "base": base, "nice": False, "padding": 12}
+def _logarithmic(field: str, title: str | None, base: int = 10, padding: int = 12) -> Spec:
+    scale = {"type": "log", "base": base, "nice": False, "padding": padding}
     return {"field": field, "type": "quantitative", "scale": scale, "title": title}
 
 
