@@ -33,13 +33,13 @@ export: setup ## Export what is trained as float and int8 TFLite and ONNX files
 bench: setup ## Bench what is exported
 	$(EDGEGOLF) bench $(MODELS) $(if $(DATASET),--accuracy $(DATASET))
 
-demo: setup ## Serve the page on which one draws and the nets guess
+demo: setup ## Serve a page on which one draws and the nets guess
 	$(EDGEGOLF) demo $(MODELS) $(if $(DATASET),--dataset $(DATASET))
 
 test: setup ## Run the tests
 	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-test-browser: setup ## Test that page in Chromium; root installs it where it is missing
+test-browser: setup ## Test the demo and the report in Chromium (installed if root)
 	@if [ "$$(id -u)" = 0 ] && ! command -v chromedriver >/dev/null; then \
 	  apt-get update -qq && \
 	  apt-get install -qq -y --no-install-recommends chromium chromium-driver >/dev/null; \
