@@ -37,7 +37,7 @@ test: setup ## Run the tests
 	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-arm: setup ## Run the tests on emulated Raspberry Pis (Debian packages are installed if root)
-	$(VENV)/bin/python -m pytest -m arm
+	$(VENV)/bin/python -m pytest -m arm -rs
 
 lint: setup ## Check style and types
 	$(VENV)/bin/ruff check
