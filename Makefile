@@ -10,7 +10,7 @@ EDGEGOLF := $(VENV)/bin/edgegolf
 SELECTION := $(MODELS) $(if $(DATASET),--dataset $(DATASET))
 TRAINING := $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
 
-.PHONY: help setup train export bench demo test test-browser test-arm lint report docs clean
+.PHONY: help setup train export bench demo test test-install test-browser test-arm lint report docs clean
 .DEFAULT_GOAL := help
 
 help: ## Print the targets
@@ -38,6 +38,9 @@ demo: setup ## Serve a page on which one draws and the nets guess
 
 test: setup ## Run the tests
 	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+test-install: setup ## Test both installs in clean environments
+	EDGEGOLF_TEST_INSTALL=1 $(VENV)/bin/python -m pytest tests/test_install.py
 
 test-browser: setup ## Test the demo and the report in Chromium (installed if root)
 	@if [ "$$(id -u)" = 0 ] && ! command -v chromedriver >/dev/null; then \
