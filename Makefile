@@ -15,7 +15,7 @@ TRAINING := $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(if
 
 help: ## Print the targets
 	@echo 'usage: make TARGET... [MODELS="tight_resnet cnn:2"] [DATASET=mnist] [EPOCHS=4] [SEED=1] [SEEDS=3]'
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
 
 setup: $(VENV)/.ready ## Make the environment in .venv
 
