@@ -85,8 +85,22 @@ def debian_tree(architecture: str, packages: Sequence[str]) -> Path:
     return cached(
         f"debian-{architecture}",
         command,
-        lambda folder: run((*command, str(folder))),
+        lambda folder: run((*command, str(folder), *_mirror())),
     )
+
+
+def _mirror() -> tuple[str, ...]:
+    """The archive that this Debian uses, without updates: those change, and with them the counts.
+
+    Nothing on other systems, where mmdebstrap knows one.
+    """
+    command = ("apt-get", "indextargets", "--format", "$(SITE)", "Identifier: Packages")
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return ()
+    archives = sorted({site for site in said.split() if site.rstrip("/").endswith("/debian")})
+    return tuple(f"deb {site} {SUITE} main" for site in archives[:1])
 
 
 def runtime_packages(architecture: str) -> Path:
