@@ -485,11 +485,11 @@ def deploy(
         _say(f"All that edgegolf had put on {device} is gone.")
     elif action == "status":
         found = room.status(device)
-        _print(*device_lines(found.device), releases_table(found))
+        _print("\n".join(device_lines(found.device)), releases_table(found))
     else:
         paths = [path for model in models for path in find_files(model, dataset)]
         deployed = room.deploy(device, paths, runtime, wheels)
-        _print(*device_lines(deployed.device), models_table(deployed.release))
+        _print("\n".join(device_lines(deployed.device)), models_table(deployed.release))
         _say(
             f"Release {deployed.release.release} is in use on {device}; "
             f"{deployed.copied_bytes:,} bytes of models were copied."

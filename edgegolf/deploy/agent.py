@@ -241,6 +241,7 @@ def install(request: dict[str, Any], root: str) -> dict[str, Any]:
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
+            _tidy(root, request["environment"])
     return {}
 
 
@@ -337,8 +338,11 @@ def execute(request: dict[str, Any], root: str) -> dict[str, Any]:
 def _output_of(request: dict[str, Any], root: str) -> str:
     python = os.path.join(_environment_path(root, request["environment"]), "bin", "python")
     folder = os.path.join(root, "trees", _checked(request["tree"]))
+    environment = _clean_environment()
+    if request.get("data"):
+        environment["EDGEGOLF_DATA"] = os.path.join(root, "trees", _checked(request["data"]))
     process = subprocess.Popen(
-        [python, "-I", "-m"] + request["arguments"], cwd=folder, env=_clean_environment(),
+        [python, "-I", "-m", *request["arguments"]], cwd=folder, env=environment,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     output, _ = process.communicate(request.get("input", "").encode())
@@ -391,7 +395,7 @@ def release(request: dict[str, Any], root: str) -> dict[str, Any]:
             os.symlink(target, os.path.join(partial, name))
         os.rename(partial, folder)
         _switch(root, number)
-        _tidy(root)
+        _tidy(root, request["environment"])
     return {"release": number}
 
 
@@ -463,29 +467,35 @@ def _switch(root: str, number: int) -> None:
     os.replace(new, os.path.join(root, "current"))
 
 
-def _tidy(root: str) -> None:
-    """Take away old releases, and what no release needs."""
+def _tidy(root: str, environment: str) -> None:
+    """Take away old releases, what only they needed, and environments that no release needs."""
     numbers = _release_numbers(root)
-    for number in numbers[:-KEPT_RELEASES]:
-        if number != _current_release(root):
-            shutil.rmtree(os.path.join(root, "releases", str(number)))
-    needed = set()
-    for number in _release_numbers(root):
-        for name in ("environment", "models"):
-            path = os.path.realpath(os.path.join(root, "releases", str(number), name))
-            needed.add(os.path.basename(path))
-            if _is_complete(path):
-                with open(os.path.join(path, "complete.json")) as file:
-                    needed.update(json.load(file)["contents"])
-            elif os.path.isdir(path):
-                for folder, _, files in os.walk(path):
-                    needed.update(_digest(os.path.join(folder, file)) for file in files)
-    for kind in ("environments", "trees", "objects"):
-        for name in os.listdir(os.path.join(root, kind)):
-            path = os.path.join(root, kind, name)
-            if name in needed or ".partial" in name:
-                continue
-            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+    current = _current_release(root)
+    dropped = [number for number in numbers[:-KEPT_RELEASES] if number != current]
+    old_trees = {_target(root, number, "models") for number in dropped}
+    for number in dropped:
+        shutil.rmtree(os.path.join(root, "releases", str(number)))
+    kept = [number for number in numbers if number not in dropped]
+    for tree in old_trees - {_target(root, number, "models") for number in kept}:
+        shutil.rmtree(os.path.join(root, "trees", tree), ignore_errors=True)
+    environments = {_target(root, number, "environment") for number in kept} | {environment}
+    wheels = set()
+    for name in os.listdir(os.path.join(root, "environments")):
+        folder = os.path.join(root, "environments", name)
+        if name not in environments:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif _is_complete(folder):
+            with open(os.path.join(folder, "complete.json")) as file:
+                wheels.update(json.load(file)["contents"])
+    for name in os.listdir(os.path.join(root, "objects")):
+        path = os.path.join(root, "objects", name)
+        in_trees = os.stat(path).st_nlink > 1
+        if not (in_trees or name in wheels or name.endswith(".partial")):
+            os.unlink(path)
+
+
+def _target(root: str, number: int, name: str) -> str:
+    return os.path.basename(os.readlink(os.path.join(root, "releases", str(number), name)))
 
 
 class _Lock:

@@ -9,9 +9,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgegolf.bench.accuracy import dataset_of
 from edgegolf.bench.bench import BenchOptions
 from edgegolf.bench.result import BenchResult, parse_results
+from edgegolf.data import DatasetUnavailableError, load_dataset
 from edgegolf.deploy.connection import Connection
+from edgegolf.deploy.contents import Content, content_of_file
 from edgegolf.deploy.deploy import send_tree
 from edgegolf.deploy.device import check, probe, warnings
 from edgegolf.deploy.environment import ensure_environment
@@ -31,13 +34,15 @@ class _Bench:
     connection: Connection
     environment: str
     tree: Tree
+    data: Tree
     arguments: list[str]
 
     @property
     def command(self) -> str:
         """The same for the same command, so that a rerun finds what was measured before."""
         names = [model.name for model in self.tree.models]
-        return digest([self.environment, self.tree.identifier, names, self.arguments])
+        trees = [self.tree.identifier, self.data.identifier]
+        return digest([self.connection.host.name, self.environment, trees, names, self.arguments])
 
 
 def bench_on(
@@ -59,18 +64,33 @@ def bench_on(
     for runtime in options.runtimes:
         find_runtime(runtime)
     tree = arrange(paths)
+    data = _data_files(tree, options)
     with ExitStack() as stack:
         benches = []
         for host in hosts:
             connection = stack.enter_context(Connection(host))
-            benches.append(_prepare(connection, tree, options))
+            benches.append(_prepare(connection, tree, data, options))
         results = [list(_measure(bench)) for bench in benches]
         for bench in benches:
             bench.connection.ask("forget_results", command=bench.command)
     return tuple(_side_by_side(results, [model.path for model in tree.models]))
 
 
-def _prepare(connection: Connection, tree: Tree, options: BenchOptions) -> _Bench:
+def _data_files(tree: Tree, options: BenchOptions) -> Tree:
+    """The files of the data sets that accuracy is measured on, as the device looks for them."""
+    names = {options.accuracy or dataset_of(model.path) for model in tree.models} - {None}
+    files: dict[str, Content] = {}
+    for name in sorted(filter(None, names)):
+        try:
+            dataset = load_dataset(name)
+        except DatasetUnavailableError:
+            continue  # the device may have it, or says that accuracy is not measured
+        for path in dataset.files:
+            files[f"{name}/{path.name}"] = content_of_file(path)
+    return Tree((), files)
+
+
+def _prepare(connection: Connection, tree: Tree, data: Tree, options: BenchOptions) -> _Bench:
     device = probe(connection)
     suffixes = {model.path.suffix for model in tree.models}
     check(device, str(connection.host), requires_python(), suffixes)
@@ -78,7 +98,8 @@ def _prepare(connection: Connection, tree: Tree, options: BenchOptions) -> _Benc
         print(f"{connection.host}: {warning}", file=sys.stderr)
     environment = ensure_environment(connection, device, None)
     send_tree(connection, tree)
-    return _Bench(connection, environment, tree, _arguments(options))
+    send_tree(connection, data)
+    return _Bench(connection, environment, tree, data, _arguments(options))
 
 
 def _arguments(options: BenchOptions) -> list[str]:
@@ -104,6 +125,7 @@ def _measure(bench: _Bench) -> Iterator[BenchResult]:
                 number=number,
                 environment=bench.environment,
                 tree=bench.tree.identifier,
+                data=bench.data.identifier if bench.data.files else None,
                 subject=model.name,
                 arguments=["edgegolf", "bench", model.name, *bench.arguments],
             )

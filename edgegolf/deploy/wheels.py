@@ -5,20 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from email.parser import BytesHeaderParser
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
-from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
-from packaging.version import Version
 
 import edgegolf
 from edgegolf.deploy.contents import Content, content_of_bytes, content_of_file
@@ -26,8 +23,6 @@ from edgegolf.deploy.device import Device
 from edgegolf.errors import EdgegolfError
 
 OLDEST_GLIBC = 17  # minor version of manylinux2014
-MAXIMUM_METADATA_BYTES = 1 << 24
-MAXIMUM_ROUNDS = 20  # dependencies of dependencies
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # the same files give the same wheel
 
 
@@ -120,16 +115,9 @@ def marker_environment(device: Device) -> dict[str, str]:
 
 def requirements(device: Device, extras: Iterable[str] = ()) -> tuple[Requirement, ...]:
     """What edgegolf itself needs on a device, without what others of it need."""
-    lines = distribution("edgegolf").requires or []
-    return _applying(lines, device, extras)
-
-
-def _applying(
-    lines: Iterable[str], device: Device, extras: Iterable[str] = ()
-) -> tuple[Requirement, ...]:
     environment = marker_environment(device)
     found = {}
-    for line in lines:
+    for line in distribution("edgegolf").requires or ():
         requirement = Requirement(line)
         marker = requirement.marker
         if marker is None or any(
@@ -147,68 +135,37 @@ def platforms(device: Device) -> tuple[str, ...]:
     return tuple(f"{name}_{device.architecture}" for name in (*names, "manylinux2014", "linux"))
 
 
-@dataclass(frozen=True)
-class Wheel:
-    """A wheel in a folder here."""
-
-    path: Path
-    name: str
-    version: Version
-    tags: frozenset[Tag]
-
-    def satisfies(self, requirement: Requirement, supported: frozenset[Tag]) -> bool:
-        """Whether it is what is required, and runs on a device with these tags."""
-        return (
-            self.name == canonicalize_name(requirement.name)
-            and requirement.specifier.contains(self.version, prereleases=None)
-            and not self.tags.isdisjoint(supported)
-        )
-
-    def requires(self) -> list[str]:
-        """What its own metadata requires."""
-        with zipfile.ZipFile(self.path) as archive:
-            (name,) = [
-                each
-                for each in archive.namelist()
-                if len(PurePosixPath(each).parts) == 2 and each.endswith(".dist-info/METADATA")
-            ]
-            with archive.open(name) as file:
-                metadata = BytesHeaderParser().parsebytes(file.read(MAXIMUM_METADATA_BYTES))
-        return metadata.get_all("Requires-Dist") or []
-
-
 def fetch_wheels(
     wanted: Iterable[Requirement], device: Device, folder: Path
 ) -> tuple[Content, ...]:
     """Wheels for requirements and all that those require, fetched where the folder lacks them.
 
-    Not left to pip's resolver: it takes the environment markers of the machine that it runs on.
+    Args:
+        wanted: What to install.
+        device: What the wheels must fit.
+        folder: Keeps them for the next time; without internet they must be there.
 
     Raises:
-        EdgegolfError: A wheel cannot be had, or a file in the folder is no wheel.
+        EdgegolfError: A wheel cannot be had, or the folder cannot be written.
     """
-    supported = _supported_tags(device)
-    chosen: dict[Path, Wheel] = {}
-    pending = list(wanted)
-    for _ in range(MAXIMUM_ROUNDS):
-        missing = [item for item in pending if _best(folder, item, supported) is None]
-        if missing:
-            _download(missing, device, folder)
-        following: list[Requirement] = []
-        for item in pending:
-            wheel = _best(folder, item, supported)
-            if wheel is None:
-                raise EdgegolfError(
-                    f"there is no wheel of {item} for {device.architecture} and Python "
-                    f"{device.python}"
-                )
-            if wheel.path not in chosen or item.extras:
-                chosen[wheel.path] = wheel
-                following += _applying(_metadata(wheel), device, item.extras)
-        if not following:
-            return tuple(content_of_file(path) for path in sorted(chosen))
-        pending = following
-    raise EdgegolfError("the requirements of the packages have no end")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as name:
+            chosen = Path(name)
+            if _download(wanted, device, chosen, folder, "--no-index"):
+                problem = _download(wanted, device, chosen, folder)
+                if problem:
+                    raise EdgegolfError(
+                        f"the wheels for {device.architecture} and Python {device.python} cannot "
+                        f"be had: {problem}",
+                        hint="go online once, or put them into the folder of --wheels",
+                    )
+            names = sorted(path.name for path in chosen.iterdir())
+            for each in names:
+                (chosen / each).replace(folder / each)
+    except OSError as error:
+        raise EdgegolfError(f"{folder} cannot be written: {error.strerror}") from None
+    return tuple(content_of_file(folder / each) for each in names)
 
 
 def unpacked_bytes(wheels: Iterable[Content]) -> int:
@@ -221,63 +178,33 @@ def unpacked_bytes(wheels: Iterable[Content]) -> int:
     return total
 
 
-def _metadata(wheel: Wheel) -> list[str]:
-    try:
-        return wheel.requires()
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise EdgegolfError(
-            f"{wheel.path} is no wheel: {error}", hint="delete it, and it is fetched again"
-        ) from None
+# pip takes platforms for wheels, but evaluates environment markers for the machine it runs on.
+_PIP_FOR_DEVICE = """
+import json, runpy, sys
+from pip._vendor.packaging import markers
+environment = json.loads(sys.argv.pop(1))
+markers.default_environment = lambda: environment
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
 
 
-def _supported_tags(device: Device) -> frozenset[Tag]:
-    version, names = device.python_version, platforms(device)
-    interpreter = f"cp{version[0]}{version[1]}"
-    return frozenset(
-        (
-            *cpython_tags(version, [interpreter], names),
-            *compatible_tags(version, interpreter, names),
-        )
-    )
-
-
-def _best(folder: Path, requirement: Requirement, supported: frozenset[Tag]) -> Wheel | None:
-    fitting = [wheel for wheel in _wheels(folder) if wheel.satisfies(requirement, supported)]
-    return max(fitting, key=lambda wheel: (wheel.version, wheel.path), default=None)
-
-
-def _wheels(folder: Path) -> list[Wheel]:
-    found = []
-    for path in folder.glob("*.whl"):
-        try:
-            name, version, _, tags = parse_wheel_filename(path.name)
-        except InvalidWheelFilename:
-            continue
-        found.append(Wheel(path, name, version, tags))
-    return found
-
-
-def _download(missing: Iterable[Requirement], device: Device, folder: Path) -> None:
+def _download(
+    wanted: Iterable[Requirement], device: Device, destination: Path, links: Path, *options: str
+) -> str:
+    """Let pip resolve for the device; returns what went wrong, or nothing."""
     major, minor = device.python_version
     command = [
-        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
-        *("--no-deps", "--only-binary=:all:", "--implementation=cp"),
-        *(f"--python-version={major}.{minor}", f"--dest={folder}"),
+        *(sys.executable, "-c", _PIP_FOR_DEVICE, json.dumps(marker_environment(device))),
+        *("download", "--quiet", "--disable-pip-version-check", "--no-input", *options),
+        *("--only-binary=:all:", "--implementation=cp", f"--python-version={major}.{minor}"),
         *(f"--platform={name}" for name in platforms(device)),
-        *("--", *sorted({str(item) for item in missing})),
+        *(f"--dest={destination}", f"--find-links={links}", "--", *map(str, wanted)),
     ]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-    except OSError as error:
-        raise EdgegolfError(f"{folder} cannot be written: {error.strerror}") from None
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith("ERROR:")] or lines
-        raise EdgegolfError(
-            f"the wheels for {device.architecture} and Python {device.python} cannot be had: "
-            f"{(errors or ['pip says nothing'])[-1]}",
-            hint="go online once, or put them into the folder of --wheels",
-        )
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode == 0:
+        return ""
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR:")] or lines
+    return errors[0] if errors else "pip says nothing"
