@@ -10,7 +10,7 @@ EDGEGOLF := $(VENV)/bin/edgegolf
 SELECTION := $(MODELS) $(if $(DATASET),--dataset $(DATASET))
 TRAINING := $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
 
-.PHONY: help setup train export bench test lint docs clean
+.PHONY: help setup train export bench test test-arm lint docs clean
 .DEFAULT_GOAL := help
 
 help: ## Print the targets
@@ -35,6 +35,9 @@ bench: setup ## Bench what is exported
 
 test: setup ## Run the tests
 	$(VENV)/bin/python -m pytest
+
+test-arm: setup ## Run the tests on emulated Raspberry Pis (Debian packages are installed if root)
+	$(VENV)/bin/python -m pytest -m arm
 
 lint: setup ## Check style and types
 	$(VENV)/bin/ruff check

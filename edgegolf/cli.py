@@ -259,7 +259,14 @@ def export(
 @click.option(
     "--on", "hosts", multiple=True, metavar="[USER@]HOST", help="Measure there; may be repeated."
 )
+@click.option(
+    "--emulate",
+    type=click.Choice(["aarch64", "armv7l"]),
+    help="Count the instructions of an inference on emulated Raspberry Pis instead.",
+)
+@click.pass_context
 def bench(
+    context: click.Context,
     files: tuple[str, ...],
     dataset: str | None,
     runtimes: str | None,
@@ -276,6 +283,7 @@ def bench(
     baseline: Path | None,
     tolerance: str,
     hosts: tuple[str, ...],
+    emulate: str | None,
 ) -> int:
     """Measure size, memory, latency and accuracy of .tflite and .onnx files.
 
@@ -285,6 +293,7 @@ def bench(
     edgegolf bench *.onnx --json --output before.json
     edgegolf bench *.onnx --baseline before.json --tolerance 5%
     edgegolf bench tight_resnet --on pi@raspberrypi.local
+    edgegolf bench tight_resnet --emulate aarch64
     """
     from edgegolf.bench.bench import BenchOptions
     from edgegolf.bench.bench import bench as run_bench
@@ -293,6 +302,11 @@ def bench(
     from edgegolf.report.bench_table import bench_notes, bench_table, to_csv, to_markdown
     from edgegolf.workspace import find_files
 
+    paths = [path for file in files for path in find_files(file, dataset)]
+    chosen_runtimes = tuple(runtimes.split(",")) if runtimes else ()
+    if emulate is not None:
+        _only_with(context, "emulate", "files", "dataset", "runtimes", "form", "output")
+        return _count_instructions(paths, emulate, chosen_runtimes, form, output)
     gate = Gate(
         min_accuracy=None if min_accuracy is None else parse_fraction(min_accuracy),
         max_size=max_size,
@@ -301,14 +315,13 @@ def bench(
         tolerance=parse_fraction(tolerance),
     )
     options = BenchOptions(
-        runtimes=tuple(runtimes.split(",")) if runtimes else (),
+        runtimes=chosen_runtimes,
         providers=tuple(provider.split(",")),
         threads=_counts("--threads", threads),
         min_time=min_time,
         accuracy=accuracy,
         cpu=cpu,
     )
-    paths = [path for file in files for path in find_files(file, dataset)]
     if hosts:
         from edgegolf.deploy.host import parse_host
         from edgegolf.deploy.remote_bench import bench_on
@@ -332,6 +345,38 @@ def bench(
     if any(result.error is not None for result in results):
         return BAD_INPUT
     return GATE_FAILED if broken else 0
+
+
+def _count_instructions(
+    paths: Sequence[Path],
+    architecture: str,
+    runtimes: Sequence[str],
+    form: str | None,
+    output: Path | None,
+) -> int:
+    from edgegolf.emulation.instructions import count_instructions, instructions_to_json
+    from edgegolf.report.instructions_table import instructions_table
+
+    if form not in (None, "json"):
+        raise click.UsageError(f"--emulate prints a table or --json, not --{form}")
+    results = count_instructions(paths, architecture, runtimes)
+    if form is None and output is None:
+        _print(instructions_table(results))
+    else:
+        _write(instructions_to_json(results), output)
+    errors = dict.fromkeys(result.error for result in results if result.error is not None)
+    for error in errors:
+        _say(f"error: {error}")
+    return BAD_INPUT if errors else 0
+
+
+def _only_with(context: click.Context, option: str, *allowed: str) -> None:
+    """Refuse options that would have no effect."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if given and name not in (option, *allowed):
+            raise click.UsageError(f"{parameter.opts[0]} has no effect with --{option}")
 
 
 @cli.command()
