@@ -130,34 +130,34 @@ def _received(root: str, sha256: str, size: int) -> int:
 
 
 def receive(request: dict[str, Any], root: str) -> dict[str, Any]:
-    """Take the rest of one content from standard input, from an offset on, and verify it all."""
-    sha256, size, offset = request["sha256"], request["size"], request["offset"]
-    path = _content_path(root, sha256)
+    """Take contents from standard input, each from an offset on, and verify each as a whole."""
+    needed = sum(size - offset for _, size, offset in request["contents"])
+    if needed > _free_bytes(root):
+        raise _full(root, needed)
+    for sha256, size, offset in request["contents"]:
+        _receive_rest(_content_path(root, sha256), sha256, size, offset)
+    return {}
+
+
+def _receive_rest(path: str, sha256: str, size: int, offset: int) -> None:
     partial = path + ".partial"
-    if size - offset > _free_bytes(root):
-        raise _full(root, size - offset)
     with open(partial, "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         if file.tell() != offset:
-            raise RefusedError(
-                "another copy of the same file is under way", "try again when it is done"
-            )
+            raise RefusedError("the same file is being copied by somebody else", "try again later")
         left = size - offset
         while left:
             block = sys.stdin.buffer.read(min(left, BLOCK))
             if not block:
-                raise RefusedError("the connection was lost", kind="lost")
+                raise RefusedError("the connection was lost")
             file.write(block)
             file.flush()
             left -= len(block)
         os.fsync(file.fileno())
         if _digest(partial) != sha256:
             os.unlink(partial)
-            raise RefusedError(
-                "the copy is damaged", "try again; check the device's disk", "damaged"
-            )
+            raise RefusedError("the copy is damaged", "check the device's disk", "damaged")
         os.replace(partial, path)
-    return {}
 
 
 def _digest(path: str) -> str:

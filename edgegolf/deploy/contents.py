@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 
 from edgegolf.deploy.connection import Connection, RefusedError
 from edgegolf.errors import EdgegolfError
@@ -56,47 +57,54 @@ def content_of_bytes(name: str, data: bytes) -> Content:
     return Content(name, hashlib.sha256(data).hexdigest(), len(data), data)
 
 
-def send(connection: Connection, contents: Sequence[Content]) -> int:
+def send(connection: Connection, contents: Iterable[Content]) -> int:
     """Send what the device lacks; what is there is not sent again, what is there in part goes on.
 
     Returns:
         How many bytes were sent.
 
     Raises:
-        EdgegolfError: The device's disk is full, the copy is damaged, or the connection broke.
+        EdgegolfError: The device's disk is full, a copy is damaged, or the connection broke.
     """
     different = list({content.sha256: content for content in contents}.values())
-    pairs = [(content.sha256, content.size) for content in different]
-    answer = connection.ask("stage", contents=pairs)["present"]
-    sent = 0
-    for content, present in zip(different, answer, strict=True):
-        if not isinstance(present, int) or not 0 <= present <= content.size:
-            raise EdgegolfError(f"{connection.host} has {present!r} bytes of {content.name}")
-        if present < content.size:
-            sent += _send_rest(connection, content, present)
-    return sent
-
-
-def _send_rest(connection: Connection, content: Content, offset: int) -> int:
     try:
-        _send_once(connection, content, offset)
+        return _send_missing(connection, different)
     except RefusedError as error:
-        if error.kind != "damaged" or offset == 0:
+        if error.kind != "damaged":
             raise
-        _send_once(connection, content, 0)  # the part that was there was the damaged one
-        return content.size
-    return content.size - offset
+        return _send_missing(connection, different)  # the part that was there was the damaged one
 
 
-def _send_once(connection: Connection, content: Content, offset: int) -> None:
-    connection.ask(
-        "receive",
-        payload=track(
-            content.blocks(offset),
-            f"copying {content.name}",
-            total=-((offset - content.size) // BLOCK_BYTES),
-        ),
-        sha256=content.sha256,
-        size=content.size,
-        offset=offset,
+def _send_missing(connection: Connection, contents: Sequence[Content]) -> int:
+    pairs = [(content.sha256, content.size) for content in contents]
+    present = connection.ask("stage", contents=pairs).get("present")
+    if not _are_offsets(present, contents):
+        raise EdgegolfError(f"{connection.host} does not say what it has")
+    missing = [
+        (content, offset)
+        for content, offset in zip(contents, present, strict=True)
+        if offset < content.size
+    ]
+    if missing:
+        connection.ask(
+            "receive",
+            payload=track(
+                (block for content, offset in missing for block in content.blocks(offset)),
+                f"copying {', '.join(content.name for content, _ in missing[:3])}"
+                + (f" and {len(missing) - 3} more" if len(missing) > 3 else ""),
+                total=sum(-((offset - content.size) // BLOCK_BYTES) for content, offset in missing),
+            ),
+            contents=[(content.sha256, content.size, offset) for content, offset in missing],
+        )
+    return sum(content.size - offset for content, offset in missing)
+
+
+def _are_offsets(values: object, contents: Sequence[Content]) -> TypeGuard[list[int]]:
+    return (
+        isinstance(values, list)
+        and len(values) == len(contents)
+        and all(
+            type(value) is int and 0 <= value <= content.size
+            for value, content in zip(values, contents, strict=True)
+        )
     )
