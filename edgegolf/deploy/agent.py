@@ -258,10 +258,13 @@ def _make_environment(request: dict[str, Any], root: str, folder: str) -> None:
     for name, sha256 in [request["pip"], request["edgegolf"]] + request["wheels"]:
         _link(_content_path(root, sha256), os.path.join(wheels, os.path.basename(name)))
     pip = [python, os.path.join(wheels, request["pip"][0], "pip"), "install", "--no-input"]
-    pip += ["--disable-pip-version-check", "--no-compile", "--prefer-binary", "--progress-bar=off"]
-    if request["wheels"]:
-        pip += ["--no-index", "--no-cache-dir", "--find-links", wheels]
-    installed = _run(pip + ["--"] + request["requirements"], TMPDIR=temporary)
+    pip += ["--disable-pip-version-check", "--no-compile", "--progress-bar=off"]
+    if request["wheels"]:  # all of them, resolved for this device already
+        names = [os.path.join(wheels, os.path.basename(name)) for name, _ in request["wheels"]]
+        pip += ["--no-index", "--no-deps", "--no-cache-dir", "--", *names]
+    else:
+        pip += ["--prefer-binary", "--", *request["requirements"]]
+    installed = _run(pip, TMPDIR=temporary)
     if installed.returncode:
         if "No space left" in installed.output:
             raise _full(root)

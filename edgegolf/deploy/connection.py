@@ -7,7 +7,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from getpass import getpass
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CONNECT_SECONDS = 20
+CLOSE_SECONDS = 5
 # A connection that is silent for so long is lost, also where no packet says so.
 KEEPALIVE_SECONDS, KEEPALIVES = 10, 3
 PASSWORD_ATTEMPTS = 3
@@ -91,14 +92,19 @@ class Connection:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the connection."""
-        self._ssh.close()
-        with _explained(self.host):
-            self._loop.run_until_complete(asyncio.wait_for(self._closed(), CONNECT_SECONDS))
+        """Close the connection, also in the middle of something."""
+        self._loop.run_until_complete(self._close())
         self._loop.close()
 
-    async def _closed(self) -> None:
-        await self._ssh.wait_closed()
+    async def _close(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        closing = asyncio.gather(*tasks, return_exceptions=True)
+        self._ssh.abort()
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(closing, CLOSE_SECONDS)
+            await asyncio.wait_for(self._ssh.wait_closed(), CLOSE_SECONDS)
 
     def ask(
         self,

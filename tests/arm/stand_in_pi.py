@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -19,6 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from edgegolf.emulation.boards import Board, hardware_files
 from edgegolf.emulation.tree import EXTRA_PACKAGES, PACKAGES, debian_tree, write_files
@@ -80,8 +81,11 @@ class Pi:
                        check=True)  # fmt: skip
 
     def kill_server(self) -> None:
-        """End the server and every connection, without a word to anybody."""
-        os.killpg(self.server.pid, signal.SIGKILL)
+        """End the server and its connections, not what they have started, without a word."""
+        server = psutil.Process(self.server.pid)
+        for process in [server, *server.children(recursive=True)]:
+            if process.name().startswith("sshd"):
+                process.kill()
         self.server.wait()
 
     def start_server(self) -> None:
@@ -189,14 +193,14 @@ def write_server_files(work: Path, namespace: int, board: Board) -> None:
 
 
 def start_server(work: Path, port: int) -> subprocess.Popen[bytes]:
-    """Start the SSH server in a process group of its own and wait until it listens."""
+    """Start the SSH server in a process of its own and wait until it listens."""
     Path("/run/sshd").mkdir(exist_ok=True)
     sshd = shutil.which("sshd", path=PATH["PATH"])
     assert sshd is not None
     with (work / "sshd.log").open("ab") as log:
         server = subprocess.Popen(
             [sshd, "-D", "-e", "-f", work / "sshd_config", "-p", str(port)],
-            stderr=log, start_new_session=True,
+            stderr=log,
         )  # fmt: skip
     for _ in range(500):
         with socket.socket() as client:

@@ -320,6 +320,9 @@ def test_deployed_model_runs_there(user: User) -> None:
     assert model["difference"] <= 1 / 255
     assert sha256(current / "models" / model["name"]) == sha256(INT8)
     user.pi.run("~/.local/share/edgegolf/current/environment/bin/python -m edgegolf --version")
+    files = [path for path in user.pi.deployed.rglob("*") if path.is_file()]
+    unique = {path.stat().st_ino: path.stat().st_size for path in files}
+    assert sum(unique.values()) < 300_000_000  # as docs/raspberry-pi.md says
 
 
 def test_second_deployment_sends_what_is_new_and_rollback_undoes_it(user: User) -> None:
