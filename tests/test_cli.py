@@ -71,12 +71,12 @@ def test_help_loads_no_heavy_package(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert "loaded []" in done.stdout
-    for verb in ("zoo", "data", "train", "export", "bench", "anatomy", "golf"):
+    for verb in ("zoo", "data", "train", "export", "bench", "anatomy", "golf", "deploy"):
         assert verb in done.stdout
 
 
 @pytest.mark.parametrize(
-    "verb", ["zoo", "train", "export", "bench", "anatomy", "golf", "footprint"]
+    "verb", ["zoo", "train", "export", "bench", "anatomy", "golf", "footprint", "deploy"]
 )
 def test_every_verb_shows_examples(verb: str, tmp_path: Path) -> None:
     done = edgegolf(verb, "--help", cwd=tmp_path)
