@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pty
 import re
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import pytest
 import stand_in_pi
+import terminal
 from stand_in_pi import Pi
 
 from edgegolf.emulation.boards import RASPBERRY_PI_2, RASPBERRY_PI_4
@@ -82,27 +82,7 @@ class User:
 
     def types(self, answer: str, *arguments: object) -> str:
         """Run a command on a terminal and answer its first question; what was shown."""
-        child, terminal = pty.fork()
-        if child == 0:
-            os.chdir(self.home)
-            command = [sys.executable, "-m", "edgegolf", *map(str, arguments)]
-            os.execve(sys.executable, command, self.environment())
-        shown = b""
-        answered = False
-        while True:
-            try:
-                block = os.read(terminal, 1 << 12)
-            except OSError:  # the command has ended
-                block = b""
-            if not block:
-                break
-            shown += block
-            if not answered and re.search(rb"(\[y/N\]|key:) $", shown):
-                os.write(terminal, answer.encode() + b"\n")
-                answered = True
-        os.waitpid(child, 0)
-        os.close(terminal)
-        return shown.decode(errors="replace")
+        return terminal.types([answer], arguments, self.home, self.environment())
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -134,7 +114,7 @@ def stranger(pi: Pi, tmp_path_factory: pytest.TempPathFactory) -> User:
     (user.home / ".ssh").mkdir()
     (user.home / ".ssh" / "config").write_text(
         f"Host pi pi-again\n HostName 127.0.0.1\n Port {pi.port}\n User root\n"
-        f" IdentityFile {pi.work}/key\n"
+        f" IdentityFile {pi.work}/key\n StrictHostKeyChecking no\n"
     )
     return user
 

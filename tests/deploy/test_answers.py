@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import asyncssh
 import numpy as np
 import pytest
 from devices import RASPBERRY_PI
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ssh_server import device, says
 
 from edgegolf.bench.result import BenchResult, results_to_json
 from edgegolf.bench.system import describe_system
 from edgegolf.deploy import connection
 from edgegolf.deploy.contents import Content
 from edgegolf.deploy.deploy import _read_sample, status
-from edgegolf.deploy.host import Host, parse_host
+from edgegolf.deploy.host import parse_host
 from edgegolf.deploy.models import ModelFile
 from edgegolf.deploy.printable import printable, printable_values
 from edgegolf.deploy.remote_bench import _results
@@ -37,45 +34,6 @@ JSON = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=20,
 )
-
-
-@contextmanager
-def device(
-    answer: Callable[[asyncssh.SSHServerProcess[bytes]], None], folder: Path
-) -> Iterator[Host]:
-    """A real SSH server that answers every command in the same way; keys are in `folder`."""
-    key = asyncssh.generate_private_key("ssh-ed25519")
-    (folder / ".ssh").mkdir()
-    key.write_private_key(folder / "key")
-    loop = asyncio.new_event_loop()
-
-    async def listen() -> asyncssh.SSHAcceptor:
-        return await asyncssh.listen(
-            "127.0.0.1", 0, server_host_keys=[key], encoding=None, process_factory=answer,
-            authorized_client_keys=asyncssh.import_authorized_keys(key.export_public_key().decode()),
-        )  # fmt: skip
-
-    server = loop.run_until_complete(listen())
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    port = server.get_port()
-    line = f"[127.0.0.1]:{port} {key.export_public_key().decode()}"
-    (folder / ".ssh" / "known_hosts").write_text(line)
-    try:
-        yield parse_host(f"somebody@127.0.0.1:{port}", key=folder / "key")
-    finally:
-        loop.call_soon_threadsafe(server.close)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-
-
-def says(output: bytes, error: bytes = b"", code: int = 0) -> Callable[..., None]:
-    def answer(process: asyncssh.SSHServerProcess[bytes]) -> None:
-        process.stdout.write(output)
-        process.stderr.write(error)
-        process.exit(code)
-
-    return answer
 
 
 def device_json(**changes: Any) -> bytes:
