@@ -199,19 +199,31 @@ def _link(source: str, destination: str) -> None:
 def build_tree(request: dict[str, Any], root: str) -> dict[str, Any]:
     """A folder of files whose contents are here; whole or not at all."""
     tree = os.path.join(root, "trees", _checked(request["tree"]))
-    if not os.path.isdir(tree):
-        partial = f"{tree}.partial-{os.getpid()}"
-        try:
-            os.mkdir(partial)
-            for name, sha256 in request["files"]:
-                path = os.path.normpath(os.path.join(partial, name))
-                if not path.startswith(partial + os.sep):
-                    raise RefusedError(f"{name!r} is outside of its folder")
-                _link(_content_path(root, sha256), path)
-            os.rename(partial, tree)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    files = [(os.path.normpath(name), _checked(sha256)) for name, sha256 in request["files"]]
+    for name, _ in files:
+        if os.path.isabs(name) or name.split(os.sep)[0] in (os.curdir, os.pardir):
+            raise RefusedError(f"{name!r} is outside of its folder")
+    if os.path.isdir(tree):
+        _mend(root, tree, files)
+        return {}
+    partial = f"{tree}.partial-{os.getpid()}"
+    try:
+        os.mkdir(partial)
+        for name, sha256 in files:
+            _link(_content_path(root, sha256), os.path.join(partial, name))
+        os.rename(partial, tree)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return {}
+
+
+def _mend(root: str, tree: str, files: list[tuple[str, str]]) -> None:
+    """Replace the files of a tree that a power cut or a failing card has damaged."""
+    for name, sha256 in files:
+        path = os.path.join(tree, name)
+        if not os.path.isfile(path) or _digest(path) != sha256:
+            _link(_content_path(root, sha256), path + ".new")
+            os.replace(path + ".new", path)
 
 
 # --- environments --------------------------------------------------------------------------------

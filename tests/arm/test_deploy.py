@@ -342,15 +342,14 @@ def test_full_disk_leaves_the_deployment_in_use(user: User) -> None:
     assert "1 in use" in user.succeeds("deploy", "pi", "--status")
 
 
-def test_damaged_content_is_sent_again(user: User) -> None:
-    content = user.pi.deployed / "objects" / sha256(INT8)
-    changed = bytearray(content.read_bytes())
-    changed[100] ^= 1
-    content.unlink()  # the release has a link to it of its own
-    content.write_bytes(changed)
+def test_damaged_model_is_mended(user: User) -> None:
+    model = user.pi.deployed / "current" / "models" / "tight_resnet" / "int8.tflite"
+    with model.open("r+b") as file:  # a failing card: every link to these bytes is damaged
+        file.seek(100)
+        file.write(b"damage")
     said = user.succeeds("deploy", "pi", INT8)
     assert f"{INT8.stat().st_size:,} bytes of models were copied" in said
-    assert sha256(content) == sha256(INT8)
+    assert sha256(model) == sha256(INT8)
 
 
 # --- measuring -----------------------------------------------------------------------------------

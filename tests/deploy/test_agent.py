@@ -99,6 +99,17 @@ def test_identifiers_are_hashes(root: str, name: str) -> None:
             request()
 
 
+def test_damaged_trees_are_mended(root: str) -> None:
+    request = {"tree": ID, "files": [["net/a.tflite", put(root, b"good")]]}
+    agent.build_tree(request, root)
+    path = Path(root, "trees", ID, "net/a.tflite")
+    path.write_bytes(b"evil")  # the content is the same file, so it is damaged too
+    assert agent.stage({"contents": [(sha256(b"good"), 4)]}, root) == {"present": [0]}
+    put(root, b"good")
+    agent.build_tree(request, root)
+    assert path.read_bytes() == b"good"
+
+
 def test_releases_are_counted_switched_and_tidied(root: str) -> None:
     environment(root, ID)
     environment(root, OTHER)
