@@ -34,7 +34,7 @@ bench: setup ## Bench what is exported
 	$(EDGEGOLF) bench $(MODELS) $(if $(DATASET),--accuracy $(DATASET))
 
 test: setup ## Run the tests
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-arm: setup ## Run the tests on emulated Raspberry Pis (Debian packages are installed if root)
 	$(VENV)/bin/python -m pytest -m arm

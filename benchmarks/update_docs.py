@@ -1,10 +1,15 @@
-"""Write the tables and pictures of README and docs anew from the committed cards and figures.
+"""Write the tables, pictures and outputs of README and docs anew.
 
 python benchmarks/update_docs.py
+
+Tables and pictures come from the committed cards and figures, outputs from running the commands.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from edgegolf.cards import read_card
@@ -22,6 +27,10 @@ from edgegolf.report.models_markdown import (
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 FOOTPRINT = DOCS / "footprint.json"  # edgegolf footprint tight_resnet --output docs/footprint.json
+OUTPUTS = {  # of commands, by the name of the section that shows it
+    "train-export-output": ("export",),  # what `make train export` ends with
+    "bench-output": ("bench", "models/mnist/tight_resnet/int8-weights.tflite"),
+}
 PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
 
 
@@ -29,6 +38,7 @@ def main() -> None:
     folders = sorted((ROOT / "models" / "mnist").iterdir())
     cards = [card for folder in folders if (card := read_card(folder)) is not None]
     sections = {"training": training_markdown(cards), "files": files_markdown(cards)}
+    sections |= {name: output(*command) for name, command in OUTPUTS.items()}
     if FOOTPRINT.exists():
         footprint = read_footprint(FOOTPRINT)
         sections |= footprint_sections(footprint)
@@ -39,6 +49,20 @@ def main() -> None:
             text = replace_section(text, name, content)
         write_atomically(page, text)
     draw_models(cards, DOCS / "models.svg")
+
+
+def output(*arguments: str) -> str:
+    """What a command of edgegolf prints, as a block of Markdown."""
+    done = subprocess.run(
+        [sys.executable, "-m", "edgegolf", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "110"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    lines = [line.rstrip() for line in done.stdout.strip("\n").splitlines()]
+    return "\n".join(("```text", *lines, "```", ""))
 
 
 if __name__ == "__main__":

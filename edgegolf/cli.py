@@ -61,9 +61,9 @@ def zoo(net: str | None) -> None:
         _print(zoo_table(all_recipes()))
         return
     recipe = find_recipe(net)
-    from edgegolf.quiet import import_tensorflow
+    from edgegolf.quiet import import_keras
 
-    import_tensorflow()
+    import_keras()
     _print(f"{recipe.name}: {recipe.summary}. From: {recipe.article.title}.")
     _print(layer_table(summarize(recipe.build(MNIST_SHAPE, MNIST_CLASSES))))
 
@@ -182,6 +182,7 @@ def export(
     \b
     edgegolf export
     edgegolf export tight_resnet --formats tflite --dtype int8
+    edgegolf export my.keras --dataset mnist
     edgegolf export my.keras --calibration-data samples.npz --out exported
     """
     from edgegolf.bench.gate import parse_fraction

@@ -15,17 +15,31 @@ from edgegolf.errors import require
 
 
 def import_tensorflow() -> ModuleType:
-    """TensorFlow, imported so that only its errors are printed.
+    """TensorFlow, imported so that only its errors are printed, with oneDNN's kernels.
 
-    A log level that is already set in the environment wins.
+    What is already set in the environment wins.
 
     Raises:
         EdgegolfError: TensorFlow is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when the library loads
-    tensorflow = require("tensorflow", extra="train")
+    # Depthwise convolutions and their gradients run twice as fast through oneDNN.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    with silenced():  # oneDNN announces itself past the log level
+        tensorflow = require("tensorflow", extra="train")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return tensorflow
+
+
+def import_keras() -> ModuleType:
+    """Keras on the backend that `KERAS_BACKEND` names; on TensorFlow if it names none.
+
+    Raises:
+        EdgegolfError: Keras or TensorFlow is not installed.
+    """
+    if os.environ.setdefault("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        import_tensorflow()
+    return require("keras", extra="train")
 
 
 @contextmanager

@@ -22,7 +22,7 @@ MODEL_NAME = "model.keras"
 RUNS_NAME = ".training"  # checkpoints and finished runs, one folder per seed
 
 PACKAGES = (
-    "edgegolf", "keras", "tensorflow", "tensorflow-cpu", "numpy", "tf2onnx", "onnx",
+    "edgegolf", "keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "tf2onnx", "onnx",
     "onnxruntime", "ai-edge-litert", "tflite-runtime",
 )  # fmt: skip
 
@@ -50,7 +50,7 @@ def write_results(recipe: Recipe, jobs: Sequence[Job], runs: Sequence[Run], fold
         folder: The model's folder.
     """
     from edgegolf.data import load_dataset
-    from edgegolf.quiet import import_tensorflow
+    from edgegolf.quiet import import_keras
 
     chosen = max(range(len(runs)), key=lambda index: _result(runs[index]).validation_accuracy)
     job, run = jobs[chosen], runs[chosen]
@@ -59,7 +59,7 @@ def write_results(recipe: Recipe, jobs: Sequence[Job], runs: Sequence[Run], fold
         temporary.write_bytes((job.folder / WEIGHTS_NAME).read_bytes())
     write_atomically(folder / HISTORY_NAME, to_json(History(tuple(runs))))
 
-    import_tensorflow()
+    import_keras()
     dataset = load_dataset(run.dataset)
     model = recipe.build(dataset.image_shape, dataset.classes)
     layers = summarize(model)

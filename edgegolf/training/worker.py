@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,9 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from edgegolf.allocator import keep_freed_memory
 from edgegolf.data import load_dataset
 from edgegolf.errors import require
 from edgegolf.files import atomic_path, read_bounded, write_atomically
+from edgegolf.quiet import import_keras, import_tensorflow
 from edgegolf.records import from_json, to_json
 from edgegolf.training.batches import Batches
 from edgegolf.training.full_matrix_adam import full_matrix_adam
@@ -209,35 +208,14 @@ def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> N
 
 def _prepare(threads: int) -> Any:
     """Set up memory, threads and Keras before the first tensor exists."""
-    _keep_freed_memory()
-    # Depthwise convolutions and their gradients run twice as fast through oneDNN.
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    if os.environ["KERAS_BACKEND"] == "tensorflow":
-        from edgegolf.quiet import import_tensorflow
-
+    keep_freed_memory()
+    keras = import_keras()
+    if keras.backend.backend() == "tensorflow":
         tensorflow = import_tensorflow()
         with suppress(RuntimeError):  # already running, in the tests' own process
             tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
             tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
-    return require("keras", extra="train")
-
-
-def _keep_freed_memory() -> None:
-    """Tell glibc to keep freed memory; giving it back costs half of a small net's time.
-
-    Activations of 1–2 MB are allocated and freed thousands of times a second; by default each
-    one is returned to the kernel and its pages are faulted in again.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    trim_threshold, top_pad, mmap_threshold, arena_max = -1, -2, -3, -8  # malloc.h
-    with suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(arena_max, 1)
-        mallopt(mmap_threshold, 1 << 25)
-        mallopt(trim_threshold, 1 << 30)
-        mallopt(top_pad, 1 << 26)
+    return keras
 
 
 def _matching_run(job: Job, recipe: Recipe, checksum: str) -> Run:

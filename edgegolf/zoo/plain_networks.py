@@ -27,7 +27,7 @@ def _mlp_training(n: int) -> Training:
 
 def _cnn_training(n: int) -> Training:
     if n >= 16:
-        return Training(epochs=5, learning_rate=0.002, shift=2)
+        return Training(epochs=8, learning_rate=0.002, shift=2)
     return Training(epochs=20, learning_rate=0.01, shift=1)
 
 

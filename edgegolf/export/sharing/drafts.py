@@ -25,7 +25,9 @@ from edgegolf.export.sharing.widening import widen
 FINETUNING_STEPS = 800
 CALIBRATION_IMAGES = 500
 SEARCH_IMAGES = 1000
-CHANGES_WORTH_TUNING = 0.002  # the share of training images that get another class
+# The share of training images that get another class, where tuning is worth its time: below there
+# is nothing to recover, above it is too late.
+CHANGES_WORTH_TUNING = (0.002, 0.1)
 
 # With one scale for all values, those before softmax should not be larger than the others.
 TEMPERATURES = (1.0, 2.0, 3.0)
@@ -126,11 +128,12 @@ def _tuned(
     steps: int,
     seed: int,
 ) -> tuple[Network, Quantization]:
-    """Fine-tuned, if rounding changes what the network says of training images."""
+    """Fine-tuned, if rounding changes what the network says of training images a little."""
     sample = _some(images, 2 * SEARCH_IMAGES)
     classes = evaluate(network, pixels(sample)).argmax(axis=1)
     found = probabilities_of(write(network, quantization), sample).argmax(axis=1)
-    if not steps or np.mean(found != classes) <= CHANGES_WORTH_TUNING:
+    least, most = CHANGES_WORTH_TUNING
+    if not steps or not least < np.mean(found != classes) <= most:
         return network, quantization
     return finetune(
         network,

@@ -26,6 +26,7 @@ from edgegolf.export.sharing.network import (
     Rectifier,
     Reshape,
     Softmax,
+    Subtract,
     Value,
 )
 from edgegolf.runtimes import Array
@@ -112,6 +113,11 @@ def _(operation: Softmax, x: Array) -> Array:
 @compute.register
 def _(operation: Add, x: Array, y: Array) -> Array:
     return x + y
+
+
+@compute.register
+def _(operation: Subtract, x: Array, y: Array) -> Array:
+    return x - y
 
 
 @compute.register

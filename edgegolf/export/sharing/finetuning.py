@@ -32,6 +32,7 @@ from edgegolf.export.sharing.network import (
     Rectifier,
     Reshape,
     Softmax,
+    Subtract,
     Value,
     Weight,
     fused_rectifiers,
@@ -72,16 +73,18 @@ def finetune(
     """
     tf = import_tensorflow()
     variables = {w: tf.Variable(w.values, name="weight") for w in network.weights}
-    fixed = {network.inputs[0], network.outputs[0]}
-    trained_grids = {g for v, g in quantization.activations.items() if v not in fixed}
+    ends = {network.inputs[0], network.outputs[0]}
+    # Values that have the grid of pixels or of probabilities keep it, as those do.
+    fixed_grids = {g for v, g in quantization.activations.items() if v in ends}
+    trained_grids = {*quantization.activations.values()} - fixed_grids
     grids = {g: tf.Variable(np.log(g.scales), dtype=tf.float32) for g in trained_grids}
     scales = {s: tf.Variable(np.log(s), dtype=tf.float32) for s in quantization.weights.values()}
 
     def round_value(value: Value, x: Tensor) -> Tensor:
-        if not round_activations or value in fixed:
+        if not round_activations or value in ends or value in on_grid:
             return x
         grid = quantization.activations[value]
-        scale = tf.exp(grids[grid][0])
+        scale = tf.exp(grids[grid][0]) if grid in grids else tf.constant(grid.scale)
         lowest, highest = -128 - grid.zero_point, 127 - grid.zero_point
         return tf.quantization.fake_quant_with_min_max_vars(x, scale * lowest, scale * highest)
 
@@ -98,6 +101,7 @@ def finetune(
         return tf.reshape(rounded, weight.values.shape)
 
     teacher = partial(_logits, tf, network, lambda weight: weight.values, lambda value, x: x)
+    on_grid = _already_rounded(network, quantization) if round_activations else set()
     student = partial(_logits, tf, network, rounded_weight, round_value)
     trained = [
         *variables.values(),
@@ -120,12 +124,24 @@ def finetune(
 
     tuned = {w: Weight(w.name, variable.numpy()) for w, variable in variables.items()}
     changed = {g: Grid(_exp(v), g.zero_point, g.axis) for g, v in grids.items()}
-    activations = {
-        value: changed.get(grid, grid) if value not in fixed else grid
-        for value, grid in quantization.activations.items()
-    }
+    activations = {v: changed.get(g, g) for v, g in quantization.activations.items()}
     weights = {tuned[w]: _exp(scales[s]) for w, s in quantization.weights.items()}
     return _with_weights(network, tuned), Quantization(activations, weights)
+
+
+def _already_rounded(network: Network, quantization: Quantization) -> set[Value]:
+    """Values that only choose between those that they are computed from, on the same grid."""
+    choosing = (MaxPooling, Crop, Pad, Reshape, Concatenate)
+    grids = quantization.activations
+    graphs = (network, *(loop.body for loop in network.loops))
+    fused = {node for graph in graphs for node in fused_rectifiers(graph).values()}
+    return {
+        node.output
+        for node in network.walk()
+        if isinstance(node.operation, choosing)
+        or (node.operation == Rectifier(0.0) and node not in fused)
+        if all(grids[value] == grids[node.output] for value in node.inputs)
+    }
 
 
 class _Adam:
@@ -230,6 +246,8 @@ def _compute(
             return tf.nn.softmax(beta * x)
         case Add():
             return x + inputs[1]
+        case Subtract():
+            return x - inputs[1]
         case MaxPooling(window, strides, padding):
             padded = _padded(tf, x, padding, x.dtype.min)
             return tf.nn.max_pool2d(padded, window, strides, "VALID")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,7 +45,7 @@ class Candidate:
         compute: The arithmetic: `int8-weights` computes in float32.
         size_bytes: Its size.
         accuracy: On the validation images, a fraction.
-        latency_us: Median of one inference on one thread, by runtime.
+        latency_us: Median of one inference on one thread, by runtime that runs it.
         latency_ratio: The same divided by the stock float32 file's, both measured alternately.
         data: The file.
     """
@@ -66,37 +67,46 @@ def measure(drafts: Sequence[Draft], suffix: str, validation: Split) -> tuple[Ca
     Runs in processes of their own: a runtime may crash, and tflite-runtime does not load where
     TensorFlow is loaded.
 
+    Drafts that the preferred runtime does not run are left out.
+
     Args:
         drafts: The first one is the stock float32 file that latencies are compared with.
         suffix: `.tflite` or `.onnx`.
         validation: What accuracy is measured on.
 
     Raises:
-        EdgegolfError: A file does not run.
+        EdgegolfError: The first file does not run, or one crashes the process.
     """
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{index}{suffix}" for index in range(len(drafts))]
         for path, draft in zip(paths, drafts, strict=True):
             path.write_bytes(draft.data)
-        accuracies: list[float] = run_in_child(accuracies_of, paths, validation, timeout=TIMEOUT)
+        accuracies: list[float | None] = run_in_child(
+            accuracies_of, paths, validation, timeout=TIMEOUT
+        )
         image = validation.images[:1]
         runtimes = [name for name in installed_runtimes(paths[0]) if name != "litert-reference"]
-        latencies: dict[str, list[tuple[float, float]]] = {
+        latencies: dict[str, list[tuple[float, float] | None]] = {
             name: run_in_child(latencies_of, paths, name, image, timeout=TIMEOUT)
             for name in runtimes
         }
-    return tuple(
-        Candidate(
-            name=draft.name,
-            compute=draft.compute,
-            size_bytes=len(draft.data),
-            accuracy=accuracies[index],
-            latency_us={name: found[index][0] for name, found in latencies.items()},
-            latency_ratio={name: found[index][1] for name, found in latencies.items()},
-            data=draft.data,
+    candidates = []
+    for index, (draft, accuracy_found) in enumerate(zip(drafts, accuracies, strict=True)):
+        if accuracy_found is None:
+            continue
+        found = {name: pair for name in runtimes if (pair := latencies[name][index])}
+        candidates.append(
+            Candidate(
+                name=draft.name,
+                compute=draft.compute,
+                size_bytes=len(draft.data),
+                accuracy=accuracy_found,
+                latency_us={name: pair[0] for name, pair in found.items()},
+                latency_ratio={name: pair[1] for name, pair in found.items()},
+                data=draft.data,
+            )
         )
-        for index, draft in enumerate(drafts)
-    )
+    return tuple(candidates)
 
 
 def pareto_front(candidates: Iterable[Candidate], runtime: str) -> tuple[Candidate, ...]:
@@ -147,23 +157,45 @@ def _costs(candidate: Candidate, runtime: str) -> tuple[float, ...]:
     return candidate.size_bytes, candidate.latency_us[runtime], -candidate.accuracy
 
 
-def accuracies_of(paths: Sequence[Path], validation: Split) -> list[float]:
-    """The accuracy of each file, in the preferred runtime of its kind."""
-    found = []
+def accuracies_of(paths: Sequence[Path], validation: Split) -> list[float | None]:
+    """The accuracy of each file in the preferred runtime of its kind; None where it does not run.
+
+    Raises:
+        EdgegolfError: The first file does not run.
+    """
+    found: list[float | None] = []
     for path in paths:
-        with open_session(path) as session:
-            found.append(accuracy(session, validation))
+        try:
+            with open_session(path) as session:
+                found.append(accuracy(session, validation))
+        except EdgegolfError:
+            if not found:
+                raise
+            found.append(None)
     return found
 
 
-def latencies_of(paths: Sequence[Path], runtime: str, image: Array) -> list[tuple[float, float]]:
-    """Microseconds of each file, and their ratio to the first file's.
+def latencies_of(
+    paths: Sequence[Path], runtime: str, image: Array
+) -> list[tuple[float, float] | None]:
+    """Microseconds of each file, and their ratio to the first file's; None where it does not run.
 
     The files take turns, so that whatever else the machine does slows all of them alike.
     """
-    sessions = [open_session(path, runtime) for path in paths]
-    for session in sessions:
-        session.set_inputs([quantize(_laid_out(image, session), session.inputs[0])])
+    sessions: dict[int, Session] = {}
+    for index, path in enumerate(paths):
+        with contextlib.suppress(EdgegolfError):
+            session = open_session(path, runtime)
+            session.set_inputs([quantize(_laid_out(image, session), session.inputs[0])])
+            sessions[index] = session
+    if 0 not in sessions:
+        return [None] * len(paths)
+    times = dict(zip(sessions, _take_turns([*sessions.values()]), strict=True))
+    return [times.get(index) for index in range(len(paths))]
+
+
+def _take_turns(sessions: Sequence[Session]) -> list[tuple[float, float]]:
+    """The median microseconds of each, and its median ratio to the first."""
     rounds = np.array(
         [[_microseconds(session) for session in sessions] for _ in range(LATENCY_ROUNDS)]
     )

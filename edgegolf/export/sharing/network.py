@@ -103,6 +103,11 @@ class Add(Operation):
 
 
 @dataclass(frozen=True)
+class Subtract(Operation):
+    """The first value less the second, of equal shape."""
+
+
+@dataclass(frozen=True)
 class MaxPooling(Operation):
     """The largest value of each window; padding never wins."""
 
@@ -260,7 +265,7 @@ def replace_operations(network: Network, changed: Mapping[Operation, Operation])
     return Network(network.inputs, network.outputs, tuple(nodes))
 
 
-_FUSING = (Convolution, DepthwiseConvolution, Dense, Add)
+_FUSING = (Convolution, DepthwiseConvolution, Dense, Add, Subtract)
 
 
 def fused_rectifiers(network: Network) -> dict[Node, Node]:

@@ -34,6 +34,7 @@ from edgegolf.export.sharing.network import (
     Reshape,
     Shape,
     Softmax,
+    Subtract,
     Value,
     Weight,
 )
@@ -248,6 +249,10 @@ class FloatLowering:
     @lower.register
     def _(self, operation: Add, node: Node) -> str:
         return self.call("Add", *self.tensors(node))
+
+    @lower.register
+    def _(self, operation: Subtract, node: Node) -> str:
+        return self.call("Sub", *self.tensors(node))
 
     @lower.register
     def _(self, operation: MaxPooling, node: Node) -> str:

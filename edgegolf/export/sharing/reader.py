@@ -28,6 +28,7 @@ from edgegolf.export.sharing.network import (
     Reshape,
     Shape,
     Softmax,
+    Subtract,
     Value,
     Weight,
     readers,
@@ -230,6 +231,12 @@ class _Reader:
             total = self.add(Add(), [total, value], value.shape)
         return total
 
+    def difference(self, layer: Any, inputs: list[Value]) -> Value:
+        first, second = inputs
+        if first.shape != second.shape:
+            raise UnsupportedLayerError(f"layer {layer.name!r} subtracts unequal shapes")
+        return self.add(Subtract(), inputs, first.shape)
+
     def max_pooling(self, layer: Any, inputs: list[Value]) -> Value:
         return self._pool(MaxPooling, layer, inputs)
 
@@ -289,6 +296,7 @@ _LAYERS: dict[str, Callable[[_Reader, Any, list[Value]], Value]] = {
     "Activation": _Reader.activation,
     "Softmax": _Reader.softmax,
     "Add": _Reader.sum,
+    "Subtract": _Reader.difference,
     "MaxPooling2D": _Reader.max_pooling,
     "AveragePooling2D": _Reader.average_pooling,
     "GlobalMaxPooling2D": _Reader.global_max,

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegolf.errors import EdgegolfError
 from edgegolf.export.sharing.network import (
     NO_PADDING,
     Add,
@@ -34,6 +33,7 @@ from edgegolf.export.sharing.network import (
     Reshape,
     Shape,
     Softmax,
+    Subtract,
     Value,
     Weight,
     fused_rectifiers,
@@ -62,6 +62,8 @@ SMALLEST_SLOPE = 1 / 256
 # of the output's scale: half of what `GetQuantizedConvolutionMultipler` of TensorFlow Lite allows.
 BIAS_TOLERANCE = 0.01
 
+LONGEST_DOUBLING = 30  # times that 1 can be doubled in an int32
+
 _TYPES = {"float32": "FLOAT32", "int32": "INT32", "int8": "INT8", "bool": "BOOL"}
 
 
@@ -74,9 +76,6 @@ def write_int8(network: Network, quantization: Quantization, *, grouped: bool = 
         grouped: Write depthwise convolutions as convolutions with a group for each channel. That
             takes fewer bytes where there are other convolutions, and the same time where XNNPACK
             computes them; TensorFlow Lite's own kernels are slower.
-
-    Raises:
-        EdgegolfError: The network has a loop of more than 30 iterations.
     """
     return _File(network, quantization, "int8", grouped).write()
 
@@ -90,9 +89,6 @@ def write_int8_weights(
         network: What to write.
         quantization: Only its scales of weights are used.
         grouped: As for `write_int8`.
-
-    Raises:
-        EdgegolfError: The network has a loop of more than 30 iterations.
     """
     return _File(network, quantization, "float32", grouped).write()
 
@@ -172,6 +168,7 @@ class _Subgraph:
     outputs: list[int] = field(default_factory=list)
     tensors_of: dict[Value, int] = field(default_factory=dict)
     constants: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    flattened: set[Value] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.index = len(self.file.subgraphs)
@@ -272,6 +269,7 @@ class _Subgraph:
     def add_network(self, network: Network, inputs: Sequence[Value]) -> None:
         for value in inputs:
             self.add_value(value)
+        self.flattened = _flattened(network)
         fused = fused_rectifiers(network)
         for node in network.nodes:
             if node in fused.values():
@@ -394,13 +392,13 @@ class _Subgraph:
             "SOFTMAX", [source], [self.add_value(output)], "SoftmaxOptions", beta=operation.beta
         )
 
-    def write_add(self, node: Node, output: Value, rectified: bool) -> None:
-        sources = [self.tensors_of[value] for value in node.inputs]
+    def write_elementwise(self, node: Node, output: Value, rectified: bool) -> None:
+        subtracts = isinstance(node.operation, Subtract)
         self.operator(
-            "ADD",
-            sources,
+            "SUB" if subtracts else "ADD",
+            [self.tensors_of[value] for value in node.inputs],
             [self.add_value(output)],
-            "AddOptions",
+            "SubOptions" if subtracts else "AddOptions",
             fused_activation_function=int(rectified),
         )
 
@@ -434,8 +432,11 @@ class _Subgraph:
         self._write_pad(source, self.add_value(output), operation.margins)
 
     def write_reshape(self, node: Node, output: Value, rectified: bool) -> None:
-        shape = self.constant(np.array([1, *output.shape], "<i4"))
         source = self.tensors_of[node.inputs[0]]
+        if output in self.flattened:
+            self.tensors_of[output] = source
+            return
+        shape = self.constant(np.array([1, *output.shape], "<i4"))
         self.operator("RESHAPE", [source, shape], [self.add_value(output)])
 
     def write_concatenate(self, node: Node, output: Value, rectified: bool) -> None:
@@ -451,22 +452,23 @@ class _Subgraph:
 
     def write_loop(self, node: Node, output: Value, rectified: bool) -> None:
         loop: Any = node.operation
-        if loop.iterations > 30:
-            raise EdgegolfError(f"a loop of {loop.iterations} iterations is too long for TFLite")
         condition, body = _Subgraph(self.file), _Subgraph(self.file)
 
-        # The counter doubles from 1: that needs no constant in the body.
+        # The counter starts at 1. Doubling it needs no constant in the body.
+        doubles = loop.iterations <= LONGEST_DOUBLING
         counter = condition.tensor((), "int32")
         condition.inputs = [counter, *map(condition.add_value, node.inputs)]
         goes_on = condition.tensor((), "bool")
-        end = condition.constant(np.array(2**loop.iterations, "<i4"))
+        last = 2**loop.iterations if doubles else 1 + loop.iterations
+        end = condition.constant(np.array(last, "<i4"))
         condition.operator("LESS", [counter, end], [goes_on])
         condition.outputs = [goes_on]
 
         before = body.tensor((), "int32")
         body.add_network(loop.body, loop.body.inputs)
         after = body.tensor((), "int32")
-        body.operator("ADD", [before, before], [after])
+        step = before if doubles else body.constant(np.array(1, "<i4"))
+        body.operator("ADD", [before, step], [after])
         body.inputs = [before, *(body.tensors_of[value] for value in loop.body.inputs)]
         body.outputs = [after, *(body.tensors_of[value] for value in loop.body.outputs)]
 
@@ -487,7 +489,8 @@ _WRITERS: dict[type, Callable[[_Subgraph, Node, Value, bool], None]] = {
     Dense: _Subgraph.write_dense,
     Rectifier: _Subgraph.write_rectifier,
     Softmax: _Subgraph.write_softmax,
-    Add: _Subgraph.write_add,
+    Add: _Subgraph.write_elementwise,
+    Subtract: _Subgraph.write_elementwise,
     MaxPooling: _Subgraph.write_pooling,
     AveragePooling: _Subgraph.write_pooling,
     Crop: _Subgraph.write_crop,
@@ -496,6 +499,21 @@ _WRITERS: dict[type, Callable[[_Subgraph, Node, Value, bool], None]] = {
     Concatenate: _Subgraph.write_concatenate,
     Loop: _Subgraph.write_loop,
 }
+
+
+def _flattened(network: Network) -> set[Value]:
+    """Vectors that only dense layers read: those take the values in any shape."""
+    read_by_others = {
+        value
+        for node in network.nodes
+        for value in node.inputs
+        if not isinstance(node.operation, Dense)
+    }
+    return {
+        node.output
+        for node in network.nodes
+        if isinstance(node.operation, Reshape) and len(node.output.shape) == 1
+    } - read_by_others.union(network.outputs)
 
 
 def _quantization_table(grid: Grid) -> Table:

@@ -19,6 +19,7 @@ from edgegolf.export.sharing.network import (
     Rectifier,
     Reshape,
     Softmax,
+    Subtract,
     Value,
     Weight,
     same_padding,
@@ -88,6 +89,15 @@ def plain_network() -> Network:
     )
     hidden = build.apply(Rectifier(), build.apply(depthwise, hidden))
     return build.classify(hidden)
+
+
+def difference_network() -> Network:
+    """Edges between neighbouring columns, made by cropping and subtracting."""
+    build = Builder(SIZE, SIZE, 1)
+    left = build.apply(Crop(((0, 0), (0, 1))), build.source)
+    right = build.apply(Crop(((0, 0), (1, 0))), build.source)
+    edges = build.apply(Rectifier(), build.apply(Subtract(), left, right))
+    return build.classify(build.apply(MaxPooling((2, 2), (2, 2)), edges))
 
 
 Block = tuple[DepthwiseConvolution, Convolution]

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sharing_nets import images, plain_network, shared_network, three_loops
+from sharing_nets import difference_network, images, plain_network, shared_network, three_loops
 
-from edgegolf.errors import EdgegolfError
 from edgegolf.export.sharing.biases import share_biases
 from edgegolf.export.sharing.blocks import roll, unroll
 from edgegolf.export.sharing.calibration import Style, calibrate, ranges
@@ -21,7 +20,12 @@ from edgegolf.runtimes import installed_runtimes, open_session
 from edgegolf.runtimes.classify import scores
 
 RUNTIMES = installed_runtimes(Path("any.tflite"))
-NETWORKS = {"shared": shared_network, "three loops": three_loops, "plain": plain_network}
+NETWORKS = {
+    "shared": shared_network,
+    "three loops": three_loops,
+    "plain": plain_network,
+    "difference": difference_network,
+}
 
 ONE_SCALE = Style("leaky", "one", "one")
 SHARED = Style("leaky", "shared", "channel")
@@ -115,9 +119,9 @@ def test_every_weight_and_bias_exists_once(make, write) -> None:
     network = share_biases(roll(make()))
     quantization = calibrated(network, ONE_SCALE)
     model = parse_tflite(write(network, quantization))
-    counters_shapes_and_crops = (4, 8, 16)  # bytes
+    counters_and_crops = (4, 16)  # bytes
     buffers = [bytes(buffer.data) for buffer in model.root.buffers if buffer.data]
-    buffers = [buffer for buffer in buffers if len(buffer) not in counters_shapes_and_crops]
+    buffers = [buffer for buffer in buffers if len(buffer) not in counters_and_crops]
     assert len(buffers) == len(set(buffers)) <= len(network.weights)
     for weight in quantization.weights:
         integers = sorted(quantized_weight(weight, quantization).ravel().tolist())
@@ -141,10 +145,17 @@ def test_the_file_grows_with_depth_neither_rolled_nor_in_its_weights() -> None:
     assert max(sizes) - min(sizes) <= 32  # alignment, and scales that happen to be equal
 
 
-def test_too_long_a_loop_is_refused() -> None:
-    network = roll(shared_network(iterations=31))
-    with pytest.raises(EdgegolfError, match="too long"):
-        write_int8(network, calibrated(network, ONE_SCALE))
+@pytest.mark.parametrize("iterations", [30, 31])
+def test_long_loops_count_right(iterations, tmp_path) -> None:
+    network = roll(shared_network(iterations))
+    quantization = calibrated(network, ONE_SCALE)
+    straight = unroll(network)
+    copied = quantization.with_copies(straight.origins)
+    for runtime in RUNTIMES:
+        np.testing.assert_array_equal(
+            run(write_int8(network, quantization), network, tmp_path, runtime),
+            run(write_int8(straight.network, copied), network, tmp_path, runtime),
+        )
 
 
 @pytest.mark.parametrize("make", [shared_network, three_loops], ids=["shared", "three loops"])

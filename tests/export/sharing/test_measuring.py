@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sharing_nets import images, shared_network
+
+from edgegolf.data import Split
+from edgegolf.errors import EdgegolfError
+from edgegolf.export.sharing.evaluate import evaluate
+from edgegolf.export.sharing.measuring import Candidate, Draft, choose, measure, pareto_front
+from edgegolf.export.sharing.quantization import Quantization
+from edgegolf.export.sharing.tflite import write_int8_weights
+
+candidates = st.lists(
+    st.builds(
+        lambda size, latency, accuracy: Candidate(
+            "", "int8", size, accuracy / 10, {"litert": latency}, {"litert": latency}, b""
+        ),
+        size=st.integers(1, 6),
+        latency=st.integers(1, 6).map(float),
+        accuracy=st.integers(0, 10),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+def test_drafts_that_do_not_run_are_left_out() -> None:
+    network = shared_network()
+    exact = evaluate(network, images(network) / np.float32(255))
+    validation = Split(images(network), exact.argmax(axis=1))
+    scales = {weight: (float(np.abs(weight.values).max()) / 127,) for weight in network.weights}
+    runs = Draft("runs", "int8-weights", write_int8_weights(network, Quantization({}, scales)))
+    broken = Draft("broken", "int8", b"\x1c\x00\x00\x00TFL3")
+    first, second = measure([runs, broken, runs], ".tflite", validation)
+    assert first.accuracy == second.accuracy > 0.95
+    assert first.size_bytes == len(runs.data)
+    assert first.latency_ratio["litert"] == 1
+    assert second.latency_us["litert"] > 0
+    with pytest.raises(EdgegolfError):
+        measure([broken, runs], ".tflite", validation)
+
+
+@given(candidates)
+def test_nothing_beats_what_is_on_the_front_and_something_on_it_beats_the_rest(found) -> None:
+    def costs(candidate: Candidate) -> tuple[float, ...]:
+        return candidate.size_bytes, candidate.latency_us["litert"], -candidate.accuracy
+
+    def dominates(a: Candidate, b: Candidate) -> bool:
+        return costs(a) != costs(b) and all(np.less_equal(costs(a), costs(b)))
+
+    front = pareto_front(found, "litert")
+    assert not any(dominates(a, b) for a in found for b in front)
+    assert all(any(dominates(a, b) for a in front) for b in found if b not in front)
+
+
+@given(candidates, st.sampled_from(["size", "latency", "balanced"]), st.floats(0, 1))
+def test_the_chosen_one_is_accurate_enough_and_the_best_for_its_goal(found, goal, least) -> None:
+    chosen = choose(found, goal, "litert", least)
+    accurate = [c for c in found if c.accuracy >= least]
+    if not accurate:
+        assert chosen.accuracy == max(c.accuracy for c in found)
+        return
+
+    def cost(candidate: Candidate) -> float:
+        size, latency = candidate.size_bytes, candidate.latency_us["litert"]
+        return {"size": size, "latency": latency, "balanced": size * latency}[goal]
+
+    assert chosen.accuracy >= least
+    assert cost(chosen) == min(cost(c) for c in accurate)
