@@ -1,7 +1,8 @@
 """Writes a `Network` as a `.tflite` file in which every weight and every bias exists once.
 
-Loops become `WHILE`, whose body is one subgraph; constants are shared by content. Names, metadata
-and everything else that no runtime needs is left out.
+Loops become `WHILE`, whose body is one subgraph; constants are shared by content; pixels that no
+result depends on are not computed. Names, metadata and everything else that no runtime needs is
+left out.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegolf.export.sharing.cropping import crop
 from edgegolf.export.sharing.network import (
     NO_PADDING,
     Add,
@@ -99,8 +101,9 @@ class _File:
     def __init__(
         self, network: Network, quantization: Quantization, compute: Compute, grouped: bool
     ) -> None:
-        self.network = network
-        self.quantization = quantization
+        cropped = crop(network)
+        self.network = cropped.network
+        self.quantization = quantization.with_copies(cropped.origins)
         self.compute = compute
         self.grouped = grouped
         self.operators: list[str] = []
