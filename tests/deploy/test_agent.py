@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import io
 import json
@@ -9,9 +10,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from edgegolf.bench import board
 from edgegolf.deploy import agent
 from edgegolf.deploy.connection import agent_program
 
@@ -139,6 +142,12 @@ def test_remove_refuses_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
     with pytest.raises(agent.RefusedError, match="nothing is deployed"):
         agent.remove({}, str(tmp_path))
     assert (tmp_path / "objects").exists()
+
+
+@pytest.mark.parametrize("module", [agent, board])
+def test_old_pythons_understand_it(module: ModuleType) -> None:
+    """So that they can say that they are too old."""
+    ast.parse(Path(str(module.__file__)).read_text(), feature_version=(3, 7))
 
 
 def test_program_needs_nothing_but_python(tmp_path: Path) -> None:
