@@ -104,7 +104,8 @@ def prepare_host() -> None:
         if not shutil.which(command, path=PATH["PATH"])
     ]
     if missing:
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        # In run level 1 Debian's packages do not start their services.
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
         for command in (["update"], ["install", "-y", "--no-install-recommends", *missing]):
             subprocess.run(["apt-get", "-qq", *command], env=environment, check=True,
                            stdout=subprocess.DEVNULL)  # fmt: skip
