@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,6 +42,7 @@ def cli() -> None:
     edgegolf export tight_resnet     float and int8 TFLite and ONNX files of it
     edgegolf bench model.tflite      size, memory, latency, accuracy
     edgegolf deploy pi@raspberrypi.local model.tflite
+    edgegolf demo                    draw digits, let the nets guess
     """
 
 
@@ -540,6 +542,101 @@ def deploy(
             f"Release {deployed.release.release} is in use on {device}; "
             f"{deployed.copied_bytes:,} bytes of models were copied."
         )
+
+
+@cli.command()
+@click.argument("results", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULTS]...")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    help="The page.",
+)
+@click.option(
+    "--figures", type=click.Path(path_type=Path), help="Folder for each chart as a picture."
+)
+def report(results: tuple[Path, ...], output: Path, figures: Path | None) -> None:
+    """Write one page of charts and tables that opens without a network.
+
+    RESULTS are model folders and JSON files of bench and footprint; every trained net if absent.
+
+    \b
+    edgegolf report
+    edgegolf report models/mnist/* bench.json -o report.html --figures pictures
+    """
+    from edgegolf.report.page import write_report
+    from edgegolf.workspace import MODELS
+
+    sources = results or tuple(sorted(path.parent for path in MODELS.glob("*/*/card.json")))
+    write_report(sources, output, figures)
+    _say(f"{output}: {output.stat().st_size:,} bytes")
+
+
+@cli.command()
+@click.argument(
+    "images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path)
+)
+@click.option(
+    "--model", "models", multiple=True, metavar="FILE|NET", help="Instead of those deployed."
+)
+@click.option("--dataset", help="Where to look for a net's files: models/DATASET/NET.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.guess/1.")
+def classify(
+    images: tuple[Path, ...], models: tuple[str, ...], dataset: str | None, as_json: bool
+) -> None:
+    """Tell what images show: drawings, photos of dark ink on paper, or what the net was made for.
+
+    The model is the one that is deployed on this machine, else every net's int8 file.
+
+    \b
+    edgegolf classify photo.jpg
+    edgegolf classify *.png --model tight_resnet --json
+    """
+    from edgegolf.demo.guessing import find_models, guess_file, open_model
+    from edgegolf.report.guesses_table import guesses_table
+
+    opened = [open_model(path) for path in find_models(models, dataset)]
+    found = {str(image): guess_file(opened, image) for image in images}
+    if as_json:
+        import json
+
+        answer = [
+            {"image": image, "guesses": [each.to_dict() for each in guesses]}
+            for image, guesses in found.items()
+        ]
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        _print(guesses_table(found))
+
+
+@cli.command()
+@click.argument("models", nargs=-1, metavar="[FILE|NET]...")
+@click.option("--dataset", help="Where to look for a net's files: models/DATASET/NET.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8028, show_default=True, help="0 finds one."
+)
+def demo(models: tuple[str, ...], dataset: str | None, host: str, port: int) -> None:
+    """Serve a page on which one draws digits and models guess, and POST /classify for programs.
+
+    Only this machine can reach it unless --host says otherwise. Without names: the models that
+    are deployed on this machine, else every net's int8 file.
+
+    \b
+    edgegolf demo
+    edgegolf demo tight_resnet linear
+    edgegolf demo my.tflite --host 0.0.0.0
+    """
+    from edgegolf.demo.guessing import find_models, open_model
+    from edgegolf.demo.server import DemoServer
+
+    opened = [open_model(path) for path in find_models(models, dataset)]
+    with DemoServer(opened, host, port) as server:
+        _say(f"{len(opened)} models on {server.url} until Ctrl-C")
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 def main() -> None:

@@ -19,6 +19,9 @@ from onnx import TensorProto, helper
 from edgegolf.cards import read_card
 
 BAD_INPUT = 2
+VERBS = (
+    "zoo", "train", "export", "bench", "anatomy", "golf", "footprint", "report", "classify", "demo",
+)  # fmt: skip
 
 
 def edgegolf(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -72,12 +75,37 @@ def test_help_loads_no_heavy_package(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert "loaded []" in done.stdout
-    for verb in ("zoo", "data", "train", "export", "bench", "anatomy", "golf", "deploy"):
+    for verb in (
+        "zoo",
+        "data",
+        "train",
+        "export",
+        "bench",
+        "anatomy",
+        "golf",
+        "report",
+        "classify",
+        "demo",
+        "deploy",
+    ):
         assert verb in done.stdout
 
 
 @pytest.mark.parametrize(
-    "verb", ["zoo", "train", "export", "bench", "anatomy", "golf", "footprint", "deploy"]
+    "verb",
+    [
+        "zoo",
+        "train",
+        "export",
+        "bench",
+        "anatomy",
+        "golf",
+        "footprint",
+        "report",
+        "classify",
+        "demo",
+        "deploy",
+    ],
 )
 def test_every_verb_shows_examples(verb: str, tmp_path: Path) -> None:
     done = edgegolf(verb, "--help", cwd=tmp_path)

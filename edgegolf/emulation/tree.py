@@ -22,8 +22,6 @@ from edgegolf.errors import EdgegolfError
 SUITE = "bookworm"
 PYTHON_VERSION = "3.11"  # that of the suite
 GLIBC_VERSION = (2, 36)  # that of the suite
-# Packages of one suite without updates are the same for months, and with them every count.
-MIRROR = f"deb http://deb.debian.org/debian {SUITE} main"
 PACKAGES = ("python3-minimal", "libpython3.11-stdlib", "libgomp1", "libstdc++6")
 DEBIAN_NAMES = {"aarch64": "arm64", "armv7l": "armhf"}
 EXTRA_PACKAGES = {"aarch64": (), "armv7l": ("python3-numpy",)}
@@ -86,8 +84,8 @@ def debian_tree(architecture: str, packages: Sequence[str]) -> Path:
     )
     return cached(
         f"debian-{architecture}",
-        (*command, MIRROR),
-        lambda folder: run((*command, str(folder), MIRROR)),
+        command,
+        lambda folder: run((*command, str(folder))),
     )
 
 

@@ -11,6 +11,14 @@ from edgegolf.emulation.instructions import DEFAULT_RUNTIMES, Instructions
 FLOAT = "float32"
 
 
+def instructions_sections(results: Sequence[Instructions]) -> dict[str, str]:
+    """The sections of docs/arm.md."""
+    return {
+        "arm-choices": choices_markdown(results),
+        "arm-instructions": instructions_markdown(results),
+    }
+
+
 def instructions_markdown(results: Sequence[Instructions]) -> str:
     """A row for each file, a column for each runtime and processor; the fewest of a net in bold."""
     columns = [
@@ -35,10 +43,8 @@ def instructions_markdown(results: Sequence[Instructions]) -> str:
 def choices_markdown(results: Sequence[Instructions]) -> str:
     """For each net and processor: the float32 and the other file that execute the fewest."""
     cpus = sorted({result.cpu for result in results})
-    lines = [
-        f"| net |{''.join(f' fewest in float32, {cpu} | fewest in int8, {cpu} |' for cpu in cpus)}",
-        f"| --- |{' --- | --- |' * len(cpus)}",
-    ]
+    pairs = [f" fewest of `float32.*`, {cpu} | fewest of `int8*`, {cpu} |" for cpu in cpus]
+    lines = [f"| net |{''.join(pairs)}", f"| --- |{' --- | --- |' * len(cpus)}"]
     for net, of_net in _by_net(results).items():
         cells = []
         for cpu in cpus:
