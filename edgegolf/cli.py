@@ -41,6 +41,7 @@ def cli() -> None:
     edgegolf train tight_resnet      train one from scratch
     edgegolf export tight_resnet     float and int8 TFLite and ONNX files of it
     edgegolf bench model.tflite      size, memory, latency, accuracy
+    edgegolf deploy pi@raspberrypi.local model.tflite
     edgegolf demo                    draw digits, let the nets guess
     """
 
@@ -259,6 +260,9 @@ def export(
 @click.option("--baseline", type=click.Path(path_type=Path), help="Gate: earlier --json output.")
 @click.option("--tolerance", default="10%", show_default=True, help="Allowed above the baseline.")
 @click.option(
+    "--on", "hosts", multiple=True, metavar="[USER@]HOST", help="Measure there; may be repeated."
+)
+@click.option(
     "--emulate",
     type=click.Choice(["aarch64", "armv7l"]),
     help="Count the instructions of an inference on emulated Raspberry Pis instead.",
@@ -281,6 +285,7 @@ def bench(
     max_latency: float | None,
     baseline: Path | None,
     tolerance: str,
+    hosts: tuple[str, ...],
     emulate: str | None,
 ) -> int:
     """Measure size, memory, latency and accuracy of .tflite and .onnx files.
@@ -290,6 +295,7 @@ def bench(
     edgegolf bench tight_resnet --runtime litert,onnxruntime --threads 1,2
     edgegolf bench *.onnx --json --output before.json
     edgegolf bench *.onnx --baseline before.json --tolerance 5%
+    edgegolf bench tight_resnet --on pi@raspberrypi.local
     edgegolf bench tight_resnet --emulate aarch64
     """
     from edgegolf.bench.bench import BenchOptions
@@ -319,7 +325,13 @@ def bench(
         accuracy=accuracy,
         cpu=cpu,
     )
-    results = tuple(run_bench(paths, options))
+    if hosts:
+        from edgegolf.deploy.host import parse_host
+        from edgegolf.deploy.remote_bench import bench_on
+
+        results = bench_on([parse_host(host) for host in hosts], paths, options)
+    else:
+        results = tuple(run_bench(paths, options))
     texts = {"json": results_to_json, "markdown": to_markdown, "csv": to_csv}
     if form is None and output is None:
         _print(bench_table(results))
@@ -465,6 +477,71 @@ def footprint(
         _write(to_json(found), output)
     if not as_json:
         _print(*footprint_tables(found))
+
+
+@cli.command()
+@click.argument("host", metavar="[USER@]HOST")
+@click.argument("models", nargs=-1, metavar="FILE|NET...")
+@click.option("--dataset", help="Where to look for a net's files: models/DATASET/NET.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Of the device's SSH server.")
+@click.option("--key", type=click.Path(path_type=Path), help="Private key; else as ssh would.")
+@click.option("--dir", "folder", help="Folder there.  [default: ~/.local/share/edgegolf]")
+@click.option("--python", help="Python there.  [default: python3]")
+@click.option("--runtime", help="What runs the models there, instead of the preferred one.")
+@click.option(
+    "--wheels",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="For a device without internet: fetch its packages into this folder and copy them.",
+)
+@click.option("--rollback", "action", flag_value="rollback", help="Use the release before again.")
+@click.option("--status", "action", flag_value="status", help="Show what is there.")
+@click.option("--remove", "action", flag_value="remove", help="Take away all that was put there.")
+def deploy(
+    host: str,
+    models: tuple[str, ...],
+    dataset: str | None,
+    port: int | None,
+    key: Path | None,
+    folder: str | None,
+    python: str | None,
+    runtime: str | None,
+    wheels: Path | None,
+    action: str | None,
+) -> None:
+    """Put models to use on a Raspberry Pi, or any Linux machine, over SSH.
+
+    Each is copied, verified, and run once there and here to compare. A deployment that fails
+    leaves the one before in use.
+
+    \b
+    edgegolf deploy pi@raspberrypi.local tight_resnet
+    edgegolf deploy pi@raspberrypi.local model.tflite --wheels wheels
+    edgegolf deploy pi@raspberrypi.local --status
+    """
+    import edgegolf.deploy.deploy as room
+    from edgegolf.deploy.host import parse_host
+    from edgegolf.report.deploy_table import device_lines, models_table, releases_table
+    from edgegolf.workspace import find_files
+
+    if (action is None) != bool(models):
+        raise click.UsageError("give models to deploy, or one of --rollback, --status, --remove")
+    device = parse_host(host, port, key, folder, python)
+    if action == "rollback":
+        _say(f"Release {room.rollback(device).release} is in use on {device}.")
+    elif action == "remove":
+        room.remove(device)
+        _say(f"All that edgegolf had put on {device} is gone.")
+    elif action == "status":
+        found = room.status(device)
+        _print("\n".join(device_lines(found.device)), releases_table(found))
+    else:
+        paths = [path for model in models for path in find_files(model, dataset)]
+        deployed = room.deploy(device, paths, runtime, wheels)
+        _print("\n".join(device_lines(deployed.device)), models_table(deployed.release))
+        _say(
+            f"Release {deployed.release.release} is in use on {device}; "
+            f"{deployed.copied_bytes:,} bytes of models were copied."
+        )
 
 
 @cli.command()

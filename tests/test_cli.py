@@ -86,6 +86,7 @@ def test_help_loads_no_heavy_package(tmp_path: Path) -> None:
         "report",
         "classify",
         "demo",
+        "deploy",
     ):
         assert verb in done.stdout
 
@@ -103,6 +104,7 @@ def test_help_loads_no_heavy_package(tmp_path: Path) -> None:
         "report",
         "classify",
         "demo",
+        "deploy",
     ],
 )
 def test_every_verb_shows_examples(verb: str, tmp_path: Path) -> None:

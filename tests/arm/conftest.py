@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
 from edgegolf.emulation.tree import prepare_host
 from edgegolf.errors import EdgegolfError
+
+sys.path.append(str(Path(__file__).parents[1] / "deploy"))
 
 
 @pytest.fixture(scope="session", autouse=True)
