@@ -21,7 +21,7 @@ from edgegolf.export.samples import read_data
 from edgegolf.files import write_atomically
 from edgegolf.golf.golf import golf_file
 from edgegolf.progress import track
-from edgegolf.workspace import MODEL_NAME, exported_files, trained_folders
+from edgegolf.workspace import MODEL_NAME, MODELS, exported_files, trained_folders
 
 DATASET = "mnist"
 CALIBRATION_IMAGES = 500
@@ -30,11 +30,13 @@ DESTINATION = Path("benchmarks/arm_instructions.json")
 
 def main() -> None:
     folders = trained_folders(DATASET)
+    exported_folders = sorted((MODELS / DATASET).iterdir())
     with tempfile.TemporaryDirectory() as temporary:
         for folder in track(folders, "converting"):
             write_stock_files(folder / MODEL_NAME, Path(temporary) / folder)
         stock = [path for folder in folders for path in exported_files(Path(temporary) / folder)]
-        committed = [path for folder in folders for path in exported_files(folder)]
+        # Of nets above 100,000 parameters only the int8 files are committed.
+        committed = [path for folder in exported_folders for path in exported_files(folder)]
         results = count_instructions([*committed, *stock], "aarch64")
     named = [
         replace(result, file=os.path.relpath(result.file, temporary))
