@@ -41,8 +41,10 @@ def edgegolf_wheel() -> Content:
     }
     found = distribution("edgegolf")
     information = f"edgegolf-{found.version}.dist-info"
-    for name in ("METADATA", "entry_points.txt"):
-        files[f"{information}/{name}"] = (found.read_text(name) or "").encode()
+    # A checkout that was installed for development has its metadata as PKG-INFO.
+    metadata = found.read_text("METADATA") or found.read_text("PKG-INFO") or ""
+    files[f"{information}/METADATA"] = metadata.encode()
+    files[f"{information}/entry_points.txt"] = (found.read_text("entry_points.txt") or "").encode()
     return _pack(f"edgegolf-{found.version}", files)
 
 

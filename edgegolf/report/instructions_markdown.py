@@ -41,11 +41,16 @@ def instructions_markdown(results: Sequence[Instructions]) -> str:
 
 
 def choices_markdown(results: Sequence[Instructions]) -> str:
-    """For each net and processor: the float32 and the other file that execute the fewest."""
+    """For each net and processor: the float32 and the other file that execute the fewest.
+
+    Nets without counts of float32 files are left out.
+    """
     cpus = sorted({result.cpu for result in results})
     pairs = [f" fewest of `float32.*`, {cpu} | fewest of `int8*`, {cpu} |" for cpu in cpus]
     lines = [f"| net |{''.join(pairs)}", f"| --- |{' --- | --- |' * len(cpus)}"]
     for net, of_net in _by_net(results).items():
+        if not any(_stem(each) == FLOAT for each in of_net):
+            continue
         cells = []
         for cpu in cpus:
             plain = _fewest([each for each in of_net if _stem(each) == FLOAT], cpu)
