@@ -66,7 +66,7 @@ class NetSummary:
         trained_parameters: How many of them were trained.
         macs: Multiply-accumulates of one inference.
         accuracies: Of every seed on the test split, fractions.
-        article_accuracy: What the article reports, a fraction.
+        article_accuracy: What the article reports of MNIST, a fraction.
         seconds: Of one run, the mean.
     """
 
@@ -170,7 +170,9 @@ def summarize_runs(runs: Iterable[SweepRun]) -> tuple[NetSummary, ...]:
             trained_parameters=group[0].trained_parameters,
             macs=group[0].macs,
             accuracies=tuple(run.test_accuracy for run in group),
-            article_accuracy=find_recipe(net).article.accuracy,
+            article_accuracy=find_recipe(net).article.accuracy
+            if group[0].dataset == "mnist"
+            else None,
             seconds=statistics.mean(run.seconds for run in group),
         )
         for (net, epochs), group in groups.items()

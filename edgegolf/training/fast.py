@@ -7,6 +7,7 @@ checkpoints. What is left is the arithmetic.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgegolf.data import Dataset, Split
+from edgegolf.errors import EdgegolfError
 from edgegolf.quiet import import_tensorflow
 from edgegolf.training.batches import Batches
 from edgegolf.training.worker import compile_model, prepare
@@ -55,7 +57,6 @@ def train_fast(
     dataset: Dataset,
     seed: int,
     threads: int,
-    report: Callable[[int], None] = lambda epoch: None,
 ) -> Outcome:
     """Train a net and judge it, without writing anything.
 
@@ -64,10 +65,10 @@ def train_fast(
         dataset: What it is trained on.
         seed: What weights, order and shifts are drawn from.
         threads: Threads of every operation; the first run of a process decides.
-        report: Called after every epoch with how many are done.
 
     Raises:
-        EdgegolfError: A package is missing, or the data set does not fit the net.
+        EdgegolfError: A package is missing, the data set does not fit the net, or the loss is no
+            number any more.
     """
     keras = prepare(threads)
     tensorflow = import_tensorflow()
@@ -83,7 +84,8 @@ def train_fast(
     for epoch in range(training.epochs):
         images, labels = batches.whole_epoch(epoch)
         losses.append(float(epoch_loop(images, labels)))
-        report(epoch + 1)
+        if not math.isfinite(losses[-1]):
+            raise EdgegolfError(f"{recipe.name} diverged with seed {seed} in epoch {epoch + 1}")
     model.optimizer.finalize_variable_values(model.trainable_variables)  # the running average
     seconds = time.monotonic() - started
     layers = summarize(model)
