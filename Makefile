@@ -10,7 +10,7 @@ EDGEGOLF := $(VENV)/bin/edgegolf
 SELECTION := $(MODELS) $(if $(DATASET),--dataset $(DATASET))
 TRAINING := $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
 
-.PHONY: help setup train export bench test lint docs clean
+.PHONY: help setup train export bench test test-cluster lint docs clean
 .DEFAULT_GOAL := help
 
 help: ## Print the targets
@@ -34,7 +34,14 @@ bench: setup ## Bench what is exported
 	$(EDGEGOLF) bench $(MODELS) $(if $(DATASET),--accuracy $(DATASET))
 
 test: setup ## Run the tests
-	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(VENV)/bin/python -m pytest -m 'not cluster' --numprocesses auto --maxprocesses 4 --dist loadfile
+
+test-cluster: $(VENV)/.cluster ## Run the tests on a real Ray cluster and PostgreSQL server
+	$(VENV)/bin/python -m pytest -m cluster -rs tests/sweep
+
+$(VENV)/.cluster: $(VENV)/.ready
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test,cluster]'
+	@touch $@
 
 lint: setup ## Check style and types
 	$(VENV)/bin/ruff check

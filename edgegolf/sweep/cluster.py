@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from edgegolf.sweep.store import Store
 from edgegolf.sweep.worker import work
 
 SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_TO_CONNECT = 10.0
 
 
 def run_on_cluster(
@@ -45,10 +47,16 @@ def run_on_cluster(
         )
     ray = require("ray", extra="cluster")
     try:
+        # Ray itself would try for minutes.
+        host, _, port = cluster.removeprefix("ray://").rpartition(":")
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT).close()
         ray.init(address=cluster, log_to_driver=False)
     except Exception as error:  # of many kinds, among them RuntimeError, ValueError, OSError
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise EdgegolfError(f"the cluster {cluster} cannot be reached: {reason[0]}") from None
+        raise EdgegolfError(
+            f"the cluster {cluster} cannot be reached: {reason[0]}",
+            hint="give the address of a Ray cluster, such as ray://host:10001",
+        ) from None
     try:
         cores = int(ray.cluster_resources().get("CPU", 1))
         # A task is not started again by Ray: its lost claims are what others take over.
