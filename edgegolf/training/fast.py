@@ -78,7 +78,7 @@ def train_fast(
     split = dataset.split("train")
     batches = Batches(split.images, split.labels, training.batch_size, training.shift, seed)
     compile_model(model, recipe, len(batches))
-    epoch_loop = _epoch_loop(tensorflow, model, len(batches))
+    epoch_loop = compile_epoch(model, len(batches))
     losses = []
     started = time.monotonic()
     for epoch in range(training.epochs):
@@ -101,8 +101,14 @@ def train_fast(
     )
 
 
-def _epoch_loop(tensorflow: Any, model: keras.Model, steps: int) -> Any:
-    """A compiled function from an epoch's images and labels to its mean loss."""
+def compile_epoch(model: keras.Model, steps: int) -> Callable[..., Any]:
+    """A compiled function from an epoch's images and labels to its mean loss.
+
+    Args:
+        model: Compiled, with its optimizer; the function trains it.
+        steps: Batches of an epoch.
+    """
+    tensorflow = import_tensorflow()
     optimizer = model.optimizer
     optimizer.build(model.trainable_variables)
 
