@@ -10,12 +10,12 @@ EDGEGOLF := $(VENV)/bin/edgegolf
 SELECTION := $(MODELS) $(if $(DATASET),--dataset $(DATASET))
 TRAINING := $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
 
-.PHONY: help setup train export bench test test-cluster lint docs clean
+.PHONY: help setup train export bench demo test test-install test-browser test-arm test-cluster lint report docs clean
 .DEFAULT_GOAL := help
 
 help: ## Print the targets
 	@echo 'usage: make TARGET... [MODELS="tight_resnet cnn:2"] [DATASET=mnist] [EPOCHS=4] [SEED=1] [SEEDS=3]'
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
 
 setup: $(VENV)/.ready ## Make the environment in .venv
 
@@ -33,20 +33,43 @@ export: setup ## Export what is trained as float and int8 TFLite and ONNX files
 bench: setup ## Bench what is exported
 	$(EDGEGOLF) bench $(MODELS) $(if $(DATASET),--accuracy $(DATASET))
 
-test: setup ## Run the tests
-	$(VENV)/bin/python -m pytest -m 'not cluster' --numprocesses auto --maxprocesses 4 --dist loadfile
+demo: setup ## Serve a page on which one draws and the nets guess
+	$(EDGEGOLF) demo $(MODELS) $(if $(DATASET),--dataset $(DATASET))
 
-test-cluster: $(VENV)/.cluster ## Run the tests on a real Ray cluster and PostgreSQL server
+test: setup ## Run the tests
+	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+test-cluster: $(VENV)/.cluster ## Test sweeps on Ray and PostgreSQL (installed if root)
+	@if [ "$$(id -u)" = 0 ] && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then \
+	  apt-get update -qq && \
+	  apt-get install -qq -y --no-install-recommends postgresql >/dev/null; \
+	fi
 	$(VENV)/bin/python -m pytest -m cluster -rs tests/sweep
 
 $(VENV)/.cluster: $(VENV)/.ready
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test,cluster]'
 	@touch $@
 
+test-install: setup ## Test both installs in clean environments
+	EDGEGOLF_TEST_INSTALL=1 $(VENV)/bin/python -m pytest tests/test_install.py
+
+test-browser: setup ## Test the demo and the report in Chromium (installed if root)
+	@if [ "$$(id -u)" = 0 ] && ! command -v chromedriver >/dev/null; then \
+	  apt-get update -qq && \
+	  apt-get install -qq -y --no-install-recommends chromium chromium-driver >/dev/null; \
+	fi
+	$(VENV)/bin/python -m pytest -m browser -rs
+
+test-arm: setup ## Run the tests on emulated Raspberry Pis (Debian packages are installed if root)
+	$(VENV)/bin/python -m pytest -m arm -rs
+
 lint: setup ## Check style and types
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+
+report: setup ## Write report.html from the committed models
+	$(EDGEGOLF) report $(wildcard models/mnist/*) $(wildcard docs/bench.json docs/footprint.json)
 
 docs: setup ## Write the figures of README and docs anew from the committed models
 	$(VENV)/bin/python benchmarks/update_docs.py

@@ -13,10 +13,12 @@ import sys
 from pathlib import Path
 
 from edgegolf.cards import read_card
+from edgegolf.emulation.instructions import read_instructions
 from edgegolf.files import write_atomically
 from edgegolf.footprint.result import read_footprint
 from edgegolf.report.footprint_plot import draw_footprint
 from edgegolf.report.footprint_table import footprint_sections
+from edgegolf.report.instructions_markdown import instructions_sections
 from edgegolf.report.models_markdown import (
     draw_models,
     files_markdown,
@@ -31,6 +33,7 @@ OUTPUTS = {  # of commands, by the name of the section that shows it
     "train-export-output": ("export",),  # what `make train export` ends with
     "bench-output": ("bench", "models/mnist/tight_resnet/int8-weights.tflite"),
 }
+INSTRUCTIONS = ROOT / "benchmarks" / "arm_instructions.json"  # arm_instructions.py writes it
 PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
 
 
@@ -39,6 +42,7 @@ def main() -> None:
     cards = [card for folder in folders if (card := read_card(folder)) is not None]
     sections = {"training": training_markdown(cards), "files": files_markdown(cards)}
     sections |= {name: output(*command) for name, command in OUTPUTS.items()}
+    sections |= instructions_sections(read_instructions(INSTRUCTIONS))
     if FOOTPRINT.exists():
         footprint = read_footprint(FOOTPRINT)
         sections |= footprint_sections(footprint)

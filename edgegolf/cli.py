@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,6 +41,8 @@ def cli() -> None:
     edgegolf train tight_resnet      train one from scratch
     edgegolf export tight_resnet     float and int8 TFLite and ONNX files of it
     edgegolf bench model.tflite      size, memory, latency, accuracy
+    edgegolf deploy pi@raspberrypi.local model.tflite
+    edgegolf demo                    draw digits, let the nets guess
     """
 
 
@@ -312,7 +315,17 @@ def export(
 @click.option("--max-latency", type=click.FloatRange(0), help="Gate: p50 in microseconds.")
 @click.option("--baseline", type=click.Path(path_type=Path), help="Gate: earlier --json output.")
 @click.option("--tolerance", default="10%", show_default=True, help="Allowed above the baseline.")
+@click.option(
+    "--on", "hosts", multiple=True, metavar="[USER@]HOST", help="Measure there; may be repeated."
+)
+@click.option(
+    "--emulate",
+    type=click.Choice(["aarch64", "armv7l"]),
+    help="Count the instructions of an inference on emulated Raspberry Pis instead.",
+)
+@click.pass_context
 def bench(
+    context: click.Context,
     files: tuple[str, ...],
     dataset: str | None,
     runtimes: str | None,
@@ -328,6 +341,8 @@ def bench(
     max_latency: float | None,
     baseline: Path | None,
     tolerance: str,
+    hosts: tuple[str, ...],
+    emulate: str | None,
 ) -> int:
     """Measure size, memory, latency and accuracy of .tflite and .onnx files.
 
@@ -336,6 +351,8 @@ def bench(
     edgegolf bench tight_resnet --runtime litert,onnxruntime --threads 1,2
     edgegolf bench *.onnx --json --output before.json
     edgegolf bench *.onnx --baseline before.json --tolerance 5%
+    edgegolf bench tight_resnet --on pi@raspberrypi.local
+    edgegolf bench tight_resnet --emulate aarch64
     """
     from edgegolf.bench.bench import BenchOptions
     from edgegolf.bench.bench import bench as run_bench
@@ -344,6 +361,11 @@ def bench(
     from edgegolf.report.bench_table import bench_notes, bench_table, to_csv, to_markdown
     from edgegolf.workspace import find_files
 
+    paths = [path for file in files for path in find_files(file, dataset)]
+    chosen_runtimes = tuple(runtimes.split(",")) if runtimes else ()
+    if emulate is not None:
+        _only_with(context, "emulate", "files", "dataset", "runtimes", "form", "output")
+        return _count_instructions(paths, emulate, chosen_runtimes, form, output)
     gate = Gate(
         min_accuracy=None if min_accuracy is None else parse_fraction(min_accuracy),
         max_size=max_size,
@@ -352,15 +374,20 @@ def bench(
         tolerance=parse_fraction(tolerance),
     )
     options = BenchOptions(
-        runtimes=tuple(runtimes.split(",")) if runtimes else (),
+        runtimes=chosen_runtimes,
         providers=tuple(provider.split(",")),
         threads=_counts("--threads", threads),
         min_time=min_time,
         accuracy=accuracy,
         cpu=cpu,
     )
-    paths = [path for file in files for path in find_files(file, dataset)]
-    results = tuple(run_bench(paths, options))
+    if hosts:
+        from edgegolf.deploy.host import parse_host
+        from edgegolf.deploy.remote_bench import bench_on
+
+        results = bench_on([parse_host(host) for host in hosts], paths, options)
+    else:
+        results = tuple(run_bench(paths, options))
     texts = {"json": results_to_json, "markdown": to_markdown, "csv": to_csv}
     if form is None and output is None:
         _print(bench_table(results))
@@ -377,6 +404,38 @@ def bench(
     if any(result.error is not None for result in results):
         return BAD_INPUT
     return GATE_FAILED if broken else 0
+
+
+def _count_instructions(
+    paths: Sequence[Path],
+    architecture: str,
+    runtimes: Sequence[str],
+    form: str | None,
+    output: Path | None,
+) -> int:
+    from edgegolf.emulation.instructions import count_instructions, instructions_to_json
+    from edgegolf.report.instructions_table import instructions_table
+
+    if form not in (None, "json"):
+        raise click.UsageError(f"--emulate prints a table or --json, not --{form}")
+    results = count_instructions(paths, architecture, runtimes)
+    if form is None and output is None:
+        _print(instructions_table(results))
+    else:
+        _write(instructions_to_json(results), output)
+    errors = dict.fromkeys(result.error for result in results if result.error is not None)
+    for error in errors:
+        _say(f"error: {error}")
+    return BAD_INPUT if errors else 0
+
+
+def _only_with(context: click.Context, option: str, *allowed: str) -> None:
+    """Refuse options that would have no effect."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if given and name not in (option, *allowed):
+            raise click.UsageError(f"{parameter.opts[0]} has no effect with --{option}")
 
 
 @cli.command()
@@ -474,6 +533,166 @@ def footprint(
         _write(to_json(found), output)
     if not as_json:
         _print(*footprint_tables(found))
+
+
+@cli.command()
+@click.argument("host", metavar="[USER@]HOST")
+@click.argument("models", nargs=-1, metavar="FILE|NET...")
+@click.option("--dataset", help="Where to look for a net's files: models/DATASET/NET.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Of the device's SSH server.")
+@click.option("--key", type=click.Path(path_type=Path), help="Private key; else as ssh would.")
+@click.option("--dir", "folder", help="Folder there.  [default: ~/.local/share/edgegolf]")
+@click.option("--python", help="Python there.  [default: python3]")
+@click.option("--runtime", help="What runs the models there, instead of the preferred one.")
+@click.option(
+    "--wheels",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="For a device without internet: fetch its packages into this folder and copy them.",
+)
+@click.option("--rollback", "action", flag_value="rollback", help="Use the release before again.")
+@click.option("--status", "action", flag_value="status", help="Show what is there.")
+@click.option("--remove", "action", flag_value="remove", help="Take away all that was put there.")
+def deploy(
+    host: str,
+    models: tuple[str, ...],
+    dataset: str | None,
+    port: int | None,
+    key: Path | None,
+    folder: str | None,
+    python: str | None,
+    runtime: str | None,
+    wheels: Path | None,
+    action: str | None,
+) -> None:
+    """Put models to use on a Raspberry Pi, or any Linux machine, over SSH.
+
+    Each is copied, verified, and run once there and here to compare. A deployment that fails
+    leaves the one before in use.
+
+    \b
+    edgegolf deploy pi@raspberrypi.local tight_resnet
+    edgegolf deploy pi@raspberrypi.local model.tflite --wheels wheels
+    edgegolf deploy pi@raspberrypi.local --status
+    """
+    import edgegolf.deploy.deploy as room
+    from edgegolf.deploy.host import parse_host
+    from edgegolf.report.deploy_table import device_lines, models_table, releases_table
+    from edgegolf.workspace import find_files
+
+    if (action is None) != bool(models):
+        raise click.UsageError("give models to deploy, or one of --rollback, --status, --remove")
+    device = parse_host(host, port, key, folder, python)
+    if action == "rollback":
+        _say(f"Release {room.rollback(device).release} is in use on {device}.")
+    elif action == "remove":
+        room.remove(device)
+        _say(f"All that edgegolf had put on {device} is gone.")
+    elif action == "status":
+        found = room.status(device)
+        _print("\n".join(device_lines(found.device)), releases_table(found))
+    else:
+        paths = [path for model in models for path in find_files(model, dataset)]
+        deployed = room.deploy(device, paths, runtime, wheels)
+        _print("\n".join(device_lines(deployed.device)), models_table(deployed.release))
+        _say(
+            f"Release {deployed.release.release} is in use on {device}; "
+            f"{deployed.copied_bytes:,} bytes of models were copied."
+        )
+
+
+@cli.command()
+@click.argument("results", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULTS]...")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    help="The page.",
+)
+@click.option(
+    "--figures", type=click.Path(path_type=Path), help="Folder for each chart as a picture."
+)
+def report(results: tuple[Path, ...], output: Path, figures: Path | None) -> None:
+    """Write one page of charts and tables that opens without a network.
+
+    RESULTS are model folders and JSON files of bench and footprint; every trained net if absent.
+
+    \b
+    edgegolf report
+    edgegolf report models/mnist/* bench.json -o report.html --figures pictures
+    """
+    from edgegolf.report.page import write_report
+    from edgegolf.workspace import MODELS
+
+    sources = results or tuple(sorted(path.parent for path in MODELS.glob("*/*/card.json")))
+    write_report(sources, output, figures)
+    _say(f"{output}: {output.stat().st_size:,} bytes")
+
+
+@cli.command()
+@click.argument(
+    "images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path)
+)
+@click.option(
+    "--model", "models", multiple=True, metavar="FILE|NET", help="Instead of those deployed."
+)
+@click.option("--dataset", help="Where to look for a net's files: models/DATASET/NET.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.guess/1.")
+def classify(
+    images: tuple[Path, ...], models: tuple[str, ...], dataset: str | None, as_json: bool
+) -> None:
+    """Tell what images show: drawings, photos of dark ink on paper, or what the net was made for.
+
+    The model is the one that is deployed on this machine, else every net's int8 file.
+
+    \b
+    edgegolf classify photo.jpg
+    edgegolf classify *.png --model tight_resnet --json
+    """
+    from edgegolf.demo.guessing import find_models, guess_file, open_model
+    from edgegolf.report.guesses_table import guesses_table
+
+    opened = [open_model(path) for path in find_models(models, dataset)]
+    found = {str(image): guess_file(opened, image) for image in images}
+    if as_json:
+        import json
+
+        answer = [
+            {"image": image, "guesses": [each.to_dict() for each in guesses]}
+            for image, guesses in found.items()
+        ]
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        _print(guesses_table(found))
+
+
+@cli.command()
+@click.argument("models", nargs=-1, metavar="[FILE|NET]...")
+@click.option("--dataset", help="Where to look for a net's files: models/DATASET/NET.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8028, show_default=True, help="0 finds one."
+)
+def demo(models: tuple[str, ...], dataset: str | None, host: str, port: int) -> None:
+    """Serve a page on which one draws digits and models guess, and POST /classify for programs.
+
+    Only this machine can reach it unless --host says otherwise. Without names: the models that
+    are deployed on this machine, else every net's int8 file.
+
+    \b
+    edgegolf demo
+    edgegolf demo tight_resnet linear
+    edgegolf demo my.tflite --host 0.0.0.0
+    """
+    from edgegolf.demo.guessing import find_models, open_model
+    from edgegolf.demo.server import DemoServer
+
+    opened = [open_model(path) for path in find_models(models, dataset)]
+    with DemoServer(opened, host, port) as server:
+        _say(f"{len(opened)} models on {server.url} until Ctrl-C")
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 def main() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -40,3 +41,25 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
             )
             print(f"{description}: {done} of {total or '?'}{left}", file=sys.stderr, flush=True)
         yield item
+
+
+@contextmanager
+def doing(description: str) -> Iterator[Callable[[str], None]]:
+    """Say what is being done; the block's lines of detail are shown live on a terminal only.
+
+    Args:
+        description: A few words.
+
+    Yields:
+        A function that takes a line of detail.
+    """
+    if not sys.stderr.isatty():
+        print(description, file=sys.stderr, flush=True)
+        yield lambda detail: None
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    with console.status(Text(description)) as status:
+        yield lambda detail: status.update(Text(f"{description}: {detail}"[: console.width - 4]))

@@ -26,6 +26,14 @@ def exported_files(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(path for path in folder.glob("[!.]*") if path.suffix in MODEL_SUFFIXES))
 
 
+def deployed_files() -> tuple[Path, ...]:
+    """The model files that `edgegolf deploy` put into use on this machine, sorted by name."""
+    import platformdirs
+
+    models = platformdirs.user_data_path("edgegolf", appauthor=False) / "current" / "models"
+    return tuple(sorted(path for path in models.glob("*/*") if path.suffix in MODEL_SUFFIXES))
+
+
 def find_files(name: str, dataset: str | None) -> tuple[Path, ...]:
     """The model files that a user means by a file's path or by the name of a net.
 

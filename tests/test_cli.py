@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ from onnx import TensorProto, helper
 from edgegolf.cards import read_card
 
 BAD_INPUT = 2
+VERBS = (
+    "zoo", "train", "export", "bench", "anatomy", "golf", "footprint", "report", "classify", "demo",
+)  # fmt: skip
 
 
 def edgegolf(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -71,12 +75,37 @@ def test_help_loads_no_heavy_package(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert "loaded []" in done.stdout
-    for verb in ("zoo", "data", "train", "export", "bench", "anatomy", "golf"):
+    for verb in (
+        "zoo",
+        "data",
+        "train",
+        "export",
+        "bench",
+        "anatomy",
+        "golf",
+        "report",
+        "classify",
+        "demo",
+        "deploy",
+    ):
         assert verb in done.stdout
 
 
 @pytest.mark.parametrize(
-    "verb", ["zoo", "train", "export", "bench", "anatomy", "golf", "footprint"]
+    "verb",
+    [
+        "zoo",
+        "train",
+        "export",
+        "bench",
+        "anatomy",
+        "golf",
+        "footprint",
+        "report",
+        "classify",
+        "demo",
+        "deploy",
+    ],
 )
 def test_every_verb_shows_examples(verb: str, tmp_path: Path) -> None:
     done = edgegolf(verb, "--help", cwd=tmp_path)
@@ -196,6 +225,25 @@ def test_a_folder_that_is_a_file_is_one_clear_error(model: Path, tmp_path: Path)
     (tmp_path / "file").write_text("")
     done = edgegolf("golf", str(model), "-o", "file/small.onnx", cwd=tmp_path)
     assert is_clear_error(done, "cannot be written")
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one page, which a directory and its first byte fill."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("file systems can be mounted by root only")
+    (folder / "full").write_bytes(b"x" * 4096)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing(model: Path, full_disk: Path) -> None:
+    done = edgegolf("golf", str(model), "-o", str(full_disk / "small.onnx"), cwd=full_disk)
+    assert is_clear_error(done, "No space left on device"), done.stderr
+    assert [path.name for path in full_disk.iterdir()] == ["full"]
 
 
 def test_from_scratch_to_bench_on_the_embedded_digits(tmp_path: Path) -> None:

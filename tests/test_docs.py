@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from edgegolf.cards import Card, read_card
+from edgegolf.emulation.instructions import read_instructions
 from edgegolf.files import sha256
+from edgegolf.report.instructions_markdown import instructions_sections
 from edgegolf.report.models_markdown import files_markdown, replace_section, training_markdown
 
 ROOT = Path(__file__).parent.parent
@@ -21,6 +23,14 @@ def test_tables_are_written_from_the_cards(page: str) -> None:
     written = replace_section(text, "training", training_markdown(CARDS))
     written = replace_section(written, "files", files_markdown(CARDS))
     assert text == written, "run make docs"
+
+
+def test_arm_tables_are_written_from_the_counts() -> None:
+    text = (ROOT / "docs" / "arm.md").read_text()
+    results = read_instructions(ROOT / "benchmarks" / "arm_instructions.json")
+    for name, content in instructions_sections(results).items():
+        assert replace_section(text, name, content) == text, "run make docs"
+        assert content in text
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.net)

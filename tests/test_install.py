@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 
@@ -53,6 +54,10 @@ def test_base_install_benches_without_tensorflow(tmp_path: Path) -> None:
         binaries / "edgegolf", "bench", model, "--min-time", "0.1", "--json", cwd=tmp_path
     )
     assert json.loads(benched)[0]["size_bytes"] == model.stat().st_size
+    Image.new("L", (28, 28)).save(tmp_path / "black.png")
+    run(binaries / "edgegolf", "classify", "black.png", "--model", model, cwd=tmp_path)
+    page = "import importlib.resources as r; print(r.files('edgegolf.demo') / 'page/page.html')"
+    assert Path(run(binaries / "python", "-c", page, cwd=tmp_path).strip()).exists()
     needs_more = subprocess.run(
         [binaries / "edgegolf", "train", "linear", "--dataset", "digits"],
         cwd=tmp_path, capture_output=True, text=True,

@@ -11,7 +11,7 @@ from edgegolf.bench.inspect_file import inspect_file
 from edgegolf.bench.latency import TimedModel, measure_latency
 from edgegolf.bench.memory import ProcessMemory, measure_memory
 from edgegolf.bench.result import BenchResult, Memory
-from edgegolf.bench.system import describe_system
+from edgegolf.bench.system import after_measurement, describe_system
 from edgegolf.data import DatasetUnavailableError
 from edgegolf.errors import EdgegolfError
 from edgegolf.progress import track
@@ -124,9 +124,11 @@ def _measured(result: BenchResult, case: Case, options: BenchOptions) -> BenchRe
     timed: TimedModel = run_in_child(
         measure_latency, *model, options.min_time, options.warm_up, options.cpu, timeout=TIMEOUT
     )
+    system = after_measurement(result.system)
     judged = _judged(case, options)
     return replace(
         result,
+        system=system,
         inputs=timed.inputs,
         size_bytes=facts.size_bytes,
         compressed_bytes=facts.compressed_bytes,

@@ -18,7 +18,7 @@ class Gate:
         max_size: Largest file, in bytes.
         max_latency: Largest p50, in microseconds.
         baseline: Earlier results; each result must have a counterpart of the same file, runtime,
-            provider and threads.
+            provider, threads and machine.
         tolerance: By which fraction size, p50 and the error rate may be above the baseline's.
     """
 
@@ -44,9 +44,10 @@ def failures(results: Sequence[BenchResult], gate: Gate) -> tuple[str, ...]:
 
 def row_name(result: BenchResult) -> str:
     """A result's file and how it ran."""
+    machine = f", on {result.machine}" if result.machine else ""
     return (
         f"{result.file} ({result.runtime}, {result.provider}, {result.threads} "
-        f"thread{'s' if result.threads > 1 else ''})"
+        f"thread{'s' if result.threads > 1 else ''}{machine})"
     )
 
 
@@ -124,5 +125,5 @@ def _p50(result: BenchResult) -> float | None:
     return result.latency_us.p50 if result.latency_us else None
 
 
-def _key(result: BenchResult) -> tuple[str, str, str, int]:
-    return result.file, result.runtime, result.provider, result.threads
+def _key(result: BenchResult) -> tuple[str, str, str, int, str | None]:
+    return result.file, result.runtime, result.provider, result.threads, result.machine

@@ -105,6 +105,7 @@ class BenchResult:
         warm_up: Seconds of untimed inferences before.
         system: The machine.
         warnings: What to keep in mind when reading the figures.
+        machine: The host that it was measured on, as `--on` named it; None is this machine.
     """
 
     SCHEMA: ClassVar[str] = "edgegolf.bench/1"
@@ -128,6 +129,7 @@ class BenchResult:
     min_time: float = 0.0
     warm_up: float = 0.0
     warnings: tuple[str, ...] = ()
+    machine: str | None = None
 
 
 def results_to_json(results: Sequence[BenchResult]) -> str:
@@ -141,15 +143,28 @@ def read_results(path: Path) -> tuple[BenchResult, ...]:
     Raises:
         EdgegolfError: The file cannot be read or is not a list of such results.
     """
+    return parse_results(read_bounded(path, MAXIMUM_RESULTS_BYTES), str(path))
+
+
+def parse_results(text: str | bytes, source: str) -> tuple[BenchResult, ...]:
+    """Results from the JSON list that `results_to_json` makes.
+
+    Args:
+        text: The JSON.
+        source: What to call it in an error, such as a file name.
+
+    Raises:
+        EdgegolfError: It is not a list of such results.
+    """
     try:
-        data = json.loads(read_bounded(path, MAXIMUM_RESULTS_BYTES))
+        data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise EdgegolfError(f"{path} is not JSON: {error}") from None
+        raise EdgegolfError(f"{source} is not JSON: {error}") from None
     if not isinstance(data, list):
         raise EdgegolfError(
-            f"{path} is not a list of results", hint="make it with edgegolf bench --json"
+            f"{source} is not a list of results", hint="make it with edgegolf bench --json"
         )
     return tuple(
-        from_dict(item, BenchResult, f"{path}, result {number}")
+        from_dict(item, BenchResult, f"{source}, result {number}")
         for number, item in enumerate(data, start=1)
     )

@@ -6,12 +6,13 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import edgegolf
+from edgegolf.bench.board import board_model, governor, temperature, throttled_bits, throttling
 
 # Those that inference kernels choose their code by.
 VECTOR_FEATURES = frozenset({
@@ -43,6 +44,11 @@ class System:
         edgegolf: Version.
         commit: The commit of edgegolf, if it runs from a git checkout.
         date: Time of the measurement, ISO 8601, UTC.
+        board: A single-board computer's model.
+        temperature_before_c: Of its processor, in degrees Celsius, before the measurement.
+        temperature_after_c: The same after it.
+        throttled_bits: The Raspberry Pi firmware's flags, see `edgegolf.bench.board`, before.
+        throttling: What slowed a Raspberry Pi down during the measurement.
     """
 
     cpu: str
@@ -60,6 +66,11 @@ class System:
     edgegolf: str
     commit: str | None
     date: str
+    board: str | None = None
+    temperature_before_c: float | None = None
+    temperature_after_c: float | None = None
+    throttled_bits: int | None = None
+    throttling: tuple[str, ...] = ()
 
 
 def describe_system() -> System:
@@ -73,7 +84,7 @@ def describe_system() -> System:
         vector_features=_vector_features(cpuinfo),
         physical_cores=psutil.cpu_count(logical=False),
         logical_cores=_usable_cores(),
-        governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        governor=governor(),
         frequency_mhz=_frequency(),
         memory_bytes=psutil.virtual_memory().total,
         gpus=_gpus(),
@@ -83,11 +94,23 @@ def describe_system() -> System:
         edgegolf=edgegolf.__version__,
         commit=_commit(),
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        board=board_model(),
+        temperature_before_c=temperature(),
+        throttled_bits=throttled_bits(),
+    )
+
+
+def after_measurement(system: System) -> System:
+    """The machine with what the measurement did to it."""
+    return replace(
+        system,
+        temperature_after_c=temperature(),
+        throttling=throttling(system.throttled_bits, throttled_bits()),
     )
 
 
 def _cpu_model(cpuinfo: str) -> str:
-    board = (_read("/proc/device-tree/model") or "").rstrip("\0")
+    board = board_model()
     named = _cpuinfo_field(cpuinfo, "model name")
     if named or board:
         return ", ".join(filter(None, (board, named)))

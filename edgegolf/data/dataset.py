@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from edgegolf.errors import EdgegolfError
@@ -44,6 +45,8 @@ class Dataset:
         location: Where it was found, for people.
         licence: Under which terms it may be used.
         read: Reads one split from its files.
+        files: Its files, where they can be copied to another machine; empty if it comes in a
+            package.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Dataset:
     location: str
     licence: str
     read: Callable[[SplitName], Split] = field(repr=False, compare=False)
+    files: tuple[Path, ...] = field(default=(), repr=False, compare=False)
 
     def split(self, which: SplitName) -> Split:
         """Read one split; of the files, only those that hold it are opened.

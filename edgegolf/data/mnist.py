@@ -163,6 +163,7 @@ def _open(folder: Path) -> Dataset:
         location=str(folder),
         licence=LICENCE,
         read=lambda which: _read_split(folder, which),
+        files=tuple(path for file in FILES if (path := _path(folder, file))),
     )
 
 

@@ -110,6 +110,9 @@ def bench_notes(results: Sequence[BenchResult]) -> tuple[str, ...]:
     notes = [f"accuracy: on the test images of {name}" for name in datasets]
     for result in measured:
         notes += [f"{_label(result)}: {warning}" for warning in result.warnings]
+        if result.system.throttling:
+            slowed = ", ".join(result.system.throttling)
+            notes.append(f"{_label(result)}: the machine was slowed down: {slowed}")
     notes += dict.fromkeys(_conditions(result) for result in measured)
     return tuple(notes)
 
@@ -146,11 +149,18 @@ def _measured(results: Sequence[BenchResult]) -> list[BenchResult]:
 def _layout(results: Sequence[BenchResult], line_break: str) -> tuple[list[str], list[list[str]]]:
     """Headings and rows: a column per result with every figure, or a row with the key figures."""
     names = [f"{result.file}{line_break}{_runs_in(result)}" for result in results]
+    machines = [result.machine or "this machine" for result in results]
+    remote = any(result.machine for result in results)
     if len(results) > SIDE_BY_SIDE:
         figures = [figure for figure in FIGURES if figure.key]
         columns = [_cells(figure, results) for figure in figures]
         headings = ["file", *(figure.name.replace(", ", line_break) for figure in figures)]
+        if remote:
+            headings.insert(1, "machine")
+            columns.insert(0, machines)
         return headings, [list(row) for row in zip(names, *columns, strict=True)]
+    if remote:
+        names = [f"{name}{line_break}{host}" for name, host in zip(names, machines, strict=True)]
     rows = [[figure.name, *_cells(figure, results)] for figure in FIGURES]
     return ["", *names], [row for row in rows if any(map(str.strip, row[1:]))]
 
@@ -169,21 +179,31 @@ def _cells(figure: Figure, results: Sequence[BenchResult]) -> list[str]:
 def _runs_in(result: BenchResult) -> str:
     provider = "" if result.provider == "cpu" else f", {result.provider}"
     threads = "" if result.threads == 1 else f", {result.threads} threads"
-    return f"{result.runtime}{provider}{threads}"
+    throttled = ", THROTTLED" if result.system.throttling else ""
+    return f"{result.runtime}{provider}{threads}{throttled}"
 
 
 def _label(result: BenchResult) -> str:
-    return f"{result.file} ({_runs_in(result)})"
+    machine = f", on {result.machine}" if result.machine else ""
+    return f"{result.file} ({_runs_in(result)}{machine})"
 
 
 def _conditions(result: BenchResult) -> str:
     system = result.system
     packages = ", ".join(f"{name} {version}" for name, version in system.packages.items())
     clock = f", {system.frequency_mhz:,.0f} MHz" if system.frequency_mhz else ""
+    machine = f"{result.machine}: " if result.machine else ""
+    warmth = (
+        f", {system.temperature_before_c:.0f} to {system.temperature_after_c:.0f} °C"
+        if system.temperature_before_c is not None and system.temperature_after_c is not None
+        else ""
+    )
     pinned = f", pinned to core {result.pinned_cpu}" if result.pinned_cpu is not None else ""
+    governor = f"governor {system.governor or 'unknown'}{clock}{warmth}"
     return (
-        f"{system.cpu} ({' '.join(system.vector_features) or 'no vector features known'}), "
-        f"{system.logical_cores} cores to use, governor {system.governor or 'unknown'}{clock}, "
+        f"{machine}{system.cpu} "
+        f"({' '.join(system.vector_features) or 'no vector features known'}), "
+        f"{system.logical_cores} cores to use, {governor}, "
         f"{system.memory_bytes / 1e9:.1f} GB; {system.os}; Python {system.python}, {packages}; "
         f"{result.min_time:g} s after {result.warm_up:g} s of warm-up{pinned}"
         + "".join(f"; GPU {name}" for name in dict.fromkeys(system.gpus))

@@ -7,7 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 # Not multiprocessing: its fresh processes import the caller's main module, which costs time and
 # memory that would be measured.
-_COMMAND = (sys.executable, "-c", "from edgegolf.runtimes.child import main; main()")
+_CHILD = ("-c", "from edgegolf.runtimes.child import main; main()")
 
 
 def run_in_child(function: Callable[..., T], *args: Any, timeout: float | None = None) -> T:
@@ -33,14 +33,34 @@ def run_in_child(function: Callable[..., T], *args: Any, timeout: float | None =
         EdgegolfError: Raised by the function, or the process crashed (the first path among
             the arguments and the signal are named), or it took longer than `timeout`.
     """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return run_in_python((sys.executable,), environment, function, *args, timeout=timeout)
+
+
+def run_in_python(
+    python: Sequence[str],
+    environment: Mapping[str, str],
+    function: Callable[..., T],
+    *args: Any,
+    timeout: float | None = None,
+) -> T:
+    """The same in any Python that finds this package.
+
+    Args:
+        python: The command that starts it.
+        environment: Its environment variables.
+        function: As in `run_in_child`, whose errors this raises, too.
+        *args: The same.
+        timeout: The same.
+    """
     subject = next((str(arg) for arg in args if isinstance(arg, Path)), function.__qualname__)
     try:
         child = subprocess.run(
-            _COMMAND,
+            (*python, *_CHILD),
             input=pickle.dumps((function, args)),
             capture_output=True,
             timeout=timeout,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env=environment,
             check=False,
         )
     except subprocess.TimeoutExpired:

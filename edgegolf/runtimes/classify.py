@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,17 +30,46 @@ def scores(session: Session, images: Array) -> Array:
     Raises:
         EdgegolfError: The model is no classifier of such images.
     """
-    input_info, output_info = _only_input_and_output(session)
-    shape = input_info.example_shape
-    prepared = quantize(_arrange(session, images, shape[1:]), input_info)
-    batch = shape[0]
+    info, output_info = _only_input_and_output(session)
+    batch = info.example_shape[0]
+    numbers = _to_numbers(session, info, images)
     results = []
-    for start in range(0, len(prepared), batch):
-        part = prepared[start : start + batch]
-        padding = np.repeat(part[:1], batch - len(part), axis=0)
-        (output,) = session.run([np.concatenate([part, padding])])
+    for start in range(0, len(numbers), batch):
+        part = numbers[start : start + batch]
+        (output,) = session.run([_filled(part, batch)])
         results.append(output.reshape(batch, -1)[: len(part)])
     return dequantize(np.concatenate(results), output_info)
+
+
+def to_input(session: Session, images: Array) -> Array:
+    """Images as the numbers that a session takes, the first repeated to fill its batch.
+
+    Args:
+        session: A model with one input and one output.
+        images: uint8, NHWC, not more than the file's batch.
+
+    Raises:
+        EdgegolfError: The model is no classifier of such images.
+    """
+    info, _ = _only_input_and_output(session)
+    return _filled(_to_numbers(session, info, images), info.example_shape[0])
+
+
+def image_shape(session: Session) -> tuple[int, int, int]:
+    """Height, width and channels of the images that a model takes; a flat one's are square.
+
+    Raises:
+        EdgegolfError: The model is no classifier of grey or RGB images.
+    """
+    info, _ = _only_input_and_output(session)
+    match info.example_shape[1:]:
+        case (height, width, (1 | 3) as channels) | ((1 | 3) as channels, height, width):
+            return height, width, channels
+        case (height, width):
+            return height, width, 1
+        case (size,) if math.isqrt(size) ** 2 == size:
+            return math.isqrt(size), math.isqrt(size), 1
+    raise EdgegolfError(f"{session.file} takes {info}, which is no grey or RGB image")
 
 
 def accuracy(session: Session, split: Split) -> float:
@@ -93,6 +123,14 @@ def _only_input_and_output(session: Session) -> tuple[TensorInfo, TensorInfo]:
     if info.dtype not in ("float16", "float32", "float64", "int8", "uint8", "int16", "int32"):
         raise EdgegolfError(f"{session.file} takes {info}, which is no image")
     return info, session.outputs[0]
+
+
+def _to_numbers(session: Session, info: TensorInfo, images: Array) -> Array:
+    return quantize(_arrange(session, images, info.example_shape[1:]), info)
+
+
+def _filled(numbers: Array, batch: int) -> Array:
+    return np.concatenate([numbers, np.repeat(numbers[:1], batch - len(numbers), axis=0)])
 
 
 def _arrange(session: Session, images: Array, wanted: tuple[int, ...]) -> Array:

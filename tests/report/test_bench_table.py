@@ -97,3 +97,28 @@ def test_csv_has_every_field(results):
 def test_nothing_measured_is_an_empty_table(results):
     assert to_markdown(results[2:]).count("- bad.tflite broke") == 1
     shown(results[2:], 80)
+
+
+def test_machines_stand_side_by_side(result):
+    pis = [replace(result, machine=name) for name in ("pi4", "pi5")]
+    text = shown([*pis, result], 120)
+    assert text.splitlines()[3].split() == ["pi4", "pi5", "this", "machine"]
+    rows = shown(pis * 2, 120).splitlines()
+    assert "machine" in "".join(rows[:4])
+    assert sum("pi5" in row for row in rows) == 2
+    notes = bench_notes(pis)
+    assert any("on pi4): noisy machine" in note for note in notes)
+    assert sum(note.startswith(("pi4: ", "pi5: ")) for note in notes) == 2
+
+
+def test_throttled_results_are_marked(result):
+    system = replace(
+        result.system, throttling=("under-voltage",), temperature_before_c=50.0,
+        temperature_after_c=81.6,
+    )  # fmt: skip
+    slowed = replace(result, system=system)
+    assert "litert, THROTTLED" in shown([slowed, result], 120)
+    notes = bench_notes([slowed])
+    assert any("slowed down: under-voltage" in note for note in notes)
+    assert any("50 to 82 °C" in note for note in notes)
+    assert "THROTTLED" not in shown([result], 120)

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import small_models as models
@@ -173,6 +177,21 @@ def test_missing_providers_say_what_to_install(tmp_path):
     with pytest.raises(EdgegolfError, match="no provider 'tensorrt'") as caught:
         open_session(path, provider="tensorrt")
     assert "onnxruntime-gpu" in caught.value.hint
+
+
+@pytest.mark.usefixtures("onnx")
+def test_onnxruntime_leaves_nothing_in_the_users_folders(tmp_path):
+    path = models.onnx_dense(tmp_path / "dense.onnx", np.eye(3))
+    home = tmp_path / "home"
+    home.mkdir()
+    script = (
+        "import sys, pathlib, edgegolf.runtimes as runtimes\n"
+        "runtimes.open_session(pathlib.Path(sys.argv[1])).close()"
+    )
+    environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home)}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", script, path], env=environment, check=True)
+    assert list(home.iterdir()) == []
 
 
 def test_tflite_has_no_providers(tflite, tmp_path):

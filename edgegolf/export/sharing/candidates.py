@@ -24,6 +24,7 @@ RUNTIMES = {".tflite": "litert", ".onnx": "onnxruntime"}  # whose latency counts
 
 CALIBRATION_IMAGES = 500
 NOTICEABLY_FASTER = 0.95  # of the balanced file's latency
+NOTICEABLY_SMALLER = 0.99  # of its bytes
 MAXIMUM_DROP = 0.002  # of accuracy, against the stock float32 file
 
 
@@ -130,9 +131,9 @@ def best_files(
 
 
 def _is_worth_a_file(candidate: Candidate, balanced: Candidate, goal: Goal, runtime: str) -> bool:
-    """Whether it beats the balanced file by more than the noise of a measurement."""
+    """Whether it beats the balanced file by more than a trifle."""
     if goal == "size":
-        return candidate.size_bytes < balanced.size_bytes
+        return candidate.size_bytes < NOTICEABLY_SMALLER * balanced.size_bytes
     return candidate.latency_us[runtime] < NOTICEABLY_FASTER * balanced.latency_us[runtime]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -74,20 +73,20 @@ def _with_sharing(
     )
     equalized = equalize(rolled, pixels(_some(train.images, CALIBRATION_IMAGES)))
 
-    write: Write = partial(write_int8, grouped=True)
-    found = _searched(equalized, train, ONE_SCALE, write, TEMPERATURES)
-    small, quantization = _tuned(*found, train.images, "int8", write, steps, seed)
-    drafts.append(Draft("loop, one scale", "int8", write(small, quantization)))
+    found = _searched(equalized, train, ONE_SCALE, write_int8, TEMPERATURES)
+    small, quantization = _tuned(*found, train.images, "int8", write_int8, steps, seed)
+    drafts.append(Draft("loop, one scale", "int8", write_int8(small, quantization)))
     straight = unroll(small)
     copied = quantization.with_copies(straight.origins)
     drafts += _fast_drafts("unrolled, one scale", straight.network, copied)
 
-    write = partial(write_int8_weights, grouped=True)
     shared = share_biases(equalized)
     scales = Quantization({}, weight_scales(shared, ONE_SCALE))
-    small, scales = _tuned(shared, scales, train.images, "int8-weights", write, steps, seed)
-    drafts.append(Draft("loop, one scale", "int8-weights", write(small, scales)))
-    unrolled = write(unroll(small).network, scales)
+    small, scales = _tuned(
+        shared, scales, train.images, "int8-weights", write_int8_weights, steps, seed
+    )
+    drafts.append(Draft("loop, one scale", "int8-weights", write_int8_weights(small, scales)))
+    unrolled = write_int8_weights(unroll(small).network, scales)
     drafts.append(Draft("unrolled, one scale", "int8-weights", unrolled))
     return drafts
 

@@ -1,7 +1,8 @@
 """Writes a `Network` as a `.tflite` file in which every weight and every bias exists once.
 
-Loops become `WHILE`, whose body is one subgraph; constants are shared by content. Names, metadata
-and everything else that no runtime needs is left out.
+Loops become `WHILE`, whose body is one subgraph; constants are shared by content; pixels that no
+result depends on are not computed. Names, metadata and everything else that no runtime needs is
+left out.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegolf.export.sharing.cropping import crop
 from edgegolf.export.sharing.network import (
     NO_PADDING,
     Add,
@@ -67,42 +69,34 @@ LONGEST_DOUBLING = 30  # times that 1 can be doubled in an int32
 _TYPES = {"float32": "FLOAT32", "int32": "INT32", "int8": "INT8", "bool": "BOOL"}
 
 
-def write_int8(network: Network, quantization: Quantization, *, grouped: bool = False) -> bytes:
+def write_int8(network: Network, quantization: Quantization) -> bytes:
     """Int8 weights, activations, input and output; int32 biases.
 
     Args:
         network: What to write.
         quantization: The grids of its values and weights.
-        grouped: Write depthwise convolutions as convolutions with a group for each channel. That
-            takes fewer bytes where there are other convolutions, and the same time where XNNPACK
-            computes them; TensorFlow Lite's own kernels are slower.
     """
-    return _File(network, quantization, "int8", grouped).write()
+    return _File(network, quantization, "int8").write()
 
 
-def write_int8_weights(
-    network: Network, quantization: Quantization, *, grouped: bool = False
-) -> bytes:
+def write_int8_weights(network: Network, quantization: Quantization) -> bytes:
     """Int8 weights that are dequantized at load, float32 arithmetic, input and output.
 
     Args:
         network: What to write.
         quantization: Only its scales of weights are used.
-        grouped: As for `write_int8`.
     """
-    return _File(network, quantization, "float32", grouped).write()
+    return _File(network, quantization, "float32").write()
 
 
 class _File:
     """The subgraphs, operator codes and buffers of a file in the making."""
 
-    def __init__(
-        self, network: Network, quantization: Quantization, compute: Compute, grouped: bool
-    ) -> None:
-        self.network = network
-        self.quantization = quantization
+    def __init__(self, network: Network, quantization: Quantization, compute: Compute) -> None:
+        cropped = crop(network)
+        self.network = cropped.network
+        self.quantization = quantization.with_copies(cropped.origins)
         self.compute = compute
-        self.grouped = grouped
         self.operators: list[str] = []
         self.buffers: list[bytes] = [b""]  # the first one means "no data"
         self.bias_grids: list[Grid] = []
@@ -335,20 +329,16 @@ class _Subgraph:
             source, operation.padding, (height, width), operation.strides, operation.dilation
         )
         shape = (1, height, width, channels * multiplier)
-        name, options, axis, order = "DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions", 3, (0, 1, 2, 3)
-        if self.file.grouped:
-            name, options, axis, order = "CONV_2D", "Conv2DOptions", 0, (3, 1, 2, 0)
-        else:
-            fields["depth_multiplier"] = multiplier
-        weight = self.filter(
-            operation.filter, axis, lambda values: values.reshape(shape).transpose(order)
-        )
+        weight = self.filter(operation.filter, 3, lambda values: values.reshape(shape))
+        # A convolution with a group for each channel saves 44 bytes, but where XNNPACK does not
+        # compute it (tflite-runtime in int8, or on 32-bit ARM) it takes several times as long.
         self.operator(
-            name,
+            "DEPTHWISE_CONV_2D",
             [tensor, weight, self.bias(node)],
             [self.add_value(output)],
-            options,
+            "DepthwiseConv2DOptions",
             fused_activation_function=int(rectified),
+            depth_multiplier=multiplier,
             **fields,
         )
 

@@ -158,18 +158,6 @@ def test_long_loops_count_right(iterations, tmp_path) -> None:
         )
 
 
-@pytest.mark.parametrize("make", [shared_network, three_loops], ids=["shared", "three loops"])
-@pytest.mark.parametrize("runtime", RUNTIMES)
-def test_depthwise_convolutions_may_be_grouped_ones(make, runtime, tmp_path) -> None:
-    network = roll(make())
-    quantization = calibrated(network, ONE_SCALE)
-    for write in (write_int8, write_int8_weights):
-        grouped, depthwise = (write(network, quantization, grouped=g) for g in (True, False))
-        assert len(grouped) < len(depthwise)
-        found = run(grouped, network, tmp_path, runtime)
-        np.testing.assert_allclose(found, run(depthwise, network, tmp_path, runtime), atol=1e-5)
-
-
 def test_the_search_finds_scales_at_least_as_good_as_the_first(tmp_path) -> None:
     network = roll(shared_network())
 

@@ -1,0 +1,63 @@
+"""Count the ARM instructions of every committed model, and of the converters' own int8 files.
+
+    python benchmarks/arm_instructions.py
+
+Writes benchmarks/arm_instructions.json, which `make test-arm` compares with and `make docs` makes
+the tables of docs/arm.md from. Run it after an export. Needs what `edgegolf bench --emulate` needs.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from edgegolf.data import load_dataset
+from edgegolf.emulation.instructions import count_instructions, instructions_to_json
+from edgegolf.export.export import WAYS
+from edgegolf.export.model import for_inference, load_model
+from edgegolf.export.samples import read_data
+from edgegolf.files import write_atomically
+from edgegolf.golf.golf import golf_file
+from edgegolf.progress import track
+from edgegolf.workspace import MODEL_NAME, MODELS, exported_files, trained_folders
+
+DATASET = "mnist"
+CALIBRATION_IMAGES = 500
+DESTINATION = Path("benchmarks/arm_instructions.json")
+
+
+def main() -> None:
+    folders = trained_folders(DATASET)
+    exported_folders = sorted((MODELS / DATASET).iterdir())
+    with tempfile.TemporaryDirectory() as temporary:
+        for folder in track(folders, "converting"):
+            write_stock_files(folder / MODEL_NAME, Path(temporary) / folder)
+        stock = [path for folder in folders for path in exported_files(Path(temporary) / folder)]
+        # Of nets above 100,000 parameters only the int8 files are committed.
+        committed = [path for folder in exported_folders for path in exported_files(folder)]
+        results = count_instructions([*committed, *stock], "aarch64")
+    named = [
+        replace(result, file=os.path.relpath(result.file, temporary))
+        if result.file.startswith(temporary)
+        else result
+        for result in results
+    ]
+    named.sort(key=lambda result: result.key)
+    write_atomically(DESTINATION, instructions_to_json(named))
+
+
+def write_stock_files(model_path: Path, folder: Path) -> None:
+    """The converters' int8 files, as they are and losslessly rewritten."""
+    folder.mkdir(parents=True)
+    model = load_model(model_path)
+    calibration = read_data(load_dataset(DATASET), model, CALIBRATION_IMAGES).calibration
+    for suffix in (".tflite", ".onnx"):
+        stock = folder / f"stock-int8{suffix}"
+        WAYS[f"int8{suffix}"].write(for_inference(model, 1), calibration, stock)
+        golf_file(stock, folder / f"golfed-int8{suffix}")
+
+
+if __name__ == "__main__":
+    main()

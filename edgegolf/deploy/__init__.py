@@ -1,0 +1,1 @@
+"""Models on another machine, reached over SSH: installed, run, compared, measured there."""

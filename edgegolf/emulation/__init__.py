@@ -1,0 +1,1 @@
+"""Raspberry Pis without a board: their userland and runtimes under QEMU, instructions counted."""

@@ -1,0 +1,78 @@
+"""What runs inside an emulated board."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgegolf.bench.inputs import example_inputs
+from edgegolf.errors import EdgegolfError
+from edgegolf.runtimes.classify import scores
+from edgegolf.runtimes.registry import open_session
+from edgegolf.runtimes.session import Array, Session
+
+WARM_UP = 9  # Python specialises its bytecode after eight calls
+REPEATS = 5
+
+
+class _Nothing(Session):
+    """A model that does nothing, for what marking and calling cost."""
+
+    def _set_inputs(self, arrays: Sequence[Array]) -> None:
+        pass
+
+    def _invoke(self) -> None:
+        pass
+
+    def _get_outputs(self) -> list[Array]:
+        return []
+
+
+def mark_inferences(cases: Sequence[tuple[Path, str]]) -> list[str | None]:
+    """Call `os.getppid` before and after `REPEATS` inferences that do nothing, then of each model.
+
+    Args:
+        cases: Model files and runtimes.
+
+    Returns:
+        For each case what is wrong, or None if it was marked.
+    """
+    gc.disable()
+    _mark(_Nothing().invoke)
+    return [_mark_model(path, runtime) for path, runtime in cases]
+
+
+def _mark_model(path: Path, runtime: str) -> str | None:
+    try:
+        with open_session(path, runtime) as session:
+            session.set_inputs(example_inputs(session.inputs))
+            session.invoke()
+            _mark(session.invoke)
+    except EdgegolfError as error:
+        return error.message
+    return None
+
+
+def _mark(invoke: Callable[[], Any]) -> None:
+    for _ in range(WARM_UP):
+        invoke()
+    for _ in range(REPEATS):
+        os.getppid()
+        invoke()
+        os.getppid()
+
+
+def all_scores(cases: Sequence[tuple[Path, str]], images: Array) -> list[Array]:
+    """What each model gives for each image and class, as `edgegolf.runtimes.classify.scores`.
+
+    Raises:
+        EdgegolfError: A model does not run, or is no classifier of such images.
+    """
+    found = []
+    for path, runtime in cases:
+        with open_session(path, runtime) as session:
+            found.append(scores(session, images))
+    return found

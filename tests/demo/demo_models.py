@@ -1,0 +1,9 @@
+"""The models that the demo's tests ask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+TIGHT_RESNET = ROOT / "models/mnist/tight_resnet/int8.tflite"
+LINEAR = ROOT / "models/mnist/linear/int8.tflite"

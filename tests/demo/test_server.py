@@ -1,0 +1,391 @@
+"""The endpoint: what it answers, and that nothing brings it down."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+from demo_models import LINEAR, ROOT, TIGHT_RESNET
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+from test_preparing import SEVEN, drawing, encoded, png
+
+from edgegolf.demo.guessing import open_model
+from edgegolf.demo.preparing import MAXIMUM_PIXELS
+from edgegolf.demo.server import CONNECTIONS, MAXIMUM_BYTES, DemoServer, is_own_name
+
+PNG = {"Content-Type": "image/png"}
+MEBIBYTE = 1 << 20
+STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"BM")
+PIECES = (
+    b"GET", b"POST", b" ", b"/", b"/classify", b"HTTP/1.1", b"HTTP/0.9", b"\r\n", b"\n",
+    b"Host: localhost", b"Content-Length: 5", b"Content-Length: -5", b"\0", b":", b"Host:",
+    b"Content-Type: image/png", b"Transfer-Encoding: chunked", b"Expect: 100-continue",
+    b"\xff" * 40,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def image() -> bytes:
+    """A drawing of a 7."""
+    return encoded(drawing(SEVEN, 280, pen=20))
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[str]:
+    """A server of this process that waits for half a second only."""
+    with DemoServer([open_model(LINEAR)], "127.0.0.1", 0, timeout=0.5) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server.url
+        server.shutdown()
+        thread.join()
+
+
+def ask(
+    url: str, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+) -> tuple[int, Any, http.client.HTTPMessage]:
+    """Status, JSON (or bytes) and headers of an answer."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    connection.request(method, path, body, headers or {})
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    is_json = answer.headers["Content-Type"] == "application/json"
+    return answer.status, json.loads(content) if is_json else content, answer.headers
+
+
+def connect(url: str) -> socket.socket:
+    parts = urlsplit(url)
+    return socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=60)
+
+
+def exchange(url: str, request: bytes) -> bytes:
+    """All that comes back for raw bytes."""
+    with connect(url) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        received = b""
+        while block := connection.recv(1 << 16):
+            received += block
+    return received
+
+
+def is_up(url: str, image: bytes) -> bool:
+    status, answer, _ = ask(url, "POST", "/classify", image, PNG)
+    return status == 200 and answer["guesses"][0]["class"] == "7"
+
+
+def process_of(url: str) -> psutil.Process:
+    """The server: a child of this process that listens there."""
+    port = urlsplit(url).port
+    for process in psutil.Process().children(recursive=True):
+        if any(each.laddr.port == port for each in process.net_connections("tcp")):
+            return process
+    raise AssertionError("no server")
+
+
+def test_models_guess_a_drawing(url: str, image: bytes) -> None:
+    status, answer, _ = ask(url, "POST", "/classify", image, PNG)
+    assert status == 200
+    tight_resnet, linear = answer["guesses"]
+    assert tight_resnet["schema"] == "edgegolf.guess/1"
+    assert tight_resnet["model"] == "tight_resnet int8.tflite"
+    assert tight_resnet["bytes"] == TIGHT_RESNET.stat().st_size
+    assert tight_resnet["class"] == "7"
+    assert tight_resnet["probability"] == max(tight_resnet["probabilities"]) > 0.5
+    assert len(linear["probabilities"]) == 10
+    assert 0 < tight_resnet["microseconds"] < 1e6
+    status, listed, _ = ask(url, "GET", "/models")
+    assert [model["model"] for model in listed["models"]] == [
+        "tight_resnet int8.tflite",
+        "linear int8.tflite",
+    ]
+
+
+@pytest.mark.parametrize("path", ["/", "/page.css", "/page.js", "/icon.svg", "/?x=1"])
+def test_the_page_asks_nobody_else(url: str, path: str) -> None:
+    status, content, headers = ask(url, "GET", path)
+    assert status == 200
+    assert content
+    assert b"https://" not in content
+    assert headers["Content-Security-Policy"].startswith("default-src 'none';")
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "Access-Control-Allow-Origin" not in headers
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "path", "body", "headers"),
+    [
+        (404, "GET", "/nothing", None, {}),
+        (404, "GET", "/../server.py", None, {}),
+        (404, "GET", "/%2e%2e/server.py", None, {}),
+        (404, "GET", "/page/../../cards.py", None, {}),
+        (404, "GET", "//etc/passwd", None, {}),
+        (404, "GET", "/classify", None, {}),
+        (404, "POST", "/", b"x", PNG),
+        (501, "PUT", "/classify", b"x", PNG),
+        (501, "OPTIONS", "/classify", None, {"Origin": "http://evil.example"}),
+        (400, "POST", "/classify", b"", PNG),
+        (400, "POST", "/classify", b"no image", PNG),
+        (400, "POST", "/classify", b"GIF89a" + bytes(100), PNG),
+        (400, "POST", "/classify", b"x", {**PNG, "Content-Length": "-1"}),
+        (400, "POST", "/classify", b"x", {**PNG, "Content-Length": "1e3"}),
+        (400, "POST", "/classify", b"x", {**PNG, "Content-Length": "²"}),
+        (411, "POST", "/classify", iter([b"chunk"]), PNG),
+        (413, "POST", "/classify", b"", {**PNG, "Content-Length": str(MAXIMUM_BYTES + 1)}),
+        (413, "POST", "/classify", b"", {**PNG, "Content-Length": "9" * 5000}),
+        (413, "POST", "/classify", bytes(MAXIMUM_BYTES + 1), PNG),
+        (413, "POST", "/classify", png(30_000, 30_000, b"IDAT"), PNG),
+        (415, "POST", "/classify", b"x", {}),
+        (415, "POST", "/classify", b"x", {"Content-Type": "text/plain"}),
+        (415, "POST", "/classify", b"x", {"Content-Type": "application/x-www-form-urlencoded"}),
+        (421, "GET", "/models", None, {"Host": "evil.example"}),
+        (421, "GET", "/", None, {"Host": "127.0.0.1.evil.example:80"}),
+        (421, "POST", "/classify", b"x", {**PNG, "Host": ""}),
+        (431, "GET", "/", None, {"X": "a" * 70_000}),
+        (431, "GET", "/", None, {f"X-{number}": "a" for number in range(200)}),
+        (414, "GET", "/" + "a" * 70_000, None, {}),
+    ],
+)
+def test_refusals_are_json_with_a_status(
+    url: str, status: int, method: str, path: str, body: Any, headers: dict[str, str]
+) -> None:
+    found, answer, _ = ask(url, method, path, body, headers)
+    assert found == status
+    assert isinstance(answer["error"], str)
+
+
+def test_an_empty_drawing_is_refused(url: str) -> None:
+    status, answer, _ = ask(url, "POST", "/classify", encoded(Image.new("L", (99, 99), 255)), PNG)
+    assert (status, answer["error"]) == (400, "the image shows nothing: it has one even shade")
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [
+        ("localhost", True),
+        ("localhost:8028", True),
+        ("127.0.0.1:8028", True),
+        ("[::1]:8028", True),
+        ("192.168.1.20", True),
+        (socket.gethostname(), True),
+        (f"{socket.gethostname()}.local:8028", True),
+        ("localhost.evil.example", False),
+        ("evil.example:8028", False),
+        ("127.0.0.1@evil.example", False),
+        ("[::1", False),
+        ("", False),
+    ],
+)
+def test_own_names(host: str, own: bool) -> None:
+    assert is_own_name([host]) == own
+
+
+def test_one_host_only() -> None:
+    assert not is_own_name([])
+    assert not is_own_name(["localhost", "localhost"])
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.sampled_from(["image/png", "image/jpeg", "image/bmp"]),
+    st.one_of(
+        st.binary(max_size=200),
+        st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"BM"]).flatmap(
+            lambda start: st.binary(max_size=200).map(start.__add__)
+        ),
+    ),
+)
+def test_no_body_brings_it_down(url: str, kind: str, body: bytes) -> None:
+    status, answer, _ = ask(url, "POST", "/classify", body, {"Content-Type": kind})
+    assert status in (200, 400, 413)
+    assert ("guesses" if status == 200 else "error") in answer
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_no_damaged_image_brings_it_down(url: str, data: st.DataObject) -> None:
+    form = data.draw(st.sampled_from(["PNG", "JPEG", "BMP"]))
+    body = bytearray(encoded(drawing(SEVEN, 48, pen=4), form))
+    for _ in range(data.draw(st.integers(1, 6))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    status, _, _ = ask(url, "POST", "/classify", bytes(body), PNG)
+    assert status in (200, 400, 413)
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.one_of(
+        st.binary(max_size=300),
+        st.lists(st.sampled_from(PIECES), max_size=30).map(b"".join),
+    )
+)
+def test_no_request_brings_it_down(url: str, request_bytes: bytes) -> None:
+    answer = exchange(url, request_bytes)
+    assert not answer or answer.startswith((b"HTTP/1.1 ", b"{")), answer  # HTTP 0.9 has no head
+
+
+def test_it_is_still_up_and_whole(url: str, image: bytes) -> None:
+    """Runs after the fuzzing above."""
+    assert is_up(url, image)
+    assert process_of(url).num_threads() < CONNECTIONS + 20
+
+
+def test_bombs_and_huge_images_take_bounded_memory(url: str, image: bytes) -> None:
+    server = process_of(url)
+    assert is_up(url, image)
+    before = server.memory_info().rss
+    side = int(MAXIMUM_PIXELS**0.5)
+    largest = Image.new("RGBA", (side, side), "white")
+    ImageDraw.Draw(largest).line([(800, 800), (3000, 800), (1500, 3300)], fill="black", width=300)
+    huge = encoded(largest)
+    answers = []
+
+    def post(body: bytes) -> None:
+        answers.append(ask(url, "POST", "/classify", body, PNG)[0])
+
+    bomb = encoded(Image.new("L", (side * 2, side * 2)))  # 64 megapixels in 60 kB
+    threads = [threading.Thread(target=post, args=(body,)) for body in [huge, bomb] * 4]
+    for thread in threads:
+        thread.start()
+    most = before
+    while any(thread.is_alive() for thread in threads):
+        most = max(most, server.memory_info().rss)
+        time.sleep(0.01)
+    assert sorted(answers) == [200] * 4 + [413] * 4
+    assert most - before < 150 * MEBIBYTE  # one decoded at a time: 64 MiB, and the bodies
+    assert is_up(url, image)
+
+
+def test_slow_clients_are_dropped(impatient: str, image: bytes) -> None:
+    head = b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+    slow_head = connect(impatient)
+    slow_body = connect(impatient)
+    slow_body.sendall(head + b"Content-Length: 1000\r\n\r\n")
+    for connection, drops in ((slow_head, head * 99), (slow_body, bytes(1000))):
+        answer = b""
+        try:
+            for index in range(len(drops)):  # each byte is in time, the request is not
+                connection.sendall(drops[index : index + 1])
+                time.sleep(0.05)
+        except OSError:
+            pass
+        connection.settimeout(20)
+        try:
+            answer = connection.recv(1 << 16)
+        except OSError:  # it was closed for good while the bytes still came
+            answer = b""
+        connection.close()
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 408 "), answer
+    assert ask(impatient, "POST", "/classify", image, PNG)[0] == 200
+
+
+def test_a_client_that_waits_is_told_why(impatient: str) -> None:
+    with connect(impatient) as connection:
+        connection.sendall(b"POST /classify HTTP/1.1\r\nHost: localhost\r\n")
+        answer = connection.recv(1 << 16)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_too_many_connections_are_turned_away_and_forgotten(impatient: str, image: bytes) -> None:
+    with ExitStack() as stack:
+        idle = [stack.enter_context(connect(impatient)) for _ in range(CONNECTIONS + 8)]
+        turned_away = [connection for connection in idle if connection.recv(12) == b"HTTP/1.1 503"]
+        assert len(turned_away) == 8
+    deadline = time.monotonic() + 30
+    while ask(impatient, "POST", "/classify", image, PNG)[0] != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_clients_that_go_away_leave_nothing(impatient: str, image: bytes) -> None:
+    head = b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+    for _ in range(3 * CONNECTIONS):
+        connection = connect(impatient)
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(image) + image)
+        connection.close()
+    deadline = time.monotonic() + 30
+    while ask(impatient, "POST", "/classify", image, PNG)[0] != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_it_listens_on_loopback_only(url: str) -> None:
+    addresses = {each.laddr.ip for each in process_of(url).net_connections("tcp")}
+    assert addresses == {"127.0.0.1"}
+
+
+def edgegolf(*arguments: object, cwd: Path = ROOT, **environment: str) -> Any:
+    return subprocess.run(
+        [sys.executable, "-m", "edgegolf", *map(str, arguments)],
+        cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+
+
+def test_an_address_that_is_taken_is_one_error(url: str) -> None:
+    done = edgegolf("demo", LINEAR, "--port", urlsplit(url).port or 0)
+    assert done.returncode == 2
+    assert "cannot be listened on" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_classify_tells_of_files(image: bytes, tmp_path: Path) -> None:
+    (tmp_path / "seven.png").write_bytes(image)
+    (tmp_path / "seven.jpg").write_bytes(
+        encoded(Image.open(io.BytesIO(image)).resize((900, 900)), "JPEG")
+    )
+    command = ("classify", "seven.png", "seven.jpg", "--model", TIGHT_RESNET, "--model", LINEAR)
+    table = edgegolf(*command, cwd=tmp_path)
+    assert table.returncode == 0, table.stderr
+    assert table.stdout.count("tight_resnet int8.tflite") == 2
+    found = json.loads(edgegolf(*command, "--json", cwd=tmp_path).stdout)
+    assert [each["image"] for each in found] == ["seven.png", "seven.jpg"]
+    assert {each["guesses"][0]["class"] for each in found} == {"7"}
+
+
+def test_classify_takes_what_is_deployed(image: bytes, tmp_path: Path) -> None:
+    (tmp_path / "seven.png").write_bytes(image)
+    nothing = edgegolf("classify", "seven.png", cwd=tmp_path, XDG_DATA_HOME=str(tmp_path))
+    assert nothing.returncode == 2
+    assert "no model is deployed" in nothing.stderr
+    release = tmp_path / "edgegolf" / "releases" / "1" / "models" / "tight_resnet"
+    release.mkdir(parents=True)
+    (release / "int8.tflite").write_bytes(TIGHT_RESNET.read_bytes())
+    (release / "card.json").write_bytes((TIGHT_RESNET.parent / "card.json").read_bytes())
+    (tmp_path / "edgegolf" / "current").symlink_to("releases/1")
+    done = edgegolf("classify", "seven.png", "--json", cwd=tmp_path, XDG_DATA_HOME=str(tmp_path))
+    (guess,) = json.loads(done.stdout)[0]["guesses"]
+    assert (guess["class"], guess["model"]) == ("7", "tight_resnet int8.tflite")
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", None])
+def test_classify_says_which_file_is_no_image(content: bytes | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "broken.png").write_bytes(content)
+    done = edgegolf("classify", "broken.png", "--model", LINEAR, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "broken.png" in done.stderr
+    assert "Traceback" not in done.stderr

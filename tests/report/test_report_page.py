@@ -1,0 +1,178 @@
+"""The report, made from the committed models, in Chromium."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_footprint_report import FOOTPRINT
+
+from edgegolf.cards import read_card
+from edgegolf.errors import EdgegolfError
+from edgegolf.records import to_json
+from edgegolf.report.page import write_report
+
+pytest.importorskip("selenium", reason="selenium is not installed")
+pytest.importorskip("vl_convert", reason="vl-convert-python is not installed")
+
+from chromium import NEEDS_CHROMIUM, requests, start_chromium
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+MODELS = Path(__file__).parent.parent.parent / "models" / "mnist"
+CHARTS = {"front", "variants", "anatomy", "depth", "training"}
+
+pytestmark = NEEDS_CHROMIUM
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of three nets and a footprint, with pictures."""
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "footprint.json").write_text(to_json(FOOTPRINT))
+    nets = [MODELS / name for name in ("linear", "tight_resnet", "pooled_linear")]
+    write_report([*nets, folder / "footprint.json"], folder / "report.html", folder / "figures")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Iterator[webdriver.Chrome]:
+    driver = start_chromium()
+    driver.get((folder / "report.html").as_uri())
+    WebDriverWait(driver, 60).until(
+        lambda _: len(driver.find_elements(By.CSS_SELECTOR, ".chart svg")) == len(CHARTS)
+    )
+    yield driver
+    driver.quit()
+
+
+def rows(page: webdriver.Chrome) -> list[list[str]]:
+    """The cells of the rows that are shown."""
+    found: list[list[str]] = page.execute_script(
+        "return [...document.querySelectorAll('#files tbody tr')].filter((row) => !row.hidden)"
+        ".map((row) => [...row.cells].map((cell) => cell.textContent));"
+    )
+    return found
+
+
+def test_it_is_one_small_file(folder: Path) -> None:
+    assert 100_000 < (folder / "report.html").stat().st_size < 5_000_000
+
+
+def test_every_chart_draws_its_data(page: webdriver.Chrome) -> None:
+    marks = {
+        name: len(page.find_elements(By.CSS_SELECTOR, f"#{name} [role=graphics-symbol]"))
+        for name in CHARTS
+    }
+    assert marks["front"] >= 3 + 3 + 2  # ours, names, articles
+    assert marks["variants"] >= 15
+    assert all(marks.values()), marks
+
+
+def test_hovering_tells_the_net(page: webdriver.Chrome) -> None:
+    point = page.find_element(
+        By.CSS_SELECTOR, "#front [aria-roledescription=point][aria-label*=tight_resnet]"
+    )
+    ActionChains(page).move_to_element(point).perform()
+    tip = WebDriverWait(page, 20).until(
+        lambda _: page.find_element(By.CSS_SELECTOR, "#vg-tooltip-element.visible")
+    )
+    assert "tight_resnet" in tip.text
+    assert "1,930" in tip.text
+
+
+def test_the_table_sorts_and_filters(page: webdriver.Chrome) -> None:
+    head = page.find_elements(By.CSS_SELECTOR, "#files th")
+    column = [each.text for each in head].index("bytes")
+
+    def sizes() -> list[int]:
+        return [int(row[column].replace(",", "")) for row in rows(page)]
+
+    head[column].find_element(By.TAG_NAME, "button").click()
+    assert sizes() == sorted(sizes())
+    head[column].find_element(By.TAG_NAME, "button").click()
+    assert sizes() == sorted(sizes(), reverse=True)
+    assert head[column].get_attribute("aria-sort") == "descending"
+    everything = len(rows(page))
+    field = page.find_element(By.ID, "filter")
+    field.send_keys("tight_resnet int8")
+    shown = rows(page)
+    assert 0 < len(shown) < everything
+    assert all("tight_resnet" in row[0] and "int8" in row[1] for row in shown)
+    assert page.find_element(By.ID, "count").text == f"{len(shown)} of {everything} rows"
+    field.clear()
+    field.send_keys(" ")
+    assert len(rows(page)) == everything
+
+
+def test_mistakes_of_the_chosen_net_are_shown(page: webdriver.Chrome) -> None:
+    if not page.find_elements(By.ID, "judged"):
+        pytest.skip("MNIST is not on this machine")
+    chooser = Select(page.find_element(By.ID, "judged"))
+    assert chooser.first_selected_option.text == "tight_resnet, int8.tflite"
+    for name in ("linear, int8.tflite", "tight_resnet, int8.tflite"):
+        chooser.select_by_visible_text(name)
+        (shown,) = (e for e in page.find_elements(By.CLASS_NAME, "judgement") if e.is_displayed())
+        cells = shown.find_elements(By.CSS_SELECTOR, ".confusion tbody td")
+        counts = [0 if cell.text == "·" else int(cell.text) for cell in cells]
+        assert sum(counts) == 10_000
+        assert len(shown.find_elements(By.TAG_NAME, "img")) == 24
+    card = read_card(MODELS / "tight_resnet")
+    assert card is not None
+    assert sum(counts[::11]) == round(10_000 * card.files["int8.tflite"].test_accuracy)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_follow_the_system_and_fit_a_phone(page: webdriver.Chrome, scheme: str) -> None:
+    page.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True},
+    )
+    ground, label = page.execute_script(
+        "const first = (colour) => Number(colour.match(/\\d+/)[0]);"
+        "const label = document.querySelector('#front .role-axis-label text');"
+        "return [first(getComputedStyle(document.body).backgroundColor),"
+        " first(getComputedStyle(label).fill)];"
+    )
+    assert (ground > label) == (scheme == "light")
+    assert abs(ground - label) > 150
+    assert page.execute_script("return document.documentElement.scrollWidth") <= 360
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_nothing_is_asked_for_and_nothing_complained_of(
+    page: webdriver.Chrome, folder: Path
+) -> None:
+    page.get((folder / "report.html").as_uri())
+    time.sleep(0.5)
+    asked = requests(page)
+    assert asked
+    assert [each for each in asked if not each.startswith(("file:", "data:", "blob:"))] == []
+    assert page.get_log("browser") == []
+
+
+def test_each_chart_is_a_picture_too(folder: Path) -> None:
+    from PIL import Image
+
+    for name in CHARTS:
+        assert b"<svg" in (folder / "figures" / f"{name}.svg").read_bytes()
+        with Image.open(folder / "figures" / f"{name}.png") as picture:
+            assert picture.width > 400
+            assert len(picture.convert("RGB").getcolors(1 << 24)) > 5
+
+
+def test_what_is_no_source_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.json").write_text("text")
+    for path in (tmp_path / "empty", tmp_path / "text.json", tmp_path / "missing"):
+        with pytest.raises(EdgegolfError, match=path.name):
+            write_report([path], tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
