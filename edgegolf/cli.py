@@ -152,6 +152,7 @@ def train(
 @click.option("--csv", "form", flag_value="csv", help="Likewise, one line per run.")
 @click.option("--markdown", "form", flag_value="markdown", help="Likewise, as Markdown tables.")
 @click.option("--output", type=click.Path(path_type=Path), help="Write there instead.")
+@click.option("--picture", type=click.Path(path_type=Path), help="Draw it: .svg or .png.")
 def sweep(
     sweep: str,
     dataset: str | None,
@@ -162,6 +163,7 @@ def sweep(
     cluster: str | None,
     form: str | None,
     output: Path | None,
+    picture: Path | None,
 ) -> None:
     """Train nets over sizes, settings and seeds; every result is kept, no run is done twice.
 
@@ -175,6 +177,7 @@ def sweep(
     """
     from edgegolf.data import load_dataset
     from edgegolf.records import to_json
+    from edgegolf.report.sweep_plot import draw_sweep
     from edgegolf.report.sweep_table import sweep_csv, sweep_markdown, sweep_tables
     from edgegolf.report.training_display import report_sweep
     from edgegolf.sweep import Store, load_sweep, results_of, run_sweep
@@ -186,6 +189,8 @@ def sweep(
         _say(f"{loaded.title}. {len(loaded.runs)} runs on {loaded.dataset}; in {opened.shown}.")
         run_sweep(loaded, opened, jobs, cluster, resume, report_sweep(len(loaded.runs)))
     results = results_of(loaded, opened)
+    if picture is not None:
+        draw_sweep(results, picture)
     texts = {"json": to_json, "csv": sweep_csv, "markdown": sweep_markdown}
     if form in texts:
         _write(texts[form](results), output)

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import uuid
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
@@ -87,4 +88,7 @@ def _child(
     parent: int,
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops us
-    work(address, lease_seconds, runs, worker, threads, parent)
+    try:
+        work(address, lease_seconds, runs, worker, threads, parent)
+    except EdgegolfError as error:
+        sys.exit(f"error: {error.message}")

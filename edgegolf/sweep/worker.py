@@ -6,8 +6,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from edgegolf.data import Dataset, load_dataset
 from edgegolf.errors import EdgegolfError
@@ -80,34 +80,22 @@ def _train(
 
 @contextmanager
 def _renewals(store: Store, run: RunSpec, worker: str, parent: int | None) -> Iterator[None]:
-    """Renew a claim in the background; stop the process when the claim or the parent is lost."""
+    """Renew a claim in the background; a process whose parent is gone ends."""
     done = threading.Event()
 
     def renew() -> None:
         while not done.wait(store.lease_seconds / RENEWALS_PER_LEASE):
             _leave_if_orphaned(parent)
-            if not store.renew(run, worker) and not done.is_set():
-                return
+            with suppress(EdgegolfError):  # a store may be out of reach for a moment
+                store.renew(run, worker)
 
-    thread = threading.Thread(target=_quietly(renew), daemon=True)
+    thread = threading.Thread(target=renew, daemon=True)
     thread.start()
     try:
         yield
     finally:
         done.set()
         thread.join()
-
-
-def _quietly(function: Callable[[], None]) -> Callable[[], None]:
-    """A store that cannot be reached for a while costs the lease, not the process."""
-
-    def run() -> None:
-        try:
-            function()
-        except EdgegolfError:
-            return
-
-    return run
 
 
 def _leave_if_orphaned(parent: int | None) -> None:
