@@ -9,6 +9,7 @@ from edgegolf.files import atomic_path
 from edgegolf.sweep.front import pareto_front, published_records
 from edgegolf.sweep.sweep import NetSummary, SweepResults, summarize_runs
 
+TICKS = (0.2, 0.5, 1, 2, 3, 5, 10, 20, 50, 90)  # percent
 LOWEST_ERROR = 1e-4  # a logarithmic axis has no zero: one image of 10,000
 
 
@@ -54,6 +55,8 @@ def draw_sweep(results: SweepResults, path: Path) -> None:
         xscale="log", yscale="log", xlabel="parameters", ylabel="errors on the test set, %",
         title=results.title,
     )  # fmt: skip
+    axes.yaxis.set_major_locator(matplotlib.ticker.FixedLocator(TICKS))
+    axes.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
