@@ -15,8 +15,9 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.runtimes import Array, open_session
 
 # Of the span of the outputs. Kernels of different processors round differently, which in int8 is
-# a step or two of 255; a wrong answer is much farther off.
-LARGEST_DIFFERENCE = 0.05
+# a step of 255 in each layer: with tflite-runtime's it adds up to 0.17 in TightResNet, on random
+# inputs. A wrong answer is much farther off.
+LARGEST_DIFFERENCE = 0.25
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ class Pi:
     @property
     def home(self) -> Path:
         """The user's home there, a small disk in memory, as seen from here."""
-        return Path(f"/proc/{self.namespace.pid}/root{self.work}/root/home/pi")
+        return Path(f"/proc/{self.namespace.pid}/root{self.work}", "root", "home", "pi")
 
     @property
     def deployed(self) -> Path:

@@ -302,7 +302,7 @@ def test_deployed_model_runs_there(user: User) -> None:
     user.pi.run("~/.local/share/edgegolf/current/environment/bin/python -m edgegolf --version")
     files = [path for path in user.pi.deployed.rglob("*") if path.is_file()]
     unique = {path.stat().st_ino: path.stat().st_size for path in files}
-    assert sum(unique.values()) < 300_000_000  # as docs/raspberry-pi.md says
+    assert sum(unique.values()) < 350_000_000  # as docs/raspberry-pi.md says
 
 
 def test_second_deployment_sends_what_is_new_and_rollback_undoes_it(user: User) -> None:
