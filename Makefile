@@ -10,7 +10,7 @@ EDGEGOLF := $(VENV)/bin/edgegolf
 SELECTION := $(MODELS) $(if $(DATASET),--dataset $(DATASET))
 TRAINING := $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
 
-.PHONY: help setup train export bench demo test test-install test-browser test-arm lint report docs clean
+.PHONY: help setup train export bench demo test test-install test-browser test-arm test-cluster lint report docs clean
 .DEFAULT_GOAL := help
 
 help: ## Print the targets
@@ -38,6 +38,17 @@ demo: setup ## Serve a page on which one draws and the nets guess
 
 test: setup ## Run the tests
 	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+test-cluster: $(VENV)/.cluster ## Test sweeps on Ray and PostgreSQL (installed if root)
+	@if [ "$$(id -u)" = 0 ] && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then \
+	  apt-get update -qq && \
+	  apt-get install -qq -y --no-install-recommends postgresql >/dev/null; \
+	fi
+	$(VENV)/bin/python -m pytest -m cluster -rs tests/sweep
+
+$(VENV)/.cluster: $(VENV)/.ready
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test,cluster]'
+	@touch $@
 
 test-install: setup ## Test both installs in clean environments
 	EDGEGOLF_TEST_INSTALL=1 $(VENV)/bin/python -m pytest tests/test_install.py

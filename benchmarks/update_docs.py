@@ -16,6 +16,7 @@ from edgegolf.cards import read_card
 from edgegolf.emulation.instructions import read_instructions
 from edgegolf.files import write_atomically
 from edgegolf.footprint.result import read_footprint
+from edgegolf.records import from_json
 from edgegolf.report.footprint_plot import draw_footprint
 from edgegolf.report.footprint_table import footprint_sections
 from edgegolf.report.instructions_markdown import instructions_sections
@@ -25,6 +26,9 @@ from edgegolf.report.models_markdown import (
     replace_section,
     training_markdown,
 )
+from edgegolf.report.sweep_plot import draw_sweep
+from edgegolf.report.sweep_table import sweep_markdown
+from edgegolf.sweep import SweepResults
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -34,6 +38,7 @@ OUTPUTS = {  # of commands, by the name of the section that shows it
     "bench-output": ("bench", "models/mnist/tight_resnet/int8-weights.tflite"),
 }
 INSTRUCTIONS = ROOT / "benchmarks" / "arm_instructions.json"  # arm_instructions.py writes it
+SWEEPS = DOCS / "sweeps"  # edgegolf sweep NAME --output docs/sweeps/NAME.json
 PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
 
 
@@ -47,6 +52,10 @@ def main() -> None:
         footprint = read_footprint(FOOTPRINT)
         sections |= footprint_sections(footprint)
         draw_footprint(footprint, DOCS)
+    for path in sorted(SWEEPS.glob("*.json")):
+        results = from_json(path.read_bytes(), SweepResults, str(path))
+        sections[f"sweep-{path.stem}"] = sweep_markdown(results)
+        draw_sweep(results, path.with_suffix(".svg"))
     for page in PAGES:
         text = page.read_text()
         for name, content in sections.items():

@@ -140,6 +140,67 @@ def train(
 
 
 @cli.command()
+@click.argument("sweep", metavar="NAME|FILE.toml")
+@click.option("--dataset", help="Data set; MNIST where it is to be had, else digits.")
+@click.option("--seeds", type=click.IntRange(1), help="How many, instead of the file's number.")
+@click.option("--jobs", type=click.IntRange(1), help="Runs side by side; one per core.")
+@click.option("--resume", is_flag=True, help="Go on with a sweep; an error if it was not begun.")
+@click.option("--store", help="File or postgresql://… URL of the results.")
+@click.option("--cluster", help="Ray cluster that does the runs, such as ray://host:10001.")
+@click.option("--table", "form", flag_value="table", help="Run nothing: show what is there.")
+@click.option("--json", "form", flag_value="json", help="Likewise, schema edgegolf.sweep/1.")
+@click.option("--csv", "form", flag_value="csv", help="Likewise, one line per run.")
+@click.option("--markdown", "form", flag_value="markdown", help="Likewise, as Markdown tables.")
+@click.option("--output", type=click.Path(path_type=Path), help="Write there instead.")
+@click.option("--picture", type=click.Path(path_type=Path), help="Draw it: .svg or .png.")
+def sweep(
+    sweep: str,
+    dataset: str | None,
+    seeds: int | None,
+    jobs: int | None,
+    resume: bool,
+    store: str | None,
+    cluster: str | None,
+    form: str | None,
+    output: Path | None,
+    picture: Path | None,
+) -> None:
+    """Train nets over sizes, settings and seeds; every result is kept, no run is done twice.
+
+    Run it again to go on after an interruption, or with more seeds.
+
+    \b
+    edgegolf sweep double_cnn
+    edgegolf sweep double_cnn --seeds 5
+    edgegolf sweep double_cnn --table
+    edgegolf sweep my.toml --cluster ray://host:10001 --store postgresql://user@host/sweeps
+    """
+    from edgegolf.data import load_dataset
+    from edgegolf.records import to_json
+    from edgegolf.report.sweep_plot import draw_sweep
+    from edgegolf.report.sweep_table import sweep_csv, sweep_markdown, sweep_tables
+    from edgegolf.report.training_display import report_sweep
+    from edgegolf.sweep import Store, load_sweep, results_of, run_sweep
+    from edgegolf.workspace import user_store
+
+    loaded = load_sweep(sweep, load_dataset(dataset), seeds)
+    opened = Store(store or str(user_store()))
+    if form is None:
+        _say(f"{loaded.title}. {len(loaded.runs)} runs on {loaded.dataset}; in {opened.shown}.")
+        run_sweep(loaded, opened, jobs, cluster, resume, report_sweep(len(loaded.runs)))
+    results = results_of(loaded, opened)
+    if picture is not None:
+        draw_sweep(results, picture)
+    texts = {"json": to_json, "csv": sweep_csv, "markdown": sweep_markdown}
+    if form in texts:
+        _write(texts[form](results), output)
+    else:
+        if output is not None:
+            _write(to_json(results), output)
+        _print(*sweep_tables(results))
+
+
+@cli.command()
 @click.argument("models", nargs=-1, metavar="[NET|MODEL.keras]...")
 @click.option("--dataset", help="Data set; MNIST where it is to be had, else digits.")
 @click.option("--formats", default="tflite,onnx", show_default=True, help="What to write.")

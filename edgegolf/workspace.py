@@ -1,4 +1,4 @@
-"""Where models are: `models/DATASET/NAME/`, below the current folder."""
+"""Where models and results are: `models/DATASET/NAME/` in the current folder, and a store."""
 
 from __future__ import annotations
 
@@ -59,3 +59,10 @@ def find_files(name: str, dataset: str | None) -> tuple[Path, ...]:
             hint="give a .tflite or .onnx file, or make the files: edgegolf train, edgegolf export",
         )
     return found
+
+
+def user_store() -> Path:
+    """Where results of sweeps go if nothing else is said: in the user's folder for data."""
+    from platformdirs import user_data_path
+
+    return user_data_path("edgegolf") / "sweeps.sqlite"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from edgegolf.sweep import SweepRun
 from edgegolf.training import Job, Progress, Run
 
 
@@ -80,3 +82,16 @@ class TrainingDisplay:
 
 def _title(job: Job) -> str:
     return f"{job.net} seed {job.seed}"
+
+
+def report_sweep(expected: int) -> Callable[[int, Sequence[SweepRun]], None]:
+    """A function that tells, on standard error, what of a sweep is done."""
+
+    def report(finished: int, fresh: Sequence[SweepRun]) -> None:
+        for run in fresh:
+            line = f"{run.net} seed {run.seed}: test {run.test_accuracy:.2%}, {run.seconds:.0f} s"
+            print(f"{finished} of {expected}. {line}", file=sys.stderr, flush=True)
+        if not fresh:
+            print(f"{finished} of {expected} are done.", file=sys.stderr, flush=True)
+
+    return report

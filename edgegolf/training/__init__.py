@@ -12,7 +12,10 @@ from edgegolf.training.results import run_folder, write_results
 from edgegolf.training.worker import Job, Progress, Run
 from edgegolf.zoo import find_recipe, with_epochs
 
-__all__ = ["Job", "Progress", "Run", "train_nets"]
+__all__ = ["PROCEDURE", "Job", "Progress", "Run", "train_nets"]
+
+# Raised by one when the same recipe, data and seed would end otherwise than before.
+PROCEDURE = 1
 
 
 def train_nets(

@@ -66,3 +66,21 @@ class Batches:
         columns = shifts[:, 1, None, None] + np.arange(width)[None, None, :]
         images = self._padded[indices[:, None, None], rows, columns]
         return images.astype(np.float32) / np.float32(255), self._labels[indices]
+
+    def whole_epoch(self, epoch: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """All batches at once.
+
+        Images uint8 [batches, batch, height, width, channels], labels int64 [batches, batch].
+        """
+        plan = self.epoch(epoch)
+        indices = np.stack([indices for indices, _ in plan])
+        shifts = np.stack([shifts for _, shifts in plan])
+        height, width = self._size
+        images = np.empty((*indices.shape, height, width, self._padded.shape[3]), np.uint8)
+        # All images that are moved alike at once: whole rows are copied, not pixels.
+        for down in range(2 * self._shift + 1):
+            for right in range(2 * self._shift + 1):
+                alike = (shifts == (down, right)).all(axis=2)
+                window = self._padded[:, down : down + height, right : right + width]
+                images[alike] = window[indices[alike]]
+        return images, self._labels[indices]

@@ -42,7 +42,7 @@ def train_all(
         EdgegolfError: A run failed; the others are stopped, their checkpoints stay.
         KeyboardInterrupt: Likewise.
     """
-    cores = _available_cores()
+    cores = available_cores()
     at_once = max(1, min(processes or cores, len(jobs)))
     threads = max(1, cores // at_once)
     waiting = sorted(jobs, key=_expected_cost)
@@ -120,7 +120,8 @@ def _redirect_errors(path: Path) -> None:
         os.dup2(file.fileno(), 2)
 
 
-def _available_cores() -> int:
+def available_cores() -> int:
+    """The cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -128,7 +128,7 @@ def train(job: Job, threads: int, report: Callable[[Progress], None]) -> Run:
     Raises:
         EdgegolfError: A package is missing, or the data set does not fit the net.
     """
-    keras = _prepare(threads)
+    keras = prepare(threads)
     recipe = job.recipe
     training = recipe.training
     dataset = load_dataset(job.dataset)
@@ -206,7 +206,7 @@ def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> N
     )
 
 
-def _prepare(threads: int) -> Any:
+def prepare(threads: int) -> Any:
     """Set up memory, threads and Keras before the first tensor exists."""
     keep_freed_memory()
     keras = import_keras()

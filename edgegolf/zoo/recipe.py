@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from edgegolf.errors import EdgegolfError
@@ -61,7 +63,7 @@ class Recipe:
     """One net of the zoo, at one size.
 
     Attributes:
-        name: Its name, with the size where it has one: `tight_resnet`, `cnn:2`.
+        name: Its name, with its size or settings: `cnn:2`, `tight_resnet:iterations=4`.
         summary: One line for people.
         build: Makes the untrained model from the image shape and the number of classes.
         training: How it is trained.
@@ -78,6 +80,17 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Net:
+    """A net of one size; its functions take its settings, which have defaults, as keywords."""
+
+    summary: str
+    build: Callable[..., keras.Model]
+    training: Training
+    article: Article
+    parameters: Callable[..., int]
+
+
+@dataclass(frozen=True)
 class Family:
     """A net that comes in sizes; its functions take the size."""
 
@@ -91,19 +104,25 @@ class Family:
 
 TINY = 10_000  # parameters
 
-NETS: dict[str, Recipe] = {}
+LARGEST_SETTING = 4096
+
+NETS: dict[str, Net] = {}
 FAMILIES: dict[str, Family] = {}
 
 Builder = TypeVar("Builder", bound=Callable[..., "keras.Model"])
 
 
-def net(training: Training, article: Article, parameters: int) -> Callable[[Builder], Builder]:
-    """Enter a builder `(image_shape, classes) -> keras.Model` into the zoo under its name."""
+def net(
+    training: Training, article: Article, parameters: int | Callable[..., int]
+) -> Callable[[Builder], Builder]:
+    """Enter a builder `(image_shape, classes, **settings) -> keras.Model` under its name.
+
+    A net with settings has a default for each, and computes its `parameters` from them.
+    """
 
     def enter(build: Builder) -> Builder:
-        NETS[build.__name__] = Recipe(
-            build.__name__, _first_line(build), build, training, article, parameters
-        )
+        count = parameters if callable(parameters) else lambda: parameters
+        NETS[build.__name__] = Net(_first_line(build), build, training, article, count)
         return build
 
     return enter
@@ -127,29 +146,50 @@ def family(
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of a net by its name, such as `tight_resnet` or `cnn:2`.
+    """The recipe of a net by its name, such as `cnn:2` or `tight_resnet:iterations=4,channels=8`.
 
     Raises:
-        EdgegolfError: There is no such net, or its size is missing or not a positive number.
+        EdgegolfError: There is no such net, or its size or a setting is missing or not a positive
+            number.
     """
-    base, colon, size = name.partition(":")
-    if base in NETS and not colon:
-        return NETS[base]
+    base, colon, detail = name.partition(":")
+    if base in NETS:
+        return _with_settings(base, _parse_settings(base, detail) if colon else {})
     if base in FAMILIES:
-        sizes = FAMILIES[base].sizes
-        if not (size.isascii() and size.isdigit() and 1 <= int(size) <= 4096):
+        if not _is_count(detail):
             raise EdgegolfError(
-                f"the net {base!r} needs a size from 1 to 4096, not {size!r}",
-                hint=f"for example {base}:{sizes[0]}",
+                f"the net {base!r} needs a size from 1 to {LARGEST_SETTING}, not {detail!r}",
+                hint=f"for example {base}:{FAMILIES[base].sizes[0]}",
             )
-        return _of_size(base, int(size))
+        return _of_size(base, int(detail))
     raise EdgegolfError(f"there is no net {name!r}", hint=f"there are {', '.join(all_names())}")
+
+
+def _parse_settings(base: str, text: str) -> dict[str, int]:
+    allowed = inspect.signature(NETS[base].parameters).parameters
+    settings: dict[str, int] = {}
+    for part in text.split(","):
+        key, _, value = part.partition("=")
+        if key not in allowed or key in settings or not _is_count(value):
+            raise EdgegolfError(
+                f"the net {base!r} cannot take the setting {part!r}",
+                hint=f"it takes {', '.join(allowed)}, each once, as in NET:SETTING=COUNT"
+                if allowed
+                else "it has no settings",
+            )
+        settings[key] = int(value)
+    return settings
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 1 <= int(text) <= LARGEST_SETTING
 
 
 def all_recipes() -> tuple[Recipe, ...]:
     """Every net of the zoo, families at the sizes that they list, fewest parameters first."""
     sized = [_of_size(name, size) for name in FAMILIES for size in FAMILIES[name].sizes]
-    return tuple(sorted((*NETS.values(), *sized), key=lambda recipe: recipe.parameters))
+    plain = [_with_settings(name, {}) for name in NETS]
+    return tuple(sorted((*plain, *sized), key=lambda recipe: recipe.parameters))
 
 
 def all_names() -> tuple[str, ...]:
@@ -165,6 +205,27 @@ def tiny_names() -> tuple[str, ...]:
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
     """The same recipe, trained for another number of epochs."""
     return replace(recipe, training=replace(recipe.training, epochs=epochs))
+
+
+def _with_settings(base: str, settings: Mapping[str, int]) -> Recipe:
+    """One setting that is not its default makes another net, which no article reports."""
+    net = NETS[base]
+    defaults = {
+        key: parameter.default
+        for key, parameter in inspect.signature(net.parameters).parameters.items()
+    }
+    # One name per net, in the order of the definition.
+    chosen = {
+        key: settings[key] for key in defaults if key in settings and settings[key] != defaults[key]
+    }
+    return Recipe(
+        name=":".join([base, *filter(None, [",".join(f"{k}={v}" for k, v in chosen.items())])]),
+        summary=net.summary,
+        build=partial(net.build, **chosen),
+        training=net.training,
+        article=replace(net.article, accuracy=None) if chosen else net.article,
+        parameters=net.parameters(**chosen),
+    )
 
 
 def _of_size(base: str, size: int) -> Recipe:

@@ -30,16 +30,39 @@ TRAINING = Training(
 UNSHARED_TRAINING = replace(TRAINING, epochs=16, learning_rate=0.005)
 
 
-@net(TRAINING, Article(TITLE, accuracy=0.9908), parameters=1_930)
-def tight_resnet(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
+def _parameters(separables: int, channels: int) -> int:
+    """Of the stem, the separable convolutions and the classifier of 4 positions × 10 classes."""
+    return 26 * channels + separables * channels * (9 + channels + 1) + 40 * channels + 10
+
+
+@net(
+    TRAINING,
+    Article(TITLE, accuracy=0.9908),
+    parameters=lambda iterations=ITERATIONS, channels=CHANNELS: _parameters(1, channels),
+)
+def tight_resnet(
+    image_shape: tuple[int, int, int],
+    classes: int,
+    iterations: int = ITERATIONS,
+    channels: int = CHANNELS,
+) -> keras.Model:
     """A residual net whose one separable convolution is applied eight times."""
-    return build_tight_resnet(image_shape, classes, shared=True)
+    return build_tight_resnet(image_shape, classes, True, iterations, channels)
 
 
-@net(UNSHARED_TRAINING, Article(TITLE), parameters=6_130)
-def tight_resnet_unshared(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
+@net(
+    UNSHARED_TRAINING,
+    Article(TITLE),
+    parameters=lambda iterations=ITERATIONS, channels=CHANNELS: _parameters(iterations, channels),
+)
+def tight_resnet_unshared(
+    image_shape: tuple[int, int, int],
+    classes: int,
+    iterations: int = ITERATIONS,
+    channels: int = CHANNELS,
+) -> keras.Model:
     """TightResNet's twin with eight separable convolutions of its own."""
-    return build_tight_resnet(image_shape, classes, shared=False)
+    return build_tight_resnet(image_shape, classes, False, iterations, channels)
 
 
 def build_tight_resnet(

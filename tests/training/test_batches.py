@@ -53,3 +53,16 @@ def test_last_incomplete_batch_is_left_out() -> None:
     images, labels = images_and_labels(25)
     assert len(Batches(images, labels, 10, 0, seed=0)) == 2
     assert len(Batches(images, labels, 100, 0, seed=0)) == 1
+
+
+@given(st.integers(1, 30), st.integers(1, 12), st.integers(0, 2), st.integers(0, 2**32))
+@settings(max_examples=50, deadline=None)
+def test_whole_epoch_is_its_batches(count: int, batch_size: int, shift: int, seed: int) -> None:
+    images, labels = images_and_labels(count)
+    batches = Batches(images, labels, batch_size, shift, seed)
+    whole, whole_labels = batches.whole_epoch(epoch=2)
+    for index, (indices, shifts) in enumerate(batches.epoch(epoch=2)):
+        pixels, batch_labels = batches.batch(indices, shifts)
+        np.testing.assert_array_equal(whole[index] / np.float32(255), pixels)
+        np.testing.assert_array_equal(whole_labels[index], batch_labels)
+    assert len(whole) == len(batches)

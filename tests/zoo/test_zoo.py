@@ -46,6 +46,27 @@ def test_families_follow_their_formula_at_any_size(name: str) -> None:
     assert build(name).count_params() == find_recipe(name).parameters
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tight_resnet:iterations=2,channels=8",
+        "tight_resnet_unshared:iterations=3,channels=8",
+        "random_cnn:filters=8",
+    ],
+)
+def test_settings_change_the_net_and_its_formula(name: str) -> None:
+    recipe = find_recipe(name)
+    assert recipe.name == name
+    assert build(name).count_params() == recipe.parameters
+    assert recipe.parameters != find_recipe(name.partition(":")[0]).parameters
+
+
+def test_a_net_has_one_name() -> None:
+    names = ["tight_resnet:channels=8,iterations=8", "tight_resnet:iterations=8,channels=8"]
+    assert {find_recipe(name).name for name in names} == {"tight_resnet:channels=8"}
+    assert find_recipe("tight_resnet:iterations=8").name == "tight_resnet"
+
+
 def test_fewest_parameters_are_at_most_200() -> None:
     assert build("fewest_parameters").count_params() <= 200
 
@@ -74,8 +95,13 @@ def test_random_cnn_trains_its_classifier_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["nonsense", "cnn", "cnn:", "cnn:0", "cnn:-2", "cnn:x", "linear:3"]
-)
+    "name",
+    [
+        "nonsense", "cnn", "cnn:", "cnn:0", "cnn:-2", "cnn:x", "linear:3", "linear:filters=3",
+        "random_cnn:filters", "random_cnn:filters=0", "random_cnn:filters=2,filters=3",
+        "random_cnn:channels=2", "tight_resnet:", "tight_resnet:iterations=99999",
+    ],
+)  # fmt: skip
 def test_unknown_names_are_refused(name: str) -> None:
-    with pytest.raises(EdgegolfError, match=r"no net|needs a size"):
+    with pytest.raises(EdgegolfError, match=r"no net|needs a size|cannot take the setting"):
         find_recipe(name)

@@ -1,0 +1,128 @@
+"""The tables of `edgegolf sweep`, for people and for other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from edgegolf.sweep.front import Goal, goals
+from edgegolf.sweep.sweep import NetSummary, SweepResults, SweepRun, summarize_runs
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Rows = tuple[tuple[str, ...], ...]
+
+NETS_HEADER = (
+    "net", "parameters", "trained", "MACs", "article", "ours, mean of seeds", "seeds", "epochs",
+    "seconds",
+)  # fmt: skip
+GOALS_HEADER = ("at least", "our net", "parameters", "accuracy", "published", "parameters", "note")
+UNKNOWN = "–"
+BREAKING_POINT = 0.97
+
+
+def sweep_tables(results: SweepResults) -> tuple[Table, ...]:
+    """What is there, one row per net, and the fewest parameters for an accuracy."""
+    nets = summarize_runs(results.runs)
+    caption = f"{len(results.runs)} of {results.expected} runs. {breaking_point(nets)}".strip()
+    table = _rich(results.title, NETS_HEADER, _net_rows(nets), caption, labels=1)
+    if not nets:
+        return (table,)
+    found = goals(nets, results.dataset)
+    front = "Fewest parameters for an accuracy"
+    return table, _rich(front, GOALS_HEADER, _goal_rows(found), "", labels=2)
+
+
+def sweep_markdown(results: SweepResults) -> str:
+    """The same as Markdown, for docs."""
+    nets = summarize_runs(results.runs)
+    return "\n".join(
+        (
+            _markdown(NETS_HEADER, _net_rows(nets), labels=1),
+            breaking_point(nets),
+            "",
+            _markdown(GOALS_HEADER, _goal_rows(goals(nets, results.dataset)), labels=2),
+        )
+    )
+
+
+def sweep_csv(results: SweepResults) -> str:
+    """One line per run."""
+    text = io.StringIO()
+    names = [field.name for field in fields(SweepRun) if field.name != "losses"]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*names, "last_loss"])
+    for run in results.runs:
+        writer.writerow([*(getattr(run, name) for name in names), run.losses[-1]])
+    return text.getvalue()
+
+
+def breaking_point(nets: Sequence[NetSummary]) -> str:
+    """Where 97 % breaks: the smallest net above it and the largest that is smaller and below."""
+    above = [net for net in nets if net.mean >= BREAKING_POINT]
+    if not above:
+        return ""
+    smallest = min(above, key=lambda net: net.parameters)
+    below = [net for net in nets if net.parameters < smallest.parameters]
+    text = f"97 % holds down to {smallest.net} with {smallest.parameters:,} parameters"
+    if not below:
+        return f"{text}, the smallest here."
+    broken = max(below, key=lambda net: net.parameters)
+    return f"{text} and breaks at {broken.net} with {broken.parameters:,}."
+
+
+def _net_rows(nets: Sequence[NetSummary]) -> Rows:
+    return tuple(
+        (
+            net.net,
+            f"{net.parameters:,}",
+            f"{net.trained_parameters:,}",
+            f"{net.macs:,}",
+            UNKNOWN if net.article_accuracy is None else f"{net.article_accuracy:.2%}",
+            _accuracy(net),
+            str(len(net.accuracies)),
+            str(net.epochs),
+            f"{net.seconds:.0f}",
+        )
+        for net in nets
+    )
+
+
+def _goal_rows(found: Sequence[Goal]) -> Rows:
+    return tuple(
+        (
+            f"{goal.accuracy:.0%}",
+            goal.ours.net if goal.ours else UNKNOWN,
+            f"{goal.ours.parameters:,}" if goal.ours else UNKNOWN,
+            _accuracy(goal.ours) if goal.ours else UNKNOWN,
+            goal.published.holder if goal.published else UNKNOWN,
+            f"{goal.published.parameters:,}" if goal.published else UNKNOWN,
+            goal.published.note if goal.published else UNKNOWN,
+        )
+        for goal in found
+    )
+
+
+def _accuracy(net: NetSummary) -> str:
+    spread = "" if net.deviation is None else f" ± {net.deviation * 100:.2f}"
+    return f"{net.mean * 100:.2f}{spread} %"
+
+
+def _rich(title: str, header: Sequence[str], rows: Rows, caption: str, labels: int) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    for index, name in enumerate(header):
+        table.add_column(name, justify="left" if index < labels else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _markdown(header: Sequence[str], rows: Rows, labels: int) -> str:
+    alignments = ["---" if index < labels else "---:" for index in range(len(header))]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, alignments, *rows))

@@ -1,0 +1,29 @@
+"""Many nets, sizes and seeds in one go: sweeps, their store, and what they found."""
+
+from edgegolf.sweep.definition import read_definition, shipped_names
+from edgegolf.sweep.runs import RunSpec, SweepRun
+from edgegolf.sweep.store import Store
+from edgegolf.sweep.sweep import (
+    NetSummary,
+    Sweep,
+    SweepResults,
+    load_sweep,
+    results_of,
+    run_sweep,
+    summarize_runs,
+)
+
+__all__ = [
+    "NetSummary",
+    "RunSpec",
+    "Store",
+    "Sweep",
+    "SweepResults",
+    "SweepRun",
+    "load_sweep",
+    "read_definition",
+    "results_of",
+    "run_sweep",
+    "shipped_names",
+    "summarize_runs",
+]

@@ -1,0 +1,96 @@
+"""Workers on the machines of a Ray cluster."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from edgegolf.errors import EdgegolfError, require
+from edgegolf.sweep.runs import RunSpec
+from edgegolf.sweep.store import Store
+from edgegolf.sweep.worker import work
+
+SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_TO_CONNECT = 10.0
+
+
+def run_on_cluster(
+    store: Store,
+    runs: Sequence[RunSpec],
+    jobs: int | None,
+    cluster: str,
+    look: Callable[[], None],
+) -> None:
+    """Do the runs with one worker per core of a Ray cluster.
+
+    Every machine of it has edgegolf and the data set, and reaches the store. A machine may be
+    lost at any time: the others take over what it had claimed.
+
+    Args:
+        store: Where the results go.
+        runs: What to do; those that are finished are not done again.
+        jobs: How many workers; None for one per core of the cluster.
+        cluster: Its address, such as `ray://host:10001`.
+        look: Called about every second.
+
+    Raises:
+        EdgegolfError: Ray is not installed, the cluster cannot be reached, this machine alone
+            reaches the store, or every worker died.
+        KeyboardInterrupt: The workers are stopped, and their claims given up.
+    """
+    if store.is_local:
+        raise EdgegolfError(
+            "a cluster's machines do not reach a store in a file of this machine",
+            hint="give a PostgreSQL server: --store postgresql://user@host/database",
+        )
+    ray = require("ray", extra="cluster")
+    try:
+        # Ray itself would try for minutes.
+        host, _, port = cluster.removeprefix("ray://").rpartition(":")
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT).close()
+        ray.init(address=cluster, log_to_driver=False)
+    except Exception as error:  # of many kinds, among them RuntimeError, ValueError, OSError
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise EdgegolfError(
+            f"the cluster {cluster} cannot be reached: {reason[0]}",
+            hint="give the address of a Ray cluster, such as ray://host:10001",
+        ) from None
+    try:
+        cores = int(ray.cluster_resources().get("CPU", 1))
+        # A task is not started again by Ray: its lost claims are what others take over.
+        remote = ray.remote(num_cpus=1, max_retries=0)(work)
+        workers = [f"ray-{uuid.uuid4().hex}" for _ in range(min(jobs or cores, len(runs)))]
+        tasks = [
+            remote.remote(store.address, store.lease_seconds, tuple(runs), worker, 1)
+            for worker in workers
+        ]
+        try:
+            _wait(ray, tasks, look)
+        finally:
+            for task in tasks:
+                ray.cancel(task, force=True)
+            store.release(workers)
+    finally:
+        ray.shutdown()
+
+
+def _wait(ray: Any, tasks: Sequence[Any], look: Callable[[], None]) -> None:
+    """Until every task is finished or lost; one that finishes is enough, it waits for all runs."""
+    waiting, errors = list(tasks), []
+    while waiting:
+        done, waiting = ray.wait(waiting, timeout=SECONDS_BETWEEN_LOOKS)
+        look()
+        for task in done:
+            try:
+                ray.get(task)
+            except ray.exceptions.RayError as error:
+                errors.append(str(error).strip().splitlines()[0])
+            else:
+                return
+    if errors:
+        raise EdgegolfError(
+            f"every worker of the cluster was lost: {errors[-1]}",
+            hint="run the same command again to go on",
+        )

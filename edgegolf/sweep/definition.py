@@ -1,0 +1,229 @@
+"""A sweep as a small TOML file: which nets, how long, how many seeds."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+from edgegolf.errors import EdgegolfError
+from edgegolf.files import read_bounded
+from edgegolf.zoo import find_recipe
+
+MAXIMUM_BYTES = 1 << 20
+MAXIMUM_NETS = 10_000
+SHIPPED = files(__package__) / "definitions"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A net at every combination of its sizes or settings.
+
+    Attributes:
+        net: Its name in the zoo, without size or settings.
+        sizes: For a net that comes in sizes.
+        settings: Values of each setting, for a net that has some.
+    """
+
+    net: str
+    sizes: tuple[int, ...] = ()
+    settings: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a sweep's file says.
+
+    Attributes:
+        title: The question that the sweep answers.
+        nets: What is trained.
+        include: Shipped sweeps that belong to it, each with its own epochs and seeds.
+        epochs: How long to train; None takes each recipe's.
+        seeds: How many seeds each net is trained with.
+    """
+
+    title: str
+    nets: tuple[Grid, ...] = ()
+    include: tuple[str, ...] = ()
+    epochs: int | None = None
+    seeds: int = 3
+
+
+@dataclass(frozen=True)
+class Point:
+    """One net of a sweep, to be trained with the seeds 0, 1, ….
+
+    Attributes:
+        net: Its full name in the zoo.
+        epochs: How long; None takes the recipe's.
+        seeds: How many seeds.
+    """
+
+    net: str
+    epochs: int | None
+    seeds: int
+
+
+def shipped_names() -> tuple[str, ...]:
+    """The sweeps that come with the package."""
+    names = (entry.name for entry in SHIPPED.iterdir())
+    return tuple(sorted(name[:-5] for name in names if name.endswith(".toml")))
+
+
+def read_definition(name: str) -> Definition:
+    """A shipped sweep by its name, or one from a `.toml` file.
+
+    Raises:
+        EdgegolfError: No such sweep or file, or it is wrong: says in which line and key.
+    """
+    if name in shipped_names():
+        return parse_definition((SHIPPED / f"{name}.toml").read_bytes(), f"{name}.toml")
+    if not name.endswith(".toml"):
+        raise EdgegolfError(
+            f"there is no sweep {name!r}",
+            hint=f"give a .toml file or one of {', '.join(shipped_names())}",
+        )
+    return parse_definition(read_bounded(Path(name), MAXIMUM_BYTES), name)
+
+
+def parse_definition(data: bytes, source: str) -> Definition:
+    """A definition from the bytes of a TOML file.
+
+    Raises:
+        EdgegolfError: It is wrong: says in which line and key.
+    """
+    import cattrs
+
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    try:
+        text = data.decode()
+        content = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise EdgegolfError(f"{source} is not UTF-8 text (at line {line})") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise EdgegolfError(f"{source} is not TOML: {error}") from None
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    for kind in (int, str):
+        converter.register_structure_hook(kind, _exactly)
+    try:
+        definition = converter.structure(content, Definition)
+    except (cattrs.BaseValidationError, TypeError, ValueError) as error:
+        reasons = (
+            cattrs.transform_error(error)
+            if isinstance(error, cattrs.BaseValidationError)
+            else [str(error)]
+        )
+        raise EdgegolfError(
+            "; ".join(_located(reason, text, source) for reason in reasons)
+        ) from None
+    _check(definition, text, source)
+    return definition
+
+
+def expand(definition: Definition, seeds: int | None = None) -> tuple[Point, ...]:
+    """Every net of a sweep, each once; `seeds` instead of the files' numbers."""
+    own = (
+        Point(name, definition.epochs, seeds or definition.seeds)
+        for grid in definition.nets
+        for name in _names(grid)
+    )
+    included = (
+        point for name in definition.include for point in expand(read_definition(name), seeds)
+    )
+    return tuple(dict.fromkeys(itertools.chain(own, included)))
+
+
+def _names(grid: Grid) -> Iterator[str]:
+    """The full names, as the zoo writes them."""
+    if grid.sizes:
+        yield from (find_recipe(f"{grid.net}:{size}").name for size in grid.sizes)
+        return
+    for values in itertools.product(*grid.settings.values()):
+        detail = ",".join(
+            f"{key}={value}" for key, value in zip(grid.settings, values, strict=True)
+        )
+        yield find_recipe(f"{grid.net}:{detail}" if detail else grid.net).name
+
+
+def _check(definition: Definition, text: str, source: str) -> None:
+    """What the types do not say."""
+
+    def refuse(path: str, message: str, hint: str = "") -> None:
+        raise EdgegolfError(_located(f"{message} @ $.{path}", text, source), hint)
+
+    if not (definition.nets or definition.include):
+        refuse("nets", "a sweep needs nets, or other sweeps to include")
+    for key in ("epochs", "seeds"):
+        value = getattr(definition, key)
+        if value is not None and value < 1:
+            refuse(key, f"must be at least 1, not {value}")
+    for index, name in enumerate(definition.include):
+        if name not in shipped_names():
+            refuse("include", f"item {index + 1}, {name!r}, is not a shipped sweep")
+    for index, grid in enumerate(definition.nets):
+        path = f"nets[{index}]"
+        if grid.sizes and grid.settings:
+            refuse(f"{path}.settings", "a net has sizes or settings, not both")
+        if not all(grid.settings.values()):
+            refuse(f"{path}.settings", "a setting needs at least one value")
+        if len(list(itertools.product(*grid.settings.values()))) > MAXIMUM_NETS:
+            refuse(f"{path}.settings", f"more than {MAXIMUM_NETS:,} nets")
+        try:
+            list(_names(grid))
+        except EdgegolfError as error:
+            key = "sizes" if grid.sizes else "settings" if grid.settings else "net"
+            refuse(
+                f"{path}.{key}" if "no net" not in error.message else f"{path}.net",
+                error.message,
+                error.hint,
+            )
+
+
+def _exactly(value: object, kind: type) -> object:
+    """TOML has types; a text that looks like a number is none."""
+    if type(value) is not kind:
+        raise TypeError(f"must be {'an integer' if kind is int else 'a text'}, not {value!r}")
+    return value
+
+
+def _located(reason: str, text: str, source: str) -> str:
+    """A reason of cattrs, `… @ $.nets[1].sizes[0]`, with the line and the key that it is about."""
+    message, _, path = reason.rpartition(" @ $")
+    if not message:
+        return f"{source}: {reason}"
+    extra = re.search(r"extra fields found \(([^),]+)", message)
+    keys = re.findall(r"\.([\w-]+)|\['([\w-]+)'\]", path)
+    names = [first or second for first, second in keys]
+    if extra:
+        names.append(extra.group(1))
+    index = re.search(r"\.nets\[(\d+)\]", path)
+    line = _line(text, names, int(index.group(1)) if index else None)
+    where = f", line {line}" if line else ""
+    key = f", key {'.'.join(names)}" if names else ""
+    return f"{source}{where}{key}: {message}"
+
+
+def _line(text: str, names: list[str], net: int | None) -> int | None:
+    """The line of the innermost of the keys that the text has; the header of the table if none."""
+    lines = text.splitlines()
+    headers = [
+        number for number, line in enumerate(lines) if re.match(r"\s*\[\[\s*nets\s*\]\]", line)
+    ]
+    start, end = 0, headers[0] if headers else len(lines)
+    if net is not None and net < len(headers):
+        start, end = headers[net], ([*headers, len(lines)])[net + 1]
+    for name in reversed(names):
+        pattern = re.compile(rf"(^|[\s{{,.\[]){re.escape(name)}['\"]?\s*(\.|=|\])")
+        for number in range(start, end):
+            if pattern.search(lines[number].split("#")[0]):
+                return number + 1
+    return start + 1 if net is not None and headers else None

@@ -1,0 +1,89 @@
+"""The fewest parameters for an accuracy: ours, and what others have published."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from edgegolf.sweep.sweep import NetSummary
+
+GOALS = (0.95, 0.97, 0.98, 0.99)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A record that somebody else holds.
+
+    Attributes:
+        dataset: What it was measured on.
+        accuracy: At least this, a fraction.
+        parameters: How many the net has.
+        holder: Whose it is.
+        note: How it was found, and how honestly.
+    """
+
+    dataset: str
+    accuracy: float
+    parameters: int
+    holder: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Goal:
+    """An accuracy and the smallest nets that reach it.
+
+    Attributes:
+        accuracy: A fraction.
+        ours: The net of fewest parameters whose mean reaches it.
+        published: The published net of fewest parameters that reaches it.
+    """
+
+    accuracy: float
+    ours: NetSummary | None
+    published: Published | None
+
+
+@cache
+def published_records() -> tuple[Published, ...]:
+    """The records that `published.toml` lists."""
+    import cattrs
+
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    content = tomllib.loads((files(__package__) / "published.toml").read_text("utf-8"))
+    return cattrs.Converter(forbid_extra_keys=True).structure(
+        content["records"], tuple[Published, ...]
+    )
+
+
+def pareto_front(nets: Iterable[NetSummary]) -> tuple[NetSummary, ...]:
+    """The nets that no net with as few parameters surpasses, fewest parameters first."""
+    front: list[NetSummary] = []
+    for net in sorted(nets, key=lambda net: (net.parameters, -net.mean)):
+        if not front or net.mean > front[-1].mean:
+            front.append(net)
+    return tuple(front)
+
+
+def goals(nets: Sequence[NetSummary], dataset: str) -> tuple[Goal, ...]:
+    """For every accuracy of `GOALS`, the smallest net of ours and of others."""
+    front = pareto_front(nets)
+    records = sorted(
+        (record for record in published_records() if record.dataset == dataset),
+        key=lambda record: record.parameters,
+    )
+    return tuple(
+        Goal(
+            accuracy,
+            next((net for net in front if net.mean >= accuracy), None),
+            next((record for record in records if record.accuracy >= accuracy), None),
+        )
+        for accuracy in GOALS
+    )

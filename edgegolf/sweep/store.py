@@ -1,0 +1,309 @@
+"""Every result of every sweep, in one table of an embedded database or of a PostgreSQL server.
+
+A run is a row from the moment that a worker claims it. The row's key is unique, so of two workers
+only one can insert it; the other sees the lease of the first. A worker renews its leases while it
+lives; when a lease has run out, another worker takes the run over.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from edgegolf.errors import EdgegolfError, require
+from edgegolf.sweep.runs import RunSpec, SweepRun
+
+LEASE_SECONDS = 60.0
+CLAIMED, FINISHED, FAILED = "claimed", "finished", "failed"
+KEYS_PER_QUERY = 500  # databases bound the number of parameters
+
+
+class Store:
+    """The table of runs.
+
+    Args:
+        address: A file, made when it does not exist, or a URL such as
+            `postgresql://user@host/database`.
+        lease_seconds: How long a claim holds without being renewed.
+
+    Raises:
+        EdgegolfError: It cannot be opened, or is no such database.
+    """
+
+    def __init__(self, address: str, lease_seconds: float = LEASE_SECONDS) -> None:
+        sql = require("sqlalchemy", extra="train")
+        self._sql = sql
+        self.address = address
+        self.lease_seconds = lease_seconds
+        url = _url(sql, address)
+        self.shown = url.render_as_string(hide_password=True)
+        self._is_sqlite = url.get_backend_name() == "sqlite"
+        self._table = _table(sql)
+        with self._errors():
+            options = {"connect_args": {"timeout": 60}} if self._is_sqlite else {}
+            self._engine = sql.create_engine(url, pool_pre_ping=True, **options)
+            if self._is_sqlite:
+                sql.event.listen(self._engine, "connect", _write_ahead)
+            self._make_table()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches it."""
+        return self._is_sqlite
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    def claim(self, runs: Sequence[RunSpec], worker: str) -> RunSpec | None:
+        """Take the first run that is neither finished, nor failed, nor another worker's."""
+        states = self._states(run.key for run in runs)
+        for run in runs:
+            state = states.get(run.key)
+            if state is None and self._insert(run, worker):
+                return run
+            if state == CLAIMED and self._take_over(run, worker):
+                return run
+        return None
+
+    def renew(self, run: RunSpec, worker: str) -> bool:
+        """Hold a claim for longer; False where another worker has taken the run over."""
+        with self._errors(), self._engine.begin() as connection:
+            until = self._now(connection) + self.lease_seconds
+            return self._update_own(connection, run, worker, lease_until=until)
+
+    def finish(self, run: RunSpec, worker: str, result: SweepRun) -> bool:
+        """Write a result down; False, and nothing written, where another worker has the run."""
+        values = {**asdict(result), "losses": json.dumps(result.losses)}
+        with self._errors(), self._engine.begin() as connection:
+            values["finished_at"] = self._now(connection)
+            return self._update_own(connection, run, worker, state=FINISHED, **values)
+
+    def fail(self, run: RunSpec, worker: str, message: str) -> bool:
+        """Note why a run failed; False where another worker has the run."""
+        with self._errors(), self._engine.begin() as connection:
+            return self._update_own(connection, run, worker, state=FAILED, error=message[:4000])
+
+    def release(self, workers: Iterable[str]) -> None:
+        """Give up every claim of workers that are gone."""
+        columns = self._table.c
+        with self._errors(), self._engine.begin() as connection:
+            connection.execute(
+                self._table.delete()
+                .where(columns.worker.in_(list(workers)))
+                .where(columns.state == CLAIMED)
+            )
+
+    def forget_failures(self, runs: Iterable[RunSpec]) -> None:
+        """Let failed runs be tried again."""
+        columns = self._table.c
+        for keys in _chunks(run.key for run in runs):
+            with self._errors(), self._engine.begin() as connection:
+                connection.execute(
+                    self._table.delete().where(columns.key.in_(keys)).where(columns.state == FAILED)
+                )
+
+    def count(self, runs: Sequence[RunSpec], state: str | None = None) -> int:
+        """How many of the runs the store knows, in a state or in any."""
+        states = self._states(run.key for run in runs).values()
+        return sum(state in (None, found) for found in states)
+
+    def unfinished(self, runs: Sequence[RunSpec]) -> tuple[RunSpec, ...]:
+        """Those of the runs that are not finished, in their order."""
+        states = self._states(run.key for run in runs)
+        return tuple(run for run in runs if states.get(run.key) != FINISHED)
+
+    def failures(self, runs: Sequence[RunSpec]) -> tuple[str, ...]:
+        """Why each failed run failed."""
+        columns = self._table.c
+        return tuple(
+            f"{row.net} seed {row.seed}: {row.error}"
+            for row in self._rows((run.key for run in runs), columns.state == FAILED)
+        )
+
+    def results(self, runs: Sequence[RunSpec]) -> tuple[SweepRun, ...]:
+        """The finished ones of these runs, in their order."""
+        rows = self._rows((run.key for run in runs), self._table.c.state == FINISHED)
+        found = {
+            row.key: SweepRun(
+                **{
+                    name: getattr(row, name)
+                    for name in SweepRun.__annotations__
+                    if name != "losses"
+                },
+                losses=tuple(json.loads(row.losses)),
+            )
+            for row in rows
+        }
+        return tuple(found[run.key] for run in runs if run.key in found)
+
+    def _states(self, keys: Iterable[str]) -> dict[str, str]:
+        return {row.key: row.state for row in self._rows(keys)}
+
+    def _rows(self, keys: Iterable[str], *conditions: Any) -> list[Any]:
+        found: list[Any] = []
+        for some in _chunks(keys):
+            query = self._table.select().where(self._table.c.key.in_(some), *conditions)
+            with self._errors(), self._engine.connect() as connection:
+                found += connection.execute(query).all()
+        return found
+
+    def _insert(self, run: RunSpec, worker: str) -> bool:
+        """Claim a run that nobody had; the unique key decides between two that try."""
+        try:
+            with self._engine.begin() as connection:
+                claim = self._claim(connection, worker)
+                connection.execute(self._table.insert().values(**_facts(run), **claim))
+        except self._sql.exc.IntegrityError:
+            return False
+        except self._sql.exc.SQLAlchemyError as error:
+            raise self._error(error) from None
+        return True
+
+    def _take_over(self, run: RunSpec, worker: str) -> bool:
+        """Claim a run whose worker has not renewed its lease."""
+        columns = self._table.c
+        with self._errors(), self._engine.begin() as connection:
+            now = self._now(connection)
+            taken = connection.execute(
+                self._table.update()
+                .where(columns.key == run.key, columns.state == CLAIMED)
+                .where(columns.lease_until < now)
+                .values(**self._claim(connection, worker), attempts=columns.attempts + 1)
+            )
+        return bool(taken.rowcount == 1)
+
+    def _claim(self, connection: Any, worker: str) -> dict[str, Any]:
+        until = self._now(connection) + self.lease_seconds
+        return {"state": CLAIMED, "worker": worker, "lease_until": until}
+
+    def _update_own(self, connection: Any, run: RunSpec, worker: str, **values: Any) -> bool:
+        columns = self._table.c
+        updated = connection.execute(
+            self._table.update()
+            .where(columns.key == run.key, columns.worker == worker, columns.state == CLAIMED)
+            .values(**values)
+        )
+        return bool(updated.rowcount == 1)
+
+    def _now(self, connection: Any) -> float:
+        """Seconds of one clock: this machine's, or the server's for workers on many machines."""
+        if self._is_sqlite:
+            return time.time()
+        text = self._sql.text("SELECT extract(epoch FROM clock_timestamp())")
+        return float(connection.execute(text).scalar_one())
+
+    def _make_table(self) -> None:
+        try:
+            self._table.create(self._engine, checkfirst=True)
+        except (self._sql.exc.OperationalError, self._sql.exc.DBAPIError):
+            # Another worker may have made it in this moment.
+            if not self._sql.inspect(self._engine).has_table(self._table.name):
+                raise
+        found = {column["name"] for column in self._sql.inspect(self._engine).get_columns("runs")}
+        if missing := set(self._table.c.keys()) - found:
+            raise EdgegolfError(
+                f"{self.shown} has a table of runs without {', '.join(sorted(missing))}",
+                hint="it is no store of this version of edgegolf; choose another with --store",
+            )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (self._sql.exc.SQLAlchemyError, OSError) as error:
+            raise self._error(error) from None
+
+    def _error(self, error: Exception) -> EdgegolfError:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        return EdgegolfError(
+            f"the store {self.shown} cannot be used: {reason}",
+            hint="give another file or URL with --store",
+        )
+
+
+def _url(sql: Any, address: str) -> Any:
+    if "://" not in address:
+        path = Path(address).expanduser().resolve()
+        if path.is_dir():
+            raise EdgegolfError(f"{address} is a folder, not a store", hint="name a file in it")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EdgegolfError(f"{path.parent} cannot be made: {error.strerror}") from None
+        return sql.URL.create("sqlite", database=str(path))
+    try:
+        url = sql.make_url(address)
+    except sql.exc.ArgumentError:
+        raise EdgegolfError("the store's URL cannot be read", hint=HINT) from None
+    if url.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+        require("psycopg", extra="cluster")
+        return url.set(drivername="postgresql+psycopg")
+    if url.drivername == "sqlite":
+        return url
+    raise EdgegolfError(f"{url.drivername!r} is not a kind of store", hint=HINT)
+
+
+HINT = "a file, or postgresql://user@host/database"
+
+
+def _table(sql: Any) -> Any:
+    def column(name: str, kind: Any, **options: Any) -> Any:
+        return sql.Column(name, kind, **options)
+
+    text, number, real = sql.Text, sql.BigInteger, sql.Float(53)
+    return sql.Table(
+        "runs",
+        sql.MetaData(),
+        column("key", sql.String(64), primary_key=True),
+        column("net", text, nullable=False),
+        column("dataset", text, nullable=False),
+        column("dataset_checksum", text, nullable=False),
+        column("seed", number, nullable=False),
+        column("epochs", number, nullable=False),
+        column("training", text, nullable=False),
+        column("state", sql.String(16), nullable=False),
+        column("worker", text, nullable=False),
+        column("lease_until", real, nullable=False),
+        column("attempts", number, nullable=False, default=1),
+        column("error", text),
+        column("parameters", number),
+        column("trained_parameters", number),
+        column("macs", number),
+        column("losses", text),
+        column("validation_accuracy", real),
+        column("test_accuracy", real),
+        column("seconds", real),
+        column("host", text),
+        column("finished_at", real),
+    )
+
+
+def _facts(run: RunSpec) -> dict[str, Any]:
+    return {
+        "key": run.key,
+        "net": run.net,
+        "dataset": run.dataset,
+        "dataset_checksum": run.dataset_checksum,
+        "seed": run.seed,
+        "epochs": run.training.epochs,
+        "training": json.dumps(asdict(run.training), sort_keys=True),
+    }
+
+
+def _write_ahead(connection: Any, _: Any) -> None:
+    """Readers and a writer do not wait for each other; a power cut costs the last runs at most."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:
+    iterator = iter(keys)
+    while chunk := list(islice(iterator, KEYS_PER_QUERY)):
+        yield chunk

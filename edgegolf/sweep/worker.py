@@ -1,0 +1,103 @@
+"""A worker: claims runs, trains them, writes their results, until all are finished."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from edgegolf.data import Dataset, load_dataset
+from edgegolf.errors import EdgegolfError
+from edgegolf.sweep.runs import RunSpec, SweepRun
+from edgegolf.sweep.store import CLAIMED, Store
+from edgegolf.training.fast import train_fast
+
+RENEWALS_PER_LEASE = 4
+
+
+def work(
+    address: str,
+    lease_seconds: float,
+    runs: Sequence[RunSpec],
+    worker: str,
+    threads: int,
+    parent: int | None = None,
+) -> None:
+    """Train what nobody else trains; wait for what others train, and take over if they die.
+
+    Args:
+        address: The store's.
+        lease_seconds: How long its claims hold.
+        runs: What the sweep consists of; they share one data set.
+        worker: A name that no other worker has.
+        threads: Threads of every operation.
+        parent: The process that this one must not outlive.
+    """
+    store = Store(address, lease_seconds)
+    datasets: dict[str, Dataset] = {}
+    try:
+        while True:
+            run = store.claim(runs, worker)
+            if run is not None:
+                with _renewals(store, run, worker, parent):
+                    _train(store, run, worker, threads, datasets)
+            elif store.count(runs, CLAIMED):
+                _leave_if_orphaned(parent)
+                time.sleep(lease_seconds / RENEWALS_PER_LEASE)
+            else:
+                return
+    finally:
+        store.close()
+
+
+def _train(
+    store: Store, run: RunSpec, worker: str, threads: int, datasets: dict[str, Dataset]
+) -> None:
+    try:
+        if run.dataset not in datasets:
+            datasets[run.dataset] = load_dataset(run.dataset)
+        dataset = datasets[run.dataset]
+        if dataset.checksum != run.dataset_checksum:
+            raise EdgegolfError(f"the data set {run.dataset} is another one on this machine")
+        outcome = train_fast(run.recipe, dataset, run.seed, threads)
+    except Exception as error:
+        store.fail(run, worker, getattr(error, "message", None) or repr(error))
+        return
+    result = SweepRun(
+        net=run.net,
+        dataset=run.dataset,
+        seed=run.seed,
+        epochs=run.training.epochs,
+        host=socket.gethostname(),
+        **vars(outcome),
+    )
+    # False: it took so long to write that another worker has the run; its result will do.
+    store.finish(run, worker, result)
+
+
+@contextmanager
+def _renewals(store: Store, run: RunSpec, worker: str, parent: int | None) -> Iterator[None]:
+    """Renew a claim in the background; a process whose parent is gone ends."""
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(store.lease_seconds / RENEWALS_PER_LEASE):
+            _leave_if_orphaned(parent)
+            with suppress(EdgegolfError):  # a store may be out of reach for a moment
+                store.renew(run, worker)
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _leave_if_orphaned(parent: int | None) -> None:
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)

@@ -1,0 +1,81 @@
+"""Tables and pictures of sweeps."""
+
+from __future__ import annotations
+
+import csv
+import io
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from edgegolf.report.sweep_table import breaking_point, sweep_csv, sweep_markdown
+from edgegolf.sweep.front import goals, pareto_front
+from edgegolf.sweep.runs import SweepRun
+from edgegolf.sweep.sweep import SweepResults, summarize_runs
+
+
+def run(net: str, parameters: int, accuracy: float, seed: int = 0) -> SweepRun:
+    return SweepRun(
+        net=net, dataset="mnist", seed=seed, epochs=12, parameters=parameters,
+        trained_parameters=parameters, macs=1000, losses=(1.0, 0.5),
+        validation_accuracy=accuracy, test_accuracy=accuracy, seconds=2.0, host="here",
+    )  # fmt: skip
+
+
+RESULTS = SweepResults(
+    "small",
+    "A question",
+    "mnist",
+    7,
+    (
+        run("double_cnn:4", 2358, 0.985),
+        run("double_cnn:2", 932, 0.97, 0),
+        run("double_cnn:2", 932, 0.98, 1),
+        run("double_cnn:1", 408, 0.96),
+        run("mlp:16", 13002, 0.95),
+    ),
+)
+
+
+def test_means_spread_and_the_articles_figure() -> None:
+    text = sweep_markdown(RESULTS)
+    assert "| double_cnn:2 | 932 | 932 | 1,000 | 97.00% | 97.50 ± 0.71 % | 2 | 12 | 2 |" in text
+    assert "97 % holds down to double_cnn:2 with 932 parameters and breaks at double_cnn:1" in text
+
+
+def test_the_front_leaves_out_what_is_surpassed() -> None:
+    nets = summarize_runs(RESULTS.runs)
+    front = [net.net for net in pareto_front(nets)]
+    assert front == ["double_cnn:1", "double_cnn:2", "double_cnn:4"]
+
+
+def test_goals_name_the_smallest_net_and_the_published_record() -> None:
+    found = {goal.accuracy: goal for goal in goals(summarize_runs(RESULTS.runs), "mnist")}
+    smallest = {accuracy: goal.ours and goal.ours.net for accuracy, goal in found.items()}
+    assert smallest == {
+        0.95: "double_cnn:1", 0.97: "double_cnn:2", 0.98: "double_cnn:4", 0.99: None
+    }  # fmt: skip
+    published = [goal.published.parameters for goal in found.values() if goal.published]
+    assert published == [200, 575, 575, 697]
+
+
+def test_nothing_breaks_where_nothing_holds() -> None:
+    assert breaking_point(()) == ""
+    assert "the smallest here" in breaking_point(summarize_runs([run("cnn:2", 4802, 0.98)]))
+
+
+def test_csv_has_a_line_per_run() -> None:
+    rows = list(csv.DictReader(io.StringIO(sweep_csv(RESULTS))))
+    assert [row["net"] for row in rows] == [run.net for run in RESULTS.runs]
+    assert rows[0]["last_loss"] == "0.5"
+
+
+def test_picture_is_the_same_every_time(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from edgegolf.report.sweep_plot import draw_sweep
+
+    for name in ("a.svg", "b.svg"):
+        draw_sweep(RESULTS, tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert ElementTree.parse(tmp_path / "a.svg").getroot().tag.endswith("svg")
