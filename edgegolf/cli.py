@@ -287,7 +287,7 @@ def export(
         _print(export_table(exported, title=str(file)))
         if emulate is not None:
             made = [(out or file.parent) / each.name for each in exported]
-            _print(*choice_lines(count_instructions(made, emulate)))
+            _print("\n".join(choice_lines(count_instructions(made, emulate))))
     nets = [model for model in models if not model.endswith(".keras")]
     if files and not nets:
         return
@@ -309,7 +309,7 @@ def export(
         counted = count_instructions(paths, emulate)
         for folder in folders:
             note_choices(folder, counted)
-        _print(*choice_lines(counted))
+        _print("\n".join(choice_lines(counted)))
 
 
 @cli.command()
