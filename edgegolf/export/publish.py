@@ -113,7 +113,8 @@ def publish(folder: Path, dataset: Dataset, options: ExportOptions) -> Published
     fresh = {name: facts for name, facts in fresh.items() if (folder / name).is_file()}
     for file in exported:
         fresh[file.name] = _facts(folder / file.name, file, dataset)
-    card = replace(card, files=dict(sorted(fresh.items())))
+    choices = () if exported else card.choices  # they were counted with the files before
+    card = replace(card, files=dict(sorted(fresh.items())), choices=choices)
     write_card(folder, card)
     return Published(card, exported, candidates)
 
