@@ -102,7 +102,6 @@ def sha256(path: Path) -> str:
 def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
     if os.geteuid() != 0:
         pytest.skip("the stand-in of a Raspberry Pi needs root")
-    stand_in_pi.prepare_host()
     with stand_in_pi.stand_in(RASPBERRY_PI_4, tmp_path_factory.mktemp("pi")) as running:
         yield running
 
@@ -417,7 +416,6 @@ def test_remove_takes_all_that_was_put_there_and_nothing_else(user: User) -> Non
 def test_32_bit_userland(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.geteuid() != 0:
         pytest.skip("the stand-in of a Raspberry Pi needs root")
-    stand_in_pi.prepare_host()
     home = tmp_path / "user"
     (home / ".ssh").mkdir(parents=True)
     with stand_in_pi.stand_in(RASPBERRY_PI_2, tmp_path / "pi") as pi:
