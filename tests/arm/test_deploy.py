@@ -180,6 +180,8 @@ def test_wrong_key_says_how_to_give_the_right_one(user: User) -> None:
     said = user.fails("deploy", "root@127.0.0.1", "--port", port, "--key", wrong, "--status")
     assert "does not let us in" in said
     assert f"ssh-copy-id -i {wrong}.pub -p {port} root@127.0.0.1" in said
+    said = user.fails("bench", INT8, "--on", "root@127.0.0.1", "--port", port, "--key", wrong)
+    assert "does not let us in" in said
 
 
 def test_passphrase_is_asked_for_on_a_terminal_and_never_shown(user: User) -> None:
@@ -223,6 +225,7 @@ def test_status_shows_the_device(user: User) -> None:
 def test_missing_python(user: User) -> None:
     said = user.fails("deploy", "pi", INT8, "--python", "/usr/bin/python3.13")
     assert "has no Python called '/usr/bin/python3.13'" in said
+    assert said == user.fails("bench", INT8, "--on", "pi", "--python", "/usr/bin/python3.13")
     user.pi.run("mv /usr/bin/python3 /usr/bin/hidden")
     try:
         assert "sudo apt install python3" in user.fails("deploy", "pi", INT8)
