@@ -276,7 +276,7 @@ def export(
     from edgegolf.emulation.choice import note_choices
     from edgegolf.emulation.instructions import count_instructions
     from edgegolf.export import ExportOptions, export_model
-    from edgegolf.export.publish import publish
+    from edgegolf.export.publish import publish_all
     from edgegolf.report.candidates_table import candidates_table
     from edgegolf.report.choice_lines import choice_lines
     from edgegolf.report.export_table import export_table
@@ -312,14 +312,15 @@ def export(
         raise EdgegolfError(
             f"no net is trained on {found.name} yet", hint="edgegolf train trains some"
         )
-    cards = []
-    for folder in folders:
-        card, exported = publish(folder, found, options, show)
-        cards.append(card)
-        if exported:
-            _print(export_table(exported, title=str(folder)))
+    cards = {}
+    for folder, published in publish_all(folders, found, options):
+        cards[folder] = published.card
+        for file_format, candidates in published.candidates.items():
+            show(file_format, candidates)
+        if published.made:
+            _print(export_table(published.made, title=str(folder)))
     paths = [path for folder in folders for path in exported_files(folder)]
-    _print(models_table(cards, median_latencies(paths)))
+    _print(models_table([cards[folder] for folder in folders], median_latencies(paths)))
     if emulate is not None:
         counted = count_instructions(paths, emulate)
         for folder in folders:
