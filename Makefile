@@ -61,7 +61,7 @@ test-browser: setup ## Test the demo and the report in Chromium (installed if ro
 	$(VENV)/bin/python -m pytest -m browser -rs
 
 test-arm: setup ## Run the tests on emulated Raspberry Pis (Debian packages are installed if root)
-	$(VENV)/bin/python -m pytest -m arm -rs
+	$(VENV)/bin/python -m pytest -m arm -rs --numprocesses 2 --dist loadfile tests/arm
 
 lint: setup ## Check style and types
 	$(VENV)/bin/ruff check
