@@ -97,12 +97,12 @@ def _draw_records(axes: Any, nets: Sequence[NetSummary], dataset: str) -> None:
 
 def _bytes(net: NetSummary) -> int | None:
     file = smallest(net.files, "int8")
-    return file and file.size_bytes
+    return None if file is None else file.size_bytes
 
 
 def _latency(net: NetSummary) -> float | None:
     file = smallest(net.files, "int8")
-    return file and file.latency_us
+    return None if file is None else file.latency_us
 
 
 def _error(accuracy: float) -> float:
