@@ -129,16 +129,20 @@ def sweeps(nets: Sequence[NetSummary], dataset: str) -> Spec:
     The front of our nets is a line; what the articles report and others published are points.
     """
     points = [_net_point(net) for net in nets]
+    articles = {
+        (net.parameters, net.article_accuracy): net
+        for net in nets
+        if net.article_accuracy is not None
+    }
     marks = [
         {
             "kind": ARTICLE,
             "net": net.net,
             "by": "article",
-            "parameters": net.parameters,
-            "error": 100 - 100 * net.article_accuracy,
+            "parameters": parameters,
+            "error": 100 - 100 * accuracy,
         }
-        for net in nets
-        if net.article_accuracy is not None
+        for (parameters, accuracy), net in articles.items()
     ] + [
         {
             "kind": ELSEWHERE,
@@ -148,7 +152,7 @@ def sweeps(nets: Sequence[NetSummary], dataset: str) -> Spec:
             "error": 100 - 100 * record.accuracy,
         }
         for record in published_records()
-        if record.dataset == dataset
+        if record.dataset == dataset and (record.parameters, record.accuracy) not in articles
     ]
     x = _logarithmic("parameters", "parameters", padding=30)
     y = _logarithmic("error", "errors on the test images, %")

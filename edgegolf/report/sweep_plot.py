@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,11 @@ def draw_sweep(results: SweepResults, path: Path) -> None:
     measured = [net for net in nets if _bytes(net) is not None]
     panels = 3 if measured else 1
     figure, all_axes = pyplot.subplots(
-        1, panels, figsize=(3 + 6 * panels, 5), layout="constrained", sharey=True, squeeze=False
+        1, panels, figsize=(4 + 5 * panels, 5), layout="constrained", sharey=True, squeeze=False
     )
     parameters, *others = all_axes[0]
-    _draw_nets(parameters, nets, lambda net: net.parameters)
+    colours = {name: f"C{index}" for index, name in enumerate(dict.fromkeys(map(_family, nets)))}
+    _draw_nets(parameters, nets, colours, lambda net: net.parameters)
     _draw_records(parameters, nets, results.dataset)
     parameters.set(
         xscale="log", yscale="log", xlabel="parameters", ylabel="errors on the test set, %"
@@ -45,7 +46,7 @@ def draw_sweep(results: SweepResults, path: Path) -> None:
     for axes, cost, label in zip(
         others, (_bytes, _latency), ("bytes, smallest int8 file", "µs, one thread"), strict=False
     ):
-        _draw_nets(axes, measured, cost)
+        _draw_nets(axes, measured, colours, cost)
         axes.set(xscale="log", xlabel=label)
     parameters.yaxis.set_major_locator(matplotlib.ticker.FixedLocator(TICKS))
     parameters.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
@@ -60,18 +61,19 @@ def draw_sweep(results: SweepResults, path: Path) -> None:
 
 
 def _draw_nets(
-    axes: Any, nets: Sequence[NetSummary], cost: Callable[[NetSummary], float | None]
+    axes: Any,
+    nets: Sequence[NetSummary],
+    colours: Mapping[str, str],
+    cost: Callable[[NetSummary], float | None],
 ) -> None:
-    """Every net of a family in one colour, with the spread over its seeds."""
-    families: dict[str, list[NetSummary]] = {}
-    for net in nets:
-        families.setdefault(net.net.partition(":")[0], []).append(net)
-    for name, members in families.items():
+    """Every net in the colour of its family, with the spread over its seeds."""
+    for name, colour in colours.items():
+        members = [net for net in nets if _family(net) == name]
         axes.errorbar(
             [cost(net) for net in members],
             [_error(net.mean) for net in members],
             yerr=[(net.deviation or 0) * 100 for net in members],
-            fmt="o", capsize=3, label=name,
+            fmt="o", capsize=3, label=name, color=colour,
         )  # fmt: skip
 
 
@@ -93,6 +95,10 @@ def _draw_records(axes: Any, nets: Sequence[NetSummary], dataset: str) -> None:
             parameters, accuracies = zip(*points, strict=True)
             errors = [_error(accuracy) for accuracy in accuracies]
             axes.plot(parameters, errors, mark, color="black", markersize=12, label=label)
+
+
+def _family(net: NetSummary) -> str:
+    return net.net.partition(":")[0]
 
 
 def _bytes(net: NetSummary) -> int | None:

@@ -73,7 +73,7 @@ def test_every_chart_draws_its_data(page: webdriver.Chrome) -> None:
     }
     assert marks["front"] >= 3 + 3 + 2  # ours, names, articles
     assert marks["variants"] >= 15
-    assert marks["sweeps"] >= 4 + 4 + 1 + 1 + 7  # nets, their spreads, front, articles, published
+    assert marks["sweeps"] >= 4 + 4 + 1 + 1 + 6  # nets, their spreads, front, articles, published
     assert len(page.find_elements(By.CSS_SELECTOR, "#costs [aria-roledescription=point]")) == 2
     assert all(marks.values()), marks
 
