@@ -53,6 +53,14 @@ def sweep_markdown(results: SweepResults) -> str:
     )
 
 
+def sweep_sections(results: SweepResults) -> dict[str, str]:
+    """The section of docs on this sweep, by its name: its picture and its tables."""
+    name = results.name
+    picture = f"![Parameters against errors](sweeps/{name}.svg)"
+    finished = f"{len(results.runs)} of {results.expected} runs."
+    return {f"sweep-{name}": "\n".join((picture, "", finished, "", sweep_markdown(results)))}
+
+
 def sweep_csv(results: SweepResults) -> str:
     """One line per run, with bytes and latency of each file of its net where they are known."""
     text = io.StringIO()

@@ -11,11 +11,19 @@ from pathlib import Path
 import pytest
 
 from edgegolf.records import from_json, to_json
-from edgegolf.report.sweep_table import breaking_point, sweep_csv, sweep_markdown
+from edgegolf.report.models_markdown import replace_section
+from edgegolf.report.sweep_table import (
+    breaking_point,
+    sweep_csv,
+    sweep_markdown,
+    sweep_sections,
+)
 from edgegolf.sweep.costs import FileCosts
 from edgegolf.sweep.front import goals, pareto_front
 from edgegolf.sweep.runs import SweepRun
 from edgegolf.sweep.sweep import SweepResults, summarize_runs
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
 
 
 def run(net: str, parameters: int, accuracy: float, seed: int = 0) -> SweepRun:
@@ -103,3 +111,13 @@ def test_picture_is_the_same_every_time(tmp_path: Path, results: SweepResults) -
         draw_sweep(results, tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert ElementTree.parse(tmp_path / "a.svg").getroot().tag.endswith("svg")
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "sweeps").glob("*.json")), ids=lambda p: p.stem)
+def test_the_tables_of_the_page_are_those_of_its_figures(path: Path) -> None:
+    page = (DOCS / "sweep.md").read_text()
+    results = from_json(path.read_text(), SweepResults, str(path))
+    for name, content in sweep_sections(results).items():
+        assert f"<!-- {name} -->" in page
+        assert replace_section(page, name, content) == page, "run make docs"
+    assert path.with_suffix(".svg").is_file()
