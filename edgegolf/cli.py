@@ -162,6 +162,11 @@ def train(
 @click.option("--resume", is_flag=True, help="Go on with a sweep; an error if it was not begun.")
 @click.option("--store", help="File or postgresql://… URL of the results.")
 @click.option("--cluster", help="Ray cluster that does the runs, such as ray://host:10001.")
+@click.option(
+    "--costs",
+    is_flag=True,
+    help="Train nothing: make the files of every net and time them, on an idle machine.",
+)
 @click.option("--table", "form", flag_value="table", help="Run nothing: show what is there.")
 @click.option("--json", "form", flag_value="json", help="Likewise, schema edgegolf.sweep/1.")
 @click.option("--csv", "form", flag_value="csv", help="Likewise, one line per run.")
@@ -176,6 +181,7 @@ def sweep(
     resume: bool,
     store: str | None,
     cluster: str | None,
+    costs: bool,
     form: str | None,
     output: Path | None,
     picture: Path | None,
@@ -188,6 +194,7 @@ def sweep(
     edgegolf sweep double_cnn
     edgegolf sweep double_cnn --seeds 5
     edgegolf sweep double_cnn --table
+    edgegolf sweep tight_resnet --costs
     edgegolf sweep my.toml --cluster ray://host:10001 --store postgresql://user@host/sweeps
     """
     from edgegolf.data import load_dataset
@@ -198,9 +205,14 @@ def sweep(
     from edgegolf.sweep import Store, load_sweep, results_of, run_sweep
     from edgegolf.workspace import user_store
 
-    loaded = load_sweep(sweep, load_dataset(dataset), seeds)
+    data = load_dataset(dataset)
+    loaded = load_sweep(sweep, data, seeds)
     opened = Store(store or str(user_store()))
-    if form is None:
+    if costs:
+        from edgegolf.footprint.sweep_costs import measure_sweep
+
+        measure_sweep(loaded, data, opened)
+    elif form is None:
         _say(f"{loaded.title}. {len(loaded.runs)} runs on {loaded.dataset}; in {opened.shown}.")
         run_sweep(loaded, opened, jobs, cluster, resume, report_sweep(len(loaded.runs)))
     results = results_of(loaded, opened)
@@ -668,7 +680,8 @@ def deploy(
 def report(results: tuple[Path, ...], output: Path, figures: Path | None) -> None:
     """Write one page of charts and tables that opens without a network.
 
-    RESULTS are model folders and JSON files of bench and footprint; every trained net if absent.
+    RESULTS are model folders and JSON files of bench, footprint and sweep; every trained net if
+    absent.
 
     \b
     edgegolf report
