@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from edgegolf.data import digits, mnist
+from edgegolf.data import cifar10, digits, mnist
 from edgegolf.data.dataset import (
     Dataset,
     DatasetStatus,
@@ -34,6 +34,8 @@ __all__ = [
 SOURCES: dict[str, Source] = {
     mnist.NAME: mnist.SOURCE,
     digits.NAME: digits.SOURCE,
+    cifar10.ORIGINAL.name: cifar10.SOURCE,
+    cifar10.JPEG_COPY.name: cifar10.JPEG_SOURCE,
 }
 
 
