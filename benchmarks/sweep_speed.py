@@ -1,6 +1,6 @@
 """How fast sweeps train tiny nets, beside plain `model.fit`, on all cores.
 
-python benchmarks/sweep_speed.py [NET...] [--rounds 3] [--steps 200]
+python benchmarks/sweep_speed.py [NET...] [--rounds 3]
 
 Plain `fit` as anybody writes it: TensorFlow as it comes, one net after the other with all cores,
 batches of 128 from an array. Ours as a sweep trains: one process per core, each with a net of its
@@ -18,6 +18,7 @@ import time
 from multiprocessing.connection import Connection
 
 BATCH = 128
+STEPS = 429  # an epoch of MNIST's training split
 NETS = ("linear", "pooled_mlp:16", "random_cnn", "double_cnn:1", "double_cnn:2", "double_cnn:4",
         "double_cnn:8", "cnn:2", "tight_resnet")  # fmt: skip
 
@@ -26,16 +27,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("nets", nargs="*", default=NETS)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=200)
     arguments = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     print(f"{'net':16}{'plain fit':>12}{'sweep':>12}{'ratio':>8}   images/s, {cores} cores")
     for net in arguments.nets:
-        plain, fast = compare(net, cores, arguments.steps, arguments.rounds)
+        plain, fast = compare(net, cores, arguments.rounds)
         print(f"{net:16}{plain:12,.0f}{fast:12,.0f}{fast / plain:8.2f}", flush=True)
 
 
-def compare(net: str, cores: int, steps: int, rounds: int) -> tuple[float, float]:
+def compare(net: str, cores: int, rounds: int) -> tuple[float, float]:
     """Median images per second of plain fit, and of one fast trainer per core together."""
     context = multiprocessing.get_context("spawn")
     sides = []
@@ -43,7 +43,7 @@ def compare(net: str, cores: int, steps: int, rounds: int) -> tuple[float, float
         workers = []
         for _ in range(count):
             here, there = context.Pipe()
-            process = context.Process(target=target, args=(net, steps, there), daemon=True)
+            process = context.Process(target=target, args=(net, there), daemon=True)
             process.start()
             workers.append((here, process))
         sides.append(workers)
@@ -53,7 +53,7 @@ def compare(net: str, cores: int, steps: int, rounds: int) -> tuple[float, float
         rates: tuple[list[float], list[float]] = ([], [])
         for _ in range(rounds):
             for workers, found in zip(sides, rates, strict=True):
-                found.append(len(workers) * steps * BATCH / one_round(workers))
+                found.append(len(workers) * STEPS * BATCH / one_round(workers))
     finally:
         for workers in sides:
             for _, process in workers:
@@ -71,7 +71,7 @@ def one_round(workers: list) -> float:
     return time.perf_counter() - started
 
 
-def plain_fit(net: str, steps: int, connection: Connection) -> None:
+def plain_fit(net: str, connection: Connection) -> None:
     """Keras as anybody uses it."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import keras
@@ -81,8 +81,8 @@ def plain_fit(net: str, steps: int, connection: Connection) -> None:
 
     dataset = load_dataset("mnist")
     split = dataset.split("train")
-    images = split.images[: steps * BATCH].astype("float32") / 255
-    labels = split.labels[: steps * BATCH]
+    images = split.images[: STEPS * BATCH].astype("float32") / 255
+    labels = split.labels[: STEPS * BATCH]
     model = find_recipe(net).build(dataset.image_shape, dataset.classes)
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"])
     while True:
@@ -91,27 +91,17 @@ def plain_fit(net: str, steps: int, connection: Connection) -> None:
         connection.send(None)
 
 
-def fast_loop(net: str, steps: int, connection: Connection) -> None:
+def fast_loop(net: str, connection: Connection) -> None:
     """What a sweep does, with its augmentation and its averaging."""
     from edgegolf.data import load_dataset
-    from edgegolf.training.batches import Batches
-    from edgegolf.training.fast import compile_epoch
-    from edgegolf.training.worker import compile_model, prepare
+    from edgegolf.training.trainer import Trainer
     from edgegolf.zoo import find_recipe
 
-    prepare(threads=1)
-    dataset = load_dataset("mnist")
-    split = dataset.split("train")
-    recipe = find_recipe(net)
-    count = steps * BATCH
-    model = recipe.build(dataset.image_shape, dataset.classes)
-    batches = Batches(split.images[:count], split.labels[:count], BATCH, recipe.training.shift, 0)
-    compile_model(model, recipe, len(batches))
-    epoch_loop = compile_epoch(model, len(batches))
+    trainer = Trainer(find_recipe(net), load_dataset("mnist"), seed=0, threads=1)
     epoch = 0
     while True:
         connection.recv()
-        float(epoch_loop(*batches.whole_epoch(epoch)))
+        trainer.train_epoch(epoch, lambda _: None)
         epoch += 1
         connection.send(None)
 

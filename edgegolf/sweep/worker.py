@@ -13,7 +13,8 @@ from edgegolf.data import Dataset, load_dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.sweep.runs import RunSpec, SweepRun
 from edgegolf.sweep.store import CLAIMED, Store
-from edgegolf.training.fast import train_fast
+from edgegolf.training.trainer import Trainer
+from edgegolf.zoo.summary import summarize
 
 RENEWALS_PER_LEASE = 4
 
@@ -62,20 +63,40 @@ def _train(
         dataset = datasets[run.dataset]
         if dataset.checksum != run.dataset_checksum:
             raise EdgegolfError(f"the data set {run.dataset} is another one on this machine")
-        outcome = train_fast(run.recipe, dataset, run.seed, threads)
+        result = train_in_memory(run, dataset, threads)
     except Exception as error:
         store.fail(run, worker, getattr(error, "message", None) or repr(error))
         return
-    result = SweepRun(
-        net=run.net,
-        dataset=run.dataset,
-        seed=run.seed,
-        epochs=run.training.epochs,
-        host=socket.gethostname(),
-        **vars(outcome),
-    )
     # False: it took so long to write that another worker has the run; its result will do.
     store.finish(run, worker, result)
+
+
+def train_in_memory(run: RunSpec, dataset: Dataset, threads: int) -> SweepRun:
+    """Train a net and judge it, without writing anything.
+
+    Raises:
+        EdgegolfError: A package is missing, the data set does not fit the net, or the run diverged.
+    """
+    trainer = Trainer(run.recipe, dataset, run.seed, threads)
+    started = time.monotonic()
+    losses = [trainer.train_epoch(epoch, lambda _: None) for epoch in range(run.training.epochs)]
+    seconds = time.monotonic() - started
+    layers = summarize(trainer.model)
+    with trainer.averaged():
+        return SweepRun(
+            net=run.net,
+            dataset=run.dataset,
+            seed=run.seed,
+            epochs=run.training.epochs,
+            parameters=trainer.model.count_params(),
+            trained_parameters=sum(layer.parameters for layer in layers if layer.trained),
+            macs=sum(layer.macs for layer in layers),
+            losses=tuple(losses),
+            validation_accuracy=trainer.accuracy(dataset.split("validation")),
+            test_accuracy=trainer.accuracy(dataset.split("test")),
+            seconds=seconds,
+            host=socket.gethostname(),
+        )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Batches:
-    """The training images, batch by batch.
+    """The training images, an epoch of batches at a time.
 
     The order and the shifts of an epoch are drawn from `(seed, epoch)` alone, so that a resumed
     run sees exactly what an uninterrupted one would have seen. The last, incomplete batch of an
@@ -36,7 +36,7 @@ class Batches:
         margin = ((0, 0), (shift, shift), (shift, shift), (0, 0))
         self._padded = np.pad(images, margin)
         self._labels = labels
-        self._size = images.shape[1:3]
+        self._shape = images.shape[1:]
         self._batch_size = min(batch_size, len(images))
         self._shift = shift
         self._seed = seed
@@ -44,43 +44,18 @@ class Batches:
     def __len__(self) -> int:
         return len(self._labels) // self._batch_size
 
-    def epoch(self, epoch: int) -> list[tuple[NDArray[np.intp], NDArray[np.int64]]]:
-        """The indices [batch] and shifts [batch, 2] of each batch of an epoch."""
+    def epoch(self, epoch: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Images uint8 [batches, batch, height, width, channels], labels int64 [batches, batch]."""
         random = np.random.default_rng((self._seed, epoch))
         order = random.permutation(len(self._labels))[: len(self) * self._batch_size]
         shifts = random.integers(0, 2 * self._shift + 1, (len(order), 2))
-        return list(
-            zip(
-                order.reshape(len(self), self._batch_size),
-                shifts.reshape(len(self), self._batch_size, 2),
-                strict=True,
-            )
-        )
-
-    def batch(
-        self, indices: NDArray[np.intp], shifts: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Images float32 in 0…1 [batch, height, width, channels] and labels int64 [batch]."""
-        height, width = self._size
-        rows = shifts[:, 0, None, None] + np.arange(height)[None, :, None]
-        columns = shifts[:, 1, None, None] + np.arange(width)[None, None, :]
-        images = self._padded[indices[:, None, None], rows, columns]
-        return images.astype(np.float32) / np.float32(255), self._labels[indices]
-
-    def whole_epoch(self, epoch: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """All batches at once.
-
-        Images uint8 [batches, batch, height, width, channels], labels int64 [batches, batch].
-        """
-        plan = self.epoch(epoch)
-        indices = np.stack([indices for indices, _ in plan])
-        shifts = np.stack([shifts for _, shifts in plan])
-        height, width = self._size
-        images = np.empty((*indices.shape, height, width, self._padded.shape[3]), np.uint8)
+        height, width, _ = self._shape
+        images = np.empty((len(order), *self._shape), np.uint8)
         # All images that are moved alike at once: whole rows are copied, not pixels.
         for down in range(2 * self._shift + 1):
             for right in range(2 * self._shift + 1):
-                alike = (shifts == (down, right)).all(axis=2)
+                alike = (shifts == (down, right)).all(axis=1)
                 window = self._padded[:, down : down + height, right : right + width]
-                images[alike] = window[indices[alike]]
-        return images, self._labels[indices]
+                images[alike] = window[order[alike]]
+        batched = (len(self), self._batch_size)
+        return images.reshape(*batched, *self._shape), self._labels[order].reshape(batched)

@@ -5,27 +5,15 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from edgegolf.allocator import keep_freed_memory
 from edgegolf.data import load_dataset
-from edgegolf.errors import require
 from edgegolf.files import atomic_path, read_bounded, write_atomically
-from edgegolf.quiet import import_keras, import_tensorflow
 from edgegolf.records import from_json, to_json
-from edgegolf.training.batches import Batches
-from edgegolf.training.full_matrix_adam import full_matrix_adam
+from edgegolf.training.trainer import Trainer
 from edgegolf.zoo import Recipe, find_recipe, with_epochs
-
-if TYPE_CHECKING:
-    import keras
-    import numpy as np
-    from numpy.typing import NDArray
-
-STEPS_PER_EXECUTION = 20  # steps between two returns to Python; above 20 nothing is gained
 
 
 @dataclass(frozen=True)
@@ -104,6 +92,7 @@ class Progress:
 
 
 RUN_NAME = "run.json"
+STATE_NAME = "state.npz"
 WEIGHTS_NAME = "model.keras"
 
 
@@ -116,9 +105,9 @@ def read_run(folder: Path) -> Run | None:
 def train(job: Job, threads: int, report: Callable[[Progress], None]) -> Run:
     """Train until the recipe's end, from the last checkpoint where there is one.
 
-    Writes `run.json` after every epoch and `model.keras` at the end. A checkpoint of other
-    hyper-parameters or another data set is thrown away. Same job, same threads, same machine:
-    same weights.
+    Writes `run.json` and `state.npz` after every epoch, and `model.keras` at the end. A checkpoint
+    of other hyper-parameters or another data set is thrown away. Same job, same threads, same
+    machine: same weights.
 
     Args:
         job: What to train.
@@ -126,96 +115,46 @@ def train(job: Job, threads: int, report: Callable[[Progress], None]) -> Run:
         report: Called now and then.
 
     Raises:
-        EdgegolfError: A package is missing, or the data set does not fit the net.
+        EdgegolfError: A package is missing, the data set does not fit the net, or the run diverged.
     """
-    keras = prepare(threads)
     recipe = job.recipe
-    training = recipe.training
     dataset = load_dataset(job.dataset)
     run = _matching_run(job, recipe, dataset.checksum)
     if run.test_accuracy is not None:
         return run
 
-    keras.utils.set_random_seed(job.seed)
-    model = recipe.build(dataset.image_shape, dataset.classes)
-    train_split, validation_split = dataset.split("train"), dataset.split("validation")
-    batches = Batches(
-        train_split.images, train_split.labels, training.batch_size, training.shift, job.seed
-    )
-    compile_model(model, recipe, len(batches))
-    recorder = _recorder(keras, job, run, len(batches), training.epochs, report)
-    averaging = (
-        [keras.callbacks.SwapEMAWeights(swap_on_epoch=False)] if training.average_share else []
-    )
-    model.fit(
-        _as_keras_dataset(keras, batches, first_epoch=len(run.epochs)),
-        epochs=training.epochs,
-        validation_data=(_as_pixels(validation_split.images), validation_split.labels),
-        validation_batch_size=500,
-        shuffle=False,
-        verbose=0,
-        callbacks=[
-            keras.callbacks.BackupAndRestore(job.folder / "backup", delete_checkpoint=False),
-            *averaging,
-            recorder,
-        ],
-    )
-    test_split = dataset.split("test")
-    finished = Run(
-        **{
-            **vars(recorder.run),
-            "validation_accuracy": _accuracy(model, validation_split),
-            "test_accuracy": _accuracy(model, test_split),
-        }
-    )
-    # Without the optimizer's state, which is as large as the weights or larger.
-    trained = recipe.build(dataset.image_shape, dataset.classes)
-    trained.set_weights(model.get_weights())
-    with atomic_path(job.folder / WEIGHTS_NAME) as temporary:
-        trained.save(temporary)
+    trainer = Trainer(recipe, dataset, job.seed, threads)
+    state = job.folder / STATE_NAME
+    done = trainer.restore(state) if state.is_file() else 0
+    run = replace(run, epochs=run.epochs[:done])  # an epoch without its state is done again
+    validation = dataset.split("validation")
+    total = recipe.training.epochs * trainer.steps_per_epoch
+    for epoch in range(done, recipe.training.epochs):
+        last = run.epochs[-1].validation_accuracy if run.epochs else None
+        before = epoch * trainer.steps_per_epoch
+
+        def note(steps: int, before: int = before, last: float | None = last) -> None:
+            report(Progress(before + steps, total, last))
+
+        started = time.monotonic()
+        loss = trainer.train_epoch(epoch, note)
+        seconds = time.monotonic() - started
+        with trainer.averaged():
+            result = EpochResult(epoch, loss, trainer.accuracy(validation), seconds)
+        run = replace(run, epochs=(*run.epochs, result))
+        write_atomically(job.folder / RUN_NAME, to_json(run))
+        trainer.save(state, epoch + 1)
+    with trainer.averaged():
+        finished = replace(
+            run,
+            validation_accuracy=trainer.accuracy(validation),
+            test_accuracy=trainer.accuracy(dataset.split("test")),
+        )
+        with atomic_path(job.folder / WEIGHTS_NAME) as temporary:
+            trainer.copy().save(temporary)
     write_atomically(job.folder / RUN_NAME, to_json(finished))
-    shutil.rmtree(job.folder / "backup", ignore_errors=True)
+    state.unlink(missing_ok=True)
     return finished
-
-
-def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
-    """Give the model the recipe's loss, optimizer and schedule."""
-    keras = require("keras", extra="train")
-    training = recipe.training
-    steps = training.epochs * steps_per_epoch
-    warm_up = round(training.warm_up_epochs * steps_per_epoch)
-    warm_up = min(warm_up, steps // 5)  # short runs warm up for a fifth of their steps
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0,
-        decay_steps=max(1, steps - warm_up),
-        warmup_target=training.learning_rate,
-        warmup_steps=max(1, warm_up),
-    )
-    optimizers = {"adam": keras.optimizers.Adam, "full_matrix_adam": full_matrix_adam}
-    model.compile(
-        optimizer=optimizers[training.optimizer](
-            learning_rate=schedule,
-            global_clipnorm=training.clip_norm or None,
-            use_ema=training.average_share > 0,
-            ema_momentum=1 - 1 / max(2.0, training.average_share * steps),
-        ),
-        loss=keras.losses.SparseCategoricalCrossentropy(),
-        metrics=["accuracy"],
-        steps_per_execution=min(STEPS_PER_EXECUTION, steps_per_epoch),
-        jit_compile=keras.backend.backend() == "jax",
-    )
-
-
-def prepare(threads: int) -> Any:
-    """Set up memory, threads and Keras before the first tensor exists."""
-    keep_freed_memory()
-    keras = import_keras()
-    if keras.backend.backend() == "tensorflow":
-        tensorflow = import_tensorflow()
-        with suppress(RuntimeError):  # already running, in the tests' own process
-            tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
-            tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
-    return keras
 
 
 def _matching_run(job: Job, recipe: Recipe, checksum: str) -> Run:
@@ -228,74 +167,3 @@ def _matching_run(job: Job, recipe: Recipe, checksum: str) -> Run:
     shutil.rmtree(job.folder, ignore_errors=True)
     job.folder.mkdir(parents=True)
     return fresh
-
-
-def _recorder(
-    keras: Any,
-    job: Job,
-    run: Run,
-    steps_per_epoch: int,
-    epochs: int,
-    report: Callable[[Progress], None],
-) -> Any:
-    """A callback that writes `run.json` after every epoch and reports progress."""
-
-    class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.run = run
-            self._started = time.monotonic()
-            self._epoch = len(run.epochs)
-
-        def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
-            self._started = time.monotonic()
-            self._epoch = epoch
-
-        def on_train_batch_end(self, batch: int, logs: object = None) -> None:
-            last = self.run.epochs[-1].validation_accuracy if self.run.epochs else None
-            done = self._epoch * steps_per_epoch + batch + 1
-            report(Progress(done, epochs * steps_per_epoch, last))
-
-        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-            logs = logs or {}
-            result = EpochResult(
-                epoch=epoch,
-                loss=float(logs["loss"]),
-                validation_accuracy=float(logs["val_accuracy"]),
-                seconds=time.monotonic() - self._started,
-            )
-            # A resumed epoch replaces what an interrupted run noted of it.
-            earlier = tuple(item for item in self.run.epochs if item.epoch < epoch)
-            self.run = Run(**{**vars(self.run), "epochs": (*earlier, result)})
-            write_atomically(job.folder / RUN_NAME, to_json(self.run))
-
-    return Recorder()
-
-
-def _as_keras_dataset(keras: Any, batches: Batches, first_epoch: int) -> Any:
-    class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self._epoch = first_epoch
-            self._plan = batches.epoch(first_epoch)
-
-        def __len__(self) -> int:
-            return len(batches)
-
-        def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-            return batches.batch(*self._plan[index])
-
-        def on_epoch_end(self) -> None:
-            self._epoch += 1
-            self._plan = batches.epoch(self._epoch)
-
-    return KerasBatches()
-
-
-def _as_pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return images.astype("float32") / 255
-
-
-def _accuracy(model: keras.Model, split: Any) -> float:
-    scores = model.predict(_as_pixels(split.images), batch_size=500, verbose=0)
-    return float((scores.argmax(axis=1) == split.labels).mean())

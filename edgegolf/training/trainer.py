@@ -1,0 +1,231 @@
+"""A net under training, as fast as a tiny net can be trained: Python is hardly ever asked.
+
+Keras's own `fit` returns to Python for every few batches, which takes a tiny net several times as
+long as the arithmetic. Here a stretch of an epoch is one compiled loop over images that are already
+there, shuffled and moved.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgegolf.allocator import keep_freed_memory
+from edgegolf.data import Dataset, Split
+from edgegolf.errors import EdgegolfError, require
+from edgegolf.files import atomic_path
+from edgegolf.quiet import import_keras, import_tensorflow
+from edgegolf.training.batches import Batches
+from edgegolf.training.full_matrix_adam import full_matrix_adam
+from edgegolf.zoo import Recipe
+
+if TYPE_CHECKING:
+    import keras
+    from numpy.typing import NDArray
+
+STRETCHES = 10  # of an epoch, after each of which progress is reported
+IMAGES_PER_PREDICTION = 500
+
+# From batches, images [batches, batch, height, width, channels] and labels, to the sum of losses.
+Steps = Callable[["NDArray[np.uint8]", "NDArray[np.int64]"], float]
+
+
+class Trainer:
+    """A net of the zoo with its training images, its optimizer and its running average.
+
+    Same recipe, data, seed, threads and machine: same weights.
+
+    Args:
+        recipe: The net and its hyper-parameters.
+        dataset: What it is trained on.
+        seed: What weights, order and shifts are drawn from.
+        threads: Threads of every operation; the first trainer of a process decides.
+
+    Raises:
+        EdgegolfError: A package is missing, or the data set does not fit the net.
+    """
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, seed: int, threads: int) -> None:
+        keras = _prepare(threads)
+        keras.utils.set_random_seed(seed)
+        training = recipe.training
+        split = dataset.split("train")
+        self._build = lambda: recipe.build(dataset.image_shape, dataset.classes)
+        self._batches = Batches(
+            split.images, split.labels, training.batch_size, training.shift, seed
+        )
+        self.model = self._build()
+        _compile(self.model, recipe, len(self._batches))
+        self.model.optimizer.build(self.model.trainable_variables)
+        on_tensorflow = keras.backend.backend() == "tensorflow"
+        self._steps = _compiled_steps(self.model) if on_tensorflow else _steps_of_keras(self.model)
+        self._name = f"{recipe.name} with seed {seed}"
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch."""
+        return len(self._batches)
+
+    def train_epoch(self, epoch: int, report: Callable[[int], None]) -> float:
+        """Train for an epoch and return the mean loss of its batches.
+
+        Args:
+            epoch: Which one; the order of the images depends on it.
+            report: Called now and then with the number of batches that are done.
+
+        Raises:
+            EdgegolfError: The loss is no number any more.
+        """
+        images, labels = self._batches.epoch(epoch)
+        steps = self.steps_per_epoch
+        bounds = np.linspace(0, steps, min(steps, STRETCHES) + 1).astype(int).tolist()
+        total = 0.0
+        for start, stop in pairwise(bounds):
+            total += self._steps(images[start:stop], labels[start:stop])
+            report(stop)
+        if not math.isfinite(total):
+            raise EdgegolfError(
+                f"{self._name} diverged in epoch {epoch + 1}: its loss is {total}",
+                hint="a lower learning rate, or a clipped gradient, may help",
+            )
+        return total / steps
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The running average in place of the weights, where the recipe keeps one."""
+        optimizer, variables = self.model.optimizer, self.model.trainable_variables
+        weights = [np.array(variable) for variable in variables]
+        optimizer.finalize_variable_values(variables)
+        try:
+            yield
+        finally:
+            for variable, value in zip(variables, weights, strict=True):
+                variable.assign(value)
+
+    def accuracy(self, split: Split) -> float:
+        """The share of a split's images that the net, with its weights as they are, gets right."""
+        scores = self.model.predict(
+            split.images.astype("float32") / 255, batch_size=IMAGES_PER_PREDICTION, verbose=0
+        )
+        return float((scores.argmax(axis=1) == split.labels).mean())
+
+    def copy(self) -> keras.Model:
+        """The net without its optimizer, whose state is as large as the weights or larger."""
+        model = self._build()
+        model.set_weights(self.model.get_weights())
+        return model
+
+    def save(self, path: Path, epochs: int) -> None:
+        """Write all that the next epoch depends on, and how many are done, into an `.npz` file."""
+        values = [np.array(variable) for variable in self._state()]
+        with atomic_path(path) as temporary:
+            np.savez(temporary, np.array(epochs), *values)
+
+    def restore(self, path: Path) -> int:
+        """Take up a saved state and return how many epochs it has seen.
+
+        Raises:
+            EdgegolfError: The file is damaged or of another net.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                epochs, *values = [saved[f"arr_{index}"] for index in range(len(saved.files))]
+            for variable, value in zip(self._state(), values, strict=True):
+                variable.assign(value)
+            return int(epochs)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise EdgegolfError(
+                f"the checkpoint {path} cannot be read: {error}",
+                hint="begin anew with --fresh",
+            ) from None
+
+    def _state(self) -> list[Any]:
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+
+def _prepare(threads: int) -> Any:
+    """Set up memory, threads and Keras before the first tensor exists."""
+    keep_freed_memory()
+    keras = import_keras()
+    if keras.backend.backend() == "tensorflow":
+        tensorflow = import_tensorflow()
+        with suppress(RuntimeError):  # already running, in the tests' own process
+            tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+            tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
+    return keras
+
+
+def _compile(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
+    """Give the model the recipe's loss, optimizer and schedule."""
+    keras = require("keras", extra="train")
+    training = recipe.training
+    steps = training.epochs * steps_per_epoch
+    warm_up = round(training.warm_up_epochs * steps_per_epoch)
+    warm_up = min(warm_up, steps // 5)  # short runs warm up for a fifth of their steps
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        decay_steps=max(1, steps - warm_up),
+        warmup_target=training.learning_rate,
+        warmup_steps=max(1, warm_up),
+    )
+    optimizers = {"adam": keras.optimizers.Adam, "full_matrix_adam": full_matrix_adam}
+    model.compile(
+        optimizer=optimizers[training.optimizer](
+            learning_rate=schedule,
+            global_clipnorm=training.clip_norm or None,
+            use_ema=training.average_share > 0,
+            ema_momentum=1 - 1 / max(2.0, training.average_share * steps),
+        ),
+        loss=keras.losses.SparseCategoricalCrossentropy(),
+        jit_compile=keras.backend.backend() == "jax",
+    )
+
+
+def _compiled_steps(model: keras.Model) -> Steps:
+    """The steps as one TensorFlow function, compiled once."""
+    tensorflow = import_tensorflow()
+
+    def step(images: Any, labels: Any) -> Any:
+        with tensorflow.GradientTape() as tape:
+            scores = model(tensorflow.cast(images, "float32") / 255, training=True)
+            loss = model.compute_loss(y=labels, y_pred=scores)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        model.optimizer.apply(gradients, model.trainable_variables)
+        return loss
+
+    def loop(images: Any, labels: Any) -> Any:
+        def body(index: Any, total: Any) -> tuple[Any, Any]:
+            return index + 1, total + step(images[index], labels[index])
+
+        count = tensorflow.shape(labels)[0]
+        _, total = tensorflow.while_loop(
+            lambda index, _: index < count, body, (0, 0.0), parallel_iterations=1
+        )
+        return total
+
+    # XLA fuses what surrounds dense layers; its convolutions on CPUs are slower than oneDNN's.
+    convolutions = any("Conv" in type(layer).__name__ for layer in model.layers)
+    compiled = tensorflow.function(loop, jit_compile=not convolutions, reduce_retracing=True)
+    return lambda images, labels: float(
+        compiled(tensorflow.constant(images), tensorflow.constant(labels))
+    )
+
+
+def _steps_of_keras(model: keras.Model) -> Steps:
+    """The steps one by one through Keras, on any backend."""
+
+    def steps(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
+        total = 0.0
+        for batch, classes in zip(images, labels, strict=True):
+            model.reset_metrics()  # else the loss is the mean of all batches so far
+            total += float(model.train_on_batch(batch.astype("float32") / 255, classes))
+        return total
+
+    return steps
