@@ -56,8 +56,8 @@ def zoo(net: str | None) -> None:
     edgegolf zoo cnn:2
     """
     from edgegolf.report.zoo_table import layer_table, zoo_table
-    from edgegolf.zoo import all_recipes, find_recipe
-    from edgegolf.zoo.summary import MNIST_CLASSES, MNIST_SHAPE, summarize
+    from edgegolf.zoo import CLASSES, all_recipes, find_recipe
+    from edgegolf.zoo.summary import summarize
 
     if net is None:
         _print(zoo_table(all_recipes()))
@@ -67,7 +67,7 @@ def zoo(net: str | None) -> None:
 
     import_keras()
     _print(f"{recipe.name}: {recipe.summary}. From: {recipe.article.title}.")
-    _print(layer_table(summarize(recipe.build(MNIST_SHAPE, MNIST_CLASSES))))
+    _print(layer_table(summarize(recipe.build(recipe.image_shape, CLASSES))))
 
 
 @cli.command()
@@ -105,7 +105,7 @@ def train(
     processes: int | None,
     fresh: bool,
 ) -> None:
-    """Train nets from scratch; all those under 10,000 parameters if none is named.
+    """Train nets from scratch; all small ones for the data set if none is named.
 
     Run it again to go on after an interruption: finished runs are kept.
 
@@ -118,12 +118,12 @@ def train(
     from edgegolf.report.training_display import TrainingDisplay
     from edgegolf.training import train_nets
     from edgegolf.workspace import model_folder
-    from edgegolf.zoo import tiny_names
+    from edgegolf.zoo import default_names
 
     if out is not None and len(nets) != 1:
         raise click.UsageError("--out goes with exactly one net")
     found = load_dataset(dataset)
-    chosen = nets or tiny_names()
+    chosen = nets or default_names(found.image_shape)
     folders = [out] if out else [model_folder(found.name, net) for net in chosen]
     _say(f"Training on {found.name} from {found.location}.")
     with TrainingDisplay() as display:

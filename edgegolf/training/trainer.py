@@ -11,6 +11,7 @@ import math
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,7 @@ class Trainer:
         split = dataset.split("train")
         self._build = lambda: recipe.build(dataset.image_shape, dataset.classes)
         self._batches = Batches(
-            split.images, split.labels, training.batch_size, training.shift, seed
+            split.images, split.labels, training.batch_size, training.shift, training.flip, seed
         )
         self.model = self._build()
         _compile(self.model, recipe, len(self._batches))
@@ -175,17 +176,41 @@ def _compile(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
         warmup_target=training.learning_rate,
         warmup_steps=max(1, warm_up),
     )
-    optimizers = {"adam": keras.optimizers.Adam, "full_matrix_adam": full_matrix_adam}
+    optimizers = {
+        "adam": keras.optimizers.Adam,
+        "full_matrix_adam": full_matrix_adam,
+        "sgd": partial(keras.optimizers.SGD, momentum=0.9, nesterov=True),
+    }
+    optimizer = optimizers[training.optimizer](
+        learning_rate=schedule,
+        weight_decay=training.weight_decay or None,
+        global_clipnorm=training.clip_norm or None,
+        use_ema=training.average_share > 0,
+        ema_momentum=1 - 1 / max(2.0, training.average_share * steps),
+    )
+    if training.weight_decay:
+        optimizer.exclude_from_weight_decay(
+            [variable for variable in model.trainable_variables if "kernel" not in variable.name]
+        )
     model.compile(
-        optimizer=optimizers[training.optimizer](
-            learning_rate=schedule,
-            global_clipnorm=training.clip_norm or None,
-            use_ema=training.average_share > 0,
-            ema_momentum=1 - 1 / max(2.0, training.average_share * steps),
-        ),
-        loss=keras.losses.SparseCategoricalCrossentropy(),
+        optimizer=optimizer,
+        loss=_loss(keras, training.label_smoothing),
         jit_compile=keras.backend.backend() == "jax",
     )
+
+
+def _loss(keras: Any, label_smoothing: float) -> Any:
+    """Cross-entropy of class probabilities and labels, which may be smoothed."""
+    if not label_smoothing:
+        return keras.losses.SparseCategoricalCrossentropy()
+
+    def smoothed_crossentropy(labels: Any, scores: Any) -> Any:
+        targets = keras.ops.one_hot(labels, scores.shape[-1])
+        return keras.losses.categorical_crossentropy(
+            targets, scores, label_smoothing=label_smoothing
+        )
+
+    return smoothed_crossentropy
 
 
 def _compiled_steps(model: keras.Model) -> Steps:

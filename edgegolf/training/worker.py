@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -159,7 +159,7 @@ def train(job: Job, threads: int, report: Callable[[Progress], None]) -> Run:
 
 def _matching_run(job: Job, recipe: Recipe, checksum: str) -> Run:
     """The run in the job's folder if it is of the same recipe and data, else a new one."""
-    fresh = Run(job.net, job.dataset, checksum, job.seed, asdict(recipe.training), ())
+    fresh = Run(job.net, job.dataset, checksum, job.seed, recipe.training.to_dict(), ())
     found = read_run(job.folder)
     key = ("net", "dataset", "dataset_checksum", "seed", "recipe")
     if found is not None and all(getattr(found, name) == getattr(fresh, name) for name in key):
