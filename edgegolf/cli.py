@@ -86,7 +86,7 @@ def data(as_json: bool) -> None:
 
 @cli.command()
 @click.argument("nets", nargs=-1, metavar="[NET]...")
-@click.option("--dataset", help="Data set; MNIST where it is to be had, else digits.")
+@click.option("--dataset", help="Data set; what the nets are made for, or what stands in for it.")
 @click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="First seed.")
 @click.option(
@@ -118,11 +118,11 @@ def train(
     from edgegolf.report.training_display import TrainingDisplay
     from edgegolf.training import train_nets
     from edgegolf.workspace import model_folder
-    from edgegolf.zoo import default_names
+    from edgegolf.zoo import default_names, usual_dataset
 
     if out is not None and len(nets) != 1:
         raise click.UsageError("--out goes with exactly one net")
-    found = load_dataset(dataset)
+    found = load_dataset(dataset, usual=usual_dataset(nets))
     chosen = nets or default_names(found.image_shape)
     folders = [out] if out else [model_folder(found.name, net) for net in chosen]
     _say(f"Training on {found.name} from {found.location}.")
@@ -201,8 +201,63 @@ def sweep(
 
 
 @cli.command()
+@click.argument("net")
+@click.option("--dataset", help="Data set; what the net is made for, or what stands in for it.")
+@click.option("--epochs", type=click.IntRange(1), help="Of each idea, instead of the file's.")
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many.")
+@click.option("--jobs", type=click.IntRange(1), help="Runs side by side; one per core.")
+@click.option("--store", help="File or postgresql://… URL of the results.")
+@click.option("--table", "form", flag_value="table", help="Run nothing: show what is there.")
+@click.option("--json", "form", flag_value="json", help="Likewise, schema edgegolf.ablation/1.")
+@click.option("--markdown", "form", flag_value="markdown", help="Likewise, as a Markdown table.")
+@click.option("--output", type=click.Path(path_type=Path), help="Write there instead.")
+def ablate(
+    net: str,
+    dataset: str | None,
+    epochs: int | None,
+    seeds: int,
+    jobs: int | None,
+    store: str | None,
+    form: str | None,
+    output: Path | None,
+) -> None:
+    """Tell what the parts of a recipe are worth: train a net without each, and as its article did.
+
+    Run it again to go on after an interruption: results are kept, as those of sweeps.
+
+    \b
+    edgegolf ablate tencnn
+    edgegolf ablate loop_resnet --epochs 8 --seeds 3
+    """
+    from edgegolf.data import load_dataset
+    from edgegolf.records import to_json
+    from edgegolf.report.ablation_table import ablation_markdown, ablation_table
+    from edgegolf.report.training_display import report_sweep
+    from edgegolf.sweep import Store, run_sweep
+    from edgegolf.sweep.ablation import ablation_results, load_ablation, read_ablation
+    from edgegolf.workspace import user_store
+
+    definition = read_ablation(net)
+    found = load_dataset(dataset, usual=definition.dataset)
+    ablation = load_ablation(net, definition, found, epochs, seeds)
+    opened = Store(store or str(user_store()))
+    if form is None:
+        runs = ablation.sweep.runs
+        _say(f"{definition.title} {len(runs)} runs on {found.name}; in {opened.shown}.")
+        run_sweep(ablation.sweep, opened, jobs, None, False, report_sweep(len(runs)))
+    results = ablation_results(ablation, opened)
+    texts = {"json": to_json, "markdown": ablation_markdown}
+    if form in texts:
+        _write(texts[form](results), output)
+    else:
+        if output is not None:
+            _write(to_json(results), output)
+        _print(ablation_table(results))
+
+
+@cli.command()
 @click.argument("models", nargs=-1, metavar="[NET|MODEL.keras]...")
-@click.option("--dataset", help="Data set; MNIST where it is to be had, else digits.")
+@click.option("--dataset", help="Data set; what the nets are made for, or what stands in for it.")
 @click.option("--formats", default="tflite,onnx", show_default=True, help="What to write.")
 @click.option("--dtype", default="float32,int8", show_default=True, help="What to write.")
 @click.option(
@@ -257,6 +312,7 @@ def export(
     from edgegolf.report.export_table import export_table
     from edgegolf.report.models_table import models_table
     from edgegolf.workspace import exported_files, model_folder, trained_folders
+    from edgegolf.zoo import usual_dataset
 
     options = ExportOptions(
         formats=tuple(formats.split(",")),
@@ -278,7 +334,7 @@ def export(
     nets = [model for model in models if not model.endswith(".keras")]
     if files and not nets:
         return
-    found = load_dataset(dataset)
+    found = load_dataset(dataset, usual=usual_dataset(nets))
     folders = [model_folder(found.name, net) for net in nets] or trained_folders(found.name)
     if not folders:
         raise EdgegolfError(

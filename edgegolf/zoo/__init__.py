@@ -17,6 +17,7 @@ from edgegolf.zoo.recipe import (
     all_recipes,
     default_names,
     find_recipe,
+    usual_dataset,
     with_epochs,
 )
 
@@ -35,5 +36,6 @@ __all__ = [
     "random_features",
     "ten_layers",
     "tight_resnet",
+    "usual_dataset",
     "with_epochs",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -196,7 +196,7 @@ def find_recipe(name: str) -> Recipe:
         if not _is_count(detail):
             raise EdgegolfError(
                 f"the net {base!r} needs a size from 1 to {LARGEST_SETTING}, not {detail!r}",
-                hint=f"for example {base}:{FAMILIES[base].sizes[0]}",
+                hint=f"for example {base}:{next(iter(FAMILIES[base].sizes), 16)}",
             )
         return _of_size(base, int(detail))
     raise EdgegolfError(f"there is no net {name!r}", hint=f"there are {', '.join(all_names())}")
@@ -243,6 +243,21 @@ def default_names(image_shape: tuple[int, int, int]) -> tuple[str, ...]:
     fitting = [recipe for recipe in all_recipes() if recipe.image_shape == image_shape]
     tiny = [recipe for recipe in fitting if recipe.parameters < TINY]
     return tuple(recipe.name for recipe in tiny or fitting)
+
+
+def usual_dataset(names: Sequence[str]) -> str:
+    """The data set that these nets are made for; MNIST for none.
+
+    Raises:
+        EdgegolfError: There is no such net, or they are made for several.
+    """
+    datasets = sorted({find_recipe(name).article.dataset for name in names})
+    if len(datasets) > 1:
+        raise EdgegolfError(
+            f"these nets are made for several data sets: {', '.join(datasets)}",
+            hint="name those of one at a time, or give --dataset",
+        )
+    return datasets[0] if datasets else "mnist"
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:

@@ -131,7 +131,7 @@ def test_tencnn_is_the_articles_to_the_layer() -> None:
 def test_loop_resnet_shares_its_convolutions_and_not_their_normalizations() -> None:
     layers = {layer.name: layer for layer in summarize(build("loop_resnet:16"))}
     twin = summarize(build("loop_resnet_unshared:16"))
-    assert (layers["loop_0"].applications, layers["loop_1"].applications) == (2, 4)
+    assert (layers["loop_0_0"].applications, layers["loop_1_0"].applications) == (2, 4)
     assert all(layer.applications == 1 for layer in twin)
     assert sum(layer.macs for layer in twin) == sum(layer.macs for layer in layers.values())
     normalizations = [layer for layer in layers.values() if layer.kind == "BatchNormalization"]
