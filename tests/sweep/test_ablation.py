@@ -68,12 +68,12 @@ def test_an_ablation_runs_once(tmp_path: Path) -> None:
     def ablate(*options: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "edgegolf", "ablate", "loop_resnet", "--dataset", "digits",
-             "--epochs", "1", "--store", "store.sqlite", *options],
+             "--epochs", "1", "--jobs", "1", "--store", "store.sqlite", *options],
             cwd=tmp_path, capture_output=True, text=True, check=True,
         )  # fmt: skip
 
     done = ablate()
-    assert "4 of 4 are done" in done.stderr
+    assert "4 of 4. loop_resnet" in done.stderr
     assert "one normalization for all iterations" in done.stdout
     found = json.loads(ablate("--json").stdout)
     assert (found["schema"], found["epochs"]) == ("edgegolf.ablation/1", 1)
