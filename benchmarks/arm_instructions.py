@@ -1,20 +1,29 @@
 """Count the ARM instructions of every committed model, and of the converters' own int8 files.
 
-    python benchmarks/arm_instructions.py
+    python benchmarks/arm_instructions.py            # after an export
+    python benchmarks/arm_instructions.py --cards    # count nothing, write the cards alone
 
 Writes benchmarks/arm_instructions.json, which `make test-arm` compares with and `make docs` makes
-the tables of docs/arm.md from. Run it after an export. Needs what `edgegolf bench --emulate` needs.
+the tables of docs/arm.md from; and into each model's card which file to take on which board, as
+`edgegolf export --emulate aarch64` does. Needs what `edgegolf bench --emulate` needs.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from edgegolf.data import load_dataset
-from edgegolf.emulation.instructions import count_instructions, instructions_to_json
+from edgegolf.emulation.choice import note_choices
+from edgegolf.emulation.instructions import (
+    Instructions,
+    count_instructions,
+    instructions_to_json,
+    read_instructions,
+)
 from edgegolf.export.export import WAYS
 from edgegolf.export.model import for_inference, load_model
 from edgegolf.export.samples import read_data
@@ -29,8 +38,16 @@ DESTINATION = Path("benchmarks/arm_instructions.json")
 
 
 def main() -> None:
-    folders = trained_folders(DATASET)
     exported_folders = sorted((MODELS / DATASET).iterdir())
+    if sys.argv[1:] != ["--cards"]:
+        write_atomically(DESTINATION, instructions_to_json(count(exported_folders)))
+    results = read_instructions(DESTINATION)
+    for folder in exported_folders:
+        note_choices(folder, results)
+
+
+def count(exported_folders: list[Path]) -> list[Instructions]:
+    folders = trained_folders(DATASET)
     with tempfile.TemporaryDirectory() as temporary:
         for folder in track(folders, "converting"):
             write_stock_files(folder / MODEL_NAME, Path(temporary) / folder)
@@ -44,8 +61,7 @@ def main() -> None:
         else result
         for result in results
     ]
-    named.sort(key=lambda result: result.key)
-    write_atomically(DESTINATION, instructions_to_json(named))
+    return sorted(named, key=lambda result: result.key)
 
 
 def write_stock_files(model_path: Path, folder: Path) -> None:

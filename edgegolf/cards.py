@@ -53,6 +53,23 @@ class FileFacts:
 
 
 @dataclass(frozen=True)
+class BoardChoice:
+    """The file of a net that executes the fewest instructions on a board, in one runtime.
+
+    Attributes:
+        board: Such as `Raspberry Pi 5`.
+        runtime: The runtime's name.
+        file: The file's name.
+        instructions: Of one inference, as `edgegolf bench --emulate` counts them.
+    """
+
+    board: str
+    runtime: str
+    file: str
+    instructions: int
+
+
+@dataclass(frozen=True)
 class Card:
     """What is known of a model: its net, training, and files.
 
@@ -72,6 +89,8 @@ class Card:
         packages: Versions of the packages that made the files.
         commit: The commit of the repository, if there was one.
         files: The exported files by name.
+        choices: What to take on each board in each runtime, the fewest instructions first; empty
+            where they were not counted.
     """
 
     SCHEMA: ClassVar[str] = "edgegolf.card/1"
@@ -90,6 +109,7 @@ class Card:
     packages: dict[str, str]
     commit: str | None
     files: dict[str, FileFacts] = field(default_factory=dict)
+    choices: tuple[BoardChoice, ...] = ()
 
 
 def read_card(folder: Path) -> Card | None:

@@ -280,6 +280,11 @@ def ablate(
 @click.option("--max-drop", default="0.5%", show_default=True, help="Accuracy a file may lose.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Samples.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for a .keras file's files.")
+@click.option(
+    "--emulate",
+    type=click.Choice(["aarch64"]),
+    help="Then find out which file to take on Raspberry Pis, by counting instructions.",
+)
 def export(
     models: tuple[str, ...],
     dataset: str | None,
@@ -291,6 +296,7 @@ def export(
     max_drop: str,
     batch: int,
     out: Path | None,
+    emulate: str | None,
 ) -> None:
     """Export nets, or any .keras file, as float and int8 TFLite and ONNX files.
 
@@ -302,13 +308,17 @@ def export(
     edgegolf export tight_resnet --formats tflite --dtype int8
     edgegolf export my.keras --dataset mnist
     edgegolf export my.keras --calibration-data samples.npz --out exported
+    edgegolf export tight_resnet --emulate aarch64
     """
     from edgegolf.bench.gate import parse_fraction
     from edgegolf.bench.quick import median_latencies
     from edgegolf.data import load_dataset
+    from edgegolf.emulation.choice import note_choices
+    from edgegolf.emulation.instructions import count_instructions
     from edgegolf.export import ExportOptions, export_model
-    from edgegolf.export.publish import publish
+    from edgegolf.export.publish import publish_all
     from edgegolf.report.candidates_table import candidates_table
+    from edgegolf.report.choice_lines import choice_lines
     from edgegolf.report.export_table import export_table
     from edgegolf.report.models_table import models_table
     from edgegolf.workspace import exported_files, model_folder, trained_folders
@@ -331,6 +341,9 @@ def export(
         source = calibration_data or load_dataset(dataset)
         exported = export_model(file, out or file.parent, source, options, show=show)
         _print(export_table(exported, title=str(file)))
+        if emulate is not None:
+            made = [(out or file.parent) / each.name for each in exported]
+            _print("\n".join(choice_lines(count_instructions(made, emulate))))
     nets = [model for model in models if not model.endswith(".keras")]
     if files and not nets:
         return
@@ -340,14 +353,20 @@ def export(
         raise EdgegolfError(
             f"no net is trained on {found.name} yet", hint="edgegolf train trains some"
         )
-    cards = []
-    for folder in folders:
-        card, exported = publish(folder, found, options, show)
-        cards.append(card)
-        if exported:
-            _print(export_table(exported, title=str(folder)))
+    cards = {}
+    for folder, published in publish_all(folders, found, options):
+        cards[folder] = published.card
+        for file_format, candidates in published.candidates.items():
+            show(file_format, candidates)
+        if published.made:
+            _print(export_table(published.made, title=str(folder)))
     paths = [path for folder in folders for path in exported_files(folder)]
-    _print(models_table(cards, median_latencies(paths)))
+    _print(models_table([cards[folder] for folder in folders], median_latencies(paths)))
+    if emulate is not None:
+        counted = count_instructions(paths, emulate)
+        for folder in folders:
+            note_choices(folder, counted)
+        _print("\n".join(choice_lines(counted)))
 
 
 @cli.command()
@@ -627,8 +646,9 @@ def deploy(
 ) -> None:
     """Put models to use on a Raspberry Pi, or any Linux machine, over SSH.
 
-    Each is copied, verified, and run once there and here to compare. A deployment that fails
-    leaves the one before in use.
+    Each is copied, verified, and run there and here to compare. A deployment that fails leaves
+    the one before in use. Of a net goes the file that its card names for the board; `edgegolf
+    export --emulate` notes it there.
 
     \b
     edgegolf deploy pi@raspberrypi.local tight_resnet
@@ -652,8 +672,8 @@ def deploy(
         found = room.status(device)
         _print("\n".join(device_lines(found.device)), releases_table(found))
     else:
-        paths = [path for model in models for path in find_files(model, dataset)]
-        deployed = room.deploy(device, paths, runtime, wheels)
+        groups = [find_files(model, dataset) for model in models]
+        deployed = room.deploy(device, groups, runtime, wheels)
         _print("\n".join(device_lines(deployed.device)), models_table(deployed.release))
         _say(
             f"Release {deployed.release.release} is in use on {device}; "

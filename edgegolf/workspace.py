@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from edgegolf.errors import EdgegolfError
@@ -28,10 +29,24 @@ def exported_files(folder: Path) -> tuple[Path, ...]:
 
 def deployed_files() -> tuple[Path, ...]:
     """The model files that `edgegolf deploy` put into use on this machine, sorted by name."""
+    models = _deployment() / "models"
+    return tuple(sorted(path for path in models.glob("*/*") if path.suffix in MODEL_SUFFIXES))
+
+
+def deployed_runtime(path: Path) -> str | None:
+    """What runs one of `deployed_files`, as `edgegolf deploy` chose it; None for other files."""
+    deployment = _deployment()
+    if deployment / "models" not in path.parents or not (deployment / "manifest.json").is_file():
+        return None
+    manifest = json.loads((deployment / "manifest.json").read_bytes())
+    runtimes = {model["name"]: model["runtime"] for model in manifest["models"]}
+    return runtimes.get(path.relative_to(deployment / "models").as_posix())
+
+
+def _deployment() -> Path:
     import platformdirs
 
-    models = platformdirs.user_data_path("edgegolf", appauthor=False) / "current" / "models"
-    return tuple(sorted(path for path in models.glob("*/*") if path.suffix in MODEL_SUFFIXES))
+    return platformdirs.user_data_path("edgegolf", appauthor=False) / "current"
 
 
 def find_files(name: str, dataset: str | None) -> tuple[Path, ...]:

@@ -16,7 +16,7 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded
 from edgegolf.runtimes import open_session
 from edgegolf.runtimes.classify import dequantize, image_shape, to_input
-from edgegolf.workspace import MODELS, deployed_files, find_files
+from edgegolf.workspace import MODELS, deployed_files, deployed_runtime, find_files
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -105,13 +105,15 @@ def find_models(names: Sequence[str], dataset: str | None) -> tuple[Path, ...]:
 
 
 def open_model(path: Path) -> OpenModel:
-    """Load a model file into its preferred runtime and run it once, to warm it up.
+    """Load a model file into its runtime and run it once, to warm it up.
+
+    A deployed one's is that of its deployment, others' the preferred one that is installed.
 
     Raises:
         EdgegolfError: It cannot be loaded, or is no classifier of images.
     """
     card = read_card(path.parent)
-    session = open_session(path)
+    session = open_session(path, deployed_runtime(path))
     shape = image_shape(session)
     model = OpenModel(
         name=f"{card.net} {path.name}" if card else path.name,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, ClassVar
 
 import edgegolf
+from edgegolf.deploy.choosing import chosen_files
 from edgegolf.deploy.connection import Connection
 from edgegolf.deploy.contents import send
 from edgegolf.deploy.device import Device, check, probe
@@ -98,30 +99,40 @@ class Status:
 
 
 def deploy(
-    host: Host, paths: Iterable[Path], runtime: str | None = None, wheels: Path | None = None
+    host: Host,
+    groups: Iterable[Sequence[Path]],
+    runtime: str | None = None,
+    wheels: Path | None = None,
 ) -> Deployed:
     """Put models to use on a device. If anything fails, what was in use stays in use.
 
     Args:
         host: The device.
-        paths: `.tflite` and `.onnx` files.
-        runtime: What runs them there; None is the preferred one that is installed there.
+        groups: `.tflite` and `.onnx` files. Of several that belong together, as those of a net,
+            only the one goes that their card names for this device; all where it names none.
+        runtime: What runs them there; None is the one that a card names, else the preferred one
+            that is installed there.
         wheels: A folder of wheels for a device without internet; None lets it download them.
 
     Raises:
         EdgegolfError: The device cannot be reached or used, its disk is full, or a model does not
             run there or gives other results than here.
     """
-    tree = arrange(paths)
-    _check_runtime(tree, runtime)
+    groups = tuple(groups)
+    arrange(path for group in groups for path in group)  # wrong files are refused before all else
+    if runtime is not None:
+        find_runtime(runtime)
     with Connection(host) as connection:
         device = probe(connection)
+        chosen = chosen_files(groups, device, runtime)
+        tree = arrange(chosen)
+        _check_runtime(tree, runtime)
         suffixes = {model.path.suffix for model in tree.models}
         check(device, str(host), requires_python(), suffixes)
         environment = ensure_environment(connection, device, wheels)
         copied = send_tree(connection, tree)
         models = tuple(
-            _verified(connection, environment, tree, model, runtime)
+            _verified(connection, environment, tree, model, chosen[model.path])
             for model in track(tree.models, f"running each model on {host}")
         )
         release = Release(
@@ -177,11 +188,8 @@ def send_tree(connection: Connection, tree: Tree) -> int:
 def _check_runtime(tree: Tree, runtime: str | None) -> None:
     if not tree.models:
         raise EdgegolfError("there is no model to deploy", hint="name a .tflite or .onnx file")
-    if runtime is None:
-        return
-    find_runtime(runtime)
     for model in tree.models:
-        if runtime not in runtimes_for(model.path):
+        if runtime is not None and runtime not in runtimes_for(model.path):
             raise EdgegolfError(
                 f"{model.path} does not run in {runtime}",
                 hint=f"use --runtime {' or '.join(runtimes_for(model.path))}",

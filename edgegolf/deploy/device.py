@@ -13,6 +13,7 @@ from edgegolf.deploy.connection import Connection
 from edgegolf.deploy.printable import printable_values
 from edgegolf.errors import EdgegolfError
 from edgegolf.records import from_dict
+from edgegolf.runtimes.registry import RUNTIMES
 
 # Of its userland, and the size of a pointer there.
 ARCHITECTURES = {"aarch64": 64, "x86_64": 64, "armv7l": 32}
@@ -134,6 +135,14 @@ def _check_32_bits(device: Device, host: str, suffixes: set[str]) -> None:
         raise EdgegolfError(
             f"{host} has a 32-bit userland{kernel}, which runs .tflite files only", hint=hint
         )
+
+
+def runtimes_of(device: Device) -> tuple[str, ...]:
+    """The names of the runtimes that an environment has there."""
+    if device.bits == 32:
+        return ("tflite-runtime",)
+    old_enough = device.python_version <= LAST_PYTHON_OF_TFLITE_RUNTIME
+    return tuple(name for name in RUNTIMES if old_enough or name != "tflite-runtime")
 
 
 def warnings(device: Device) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -40,6 +41,11 @@ class Board:
     part: tuple[str, str, int]
     clock_khz: tuple[int, int]
     caches: tuple[Cache, ...]
+
+    @property
+    def family(self) -> str:
+        """Such as `Raspberry Pi 4`."""
+        return self.model.partition(" Model ")[0]
 
 
 # As a Raspberry Pi OS of 2024 prints them.
@@ -92,8 +98,22 @@ RASPBERRY_PI_5 = Board(
 )
 BOARDS = (RASPBERRY_PI_4, RASPBERRY_PI_5, RASPBERRY_PI_2)
 
+_WITH_DOT_PRODUCT = re.compile(r"Raspberry Pi (5|Compute Module 5)")  # also the 500
+
 CORES = 4
 _SYSTEM = "sys/devices/system/cpu"
+
+
+def most_similar(model: str | None, architecture: str) -> Board | None:
+    """The emulated board whose instructions a real one has; None where none is like it.
+
+    Args:
+        model: The real one's, as its kernel says it.
+        architecture: Of its userland.
+    """
+    if architecture != "aarch64" or not (model or "").startswith("Raspberry Pi"):
+        return None
+    return RASPBERRY_PI_5 if _WITH_DOT_PRODUCT.match(model or "") else RASPBERRY_PI_4
 
 
 def hardware_files(board: Board) -> dict[str, str]:

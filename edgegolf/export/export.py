@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeGuard
@@ -103,7 +103,7 @@ class ExportedFile:
 
 
 #: Called with a format and all candidates for its int8 files.
-ShowCandidates = Callable[[str, Sequence[Candidate]], None]
+ShowCandidates = Callable[[str, tuple[Candidate, ...]], None]
 
 
 def export_model(

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.side_by_side import available_cores
 from edgegolf.sweep.runs import RunSpec
 from edgegolf.sweep.store import Store
 from edgegolf.sweep.worker import work
-from edgegolf.training.jobs import available_cores
 from edgegolf.zoo.recipe import TINY
 
 SECONDS_BETWEEN_LOOKS = 1.0

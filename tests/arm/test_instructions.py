@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from edgegolf.cards import read_card, write_card
 from edgegolf.cli import cli
+from edgegolf.data import DatasetUnavailableError, load_dataset
 from edgegolf.emulation.boards import RASPBERRY_PI_2, RASPBERRY_PI_4, Board
 from edgegolf.emulation.emulator import run_counted
 from edgegolf.emulation.instructions import (
@@ -105,6 +108,31 @@ def test_command_prints_what_was_counted(tmp_path: Path) -> None:
     table = CliRunner().invoke(cli, command, standalone_mode=False).output
     assert f"{result.instructions:,}" in table
     assert "not time" in table
+
+
+def test_export_notes_in_the_card_what_to_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        load_dataset("mnist")
+    except DatasetUnavailableError as error:
+        pytest.skip(str(error))
+    committed = read_card(LINEAR.parent)
+    assert committed is not None
+    folder = tmp_path / LINEAR.parent
+    shutil.copytree(LINEAR.parent, folder)
+    write_card(folder, replace(committed, choices=()))
+    monkeypatch.chdir(tmp_path)
+    command = ["export", "linear", "--dataset", "mnist", "--emulate", "aarch64"]
+    done = CliRunner().invoke(cli, command, catch_exceptions=False)
+    noted = read_card(folder)
+    assert noted is not None
+    names = [(each.board, each.runtime, each.file) for each in committed.choices]
+    assert [(each.board, each.runtime, each.file) for each in noted.choices] == names
+    best = noted.choices[0]
+    assert f"{best.board}: take {best.file} with {best.runtime}: {best.instructions:,} " in (
+        done.output
+    )
 
 
 def test_wrong_requests_are_refused() -> None:

@@ -375,6 +375,8 @@ def test_classify_takes_what_is_deployed(image: bytes, tmp_path: Path) -> None:
     release.mkdir(parents=True)
     (release / "int8.tflite").write_bytes(TIGHT_RESNET.read_bytes())
     (release / "card.json").write_bytes((TIGHT_RESNET.parent / "card.json").read_bytes())
+    deployed = {"name": "tight_resnet/int8.tflite", "runtime": "litert-reference"}
+    (release.parents[1] / "manifest.json").write_text(json.dumps({"models": [deployed]}))
     (tmp_path / "edgegolf" / "current").symlink_to("releases/1")
     done = edgegolf("classify", "seven.png", "--json", cwd=tmp_path, XDG_DATA_HOME=str(tmp_path))
     (guess,) = json.loads(done.stdout)[0]["guesses"]

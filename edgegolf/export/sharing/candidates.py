@@ -82,6 +82,7 @@ def onnx_candidates(
     pixels = _pixels(_some(train, CALIBRATION_IMAGES))
     computes: dict[str, Literal["int8", "int8-weights"]] = {
         "weights": "int8-weights",
+        "scales": "int8-weights",
         "compute": "int8",
     }
     for form in FORMS:

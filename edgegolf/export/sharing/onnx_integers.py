@@ -26,6 +26,7 @@ from edgegolf.export.sharing.network import (
     Pad,
     Rectifier,
     Softmax,
+    Subtract,
     Value,
     readers,
 )
@@ -193,6 +194,10 @@ class IntegerLowering(FloatLowering):
     def _(self, operation: Add, node: Node) -> str:
         terms = [part for value in node.inputs for part in (self.names[value], *self.grid(value))]
         return self.runtime_call("QLinearAdd", *terms, *self.grid(node.output))
+
+    @lower.register
+    def _(self, operation: Subtract, node: Node) -> str:
+        raise UnsupportedLayerError("onnxruntime has no subtraction of integers on grids")
 
     @lower.register
     def _(self, operation: MaxPooling, node: Node) -> str:

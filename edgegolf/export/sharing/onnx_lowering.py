@@ -301,12 +301,18 @@ class FloatLowering:
 def _refuse_padded_pooling(network: Network) -> None:
     """Onnxruntime 1.31 merges zero padding into a maximum, where it then counts as minus infinity.
 
-    Its MaxPool also refuses a padding as large as the window, even one that it merged itself.
+    It merges it into an average rightly, but refuses what it made if the padding is as large as
+    the window.
     """
-    padded = {node.output for node in network.nodes if isinstance(node.operation, Pad)}
+    margins = {n.output: n.operation.margins for n in network.nodes if isinstance(n.operation, Pad)}
     for node in network.nodes:
-        if isinstance(node.operation, MaxPooling | AveragePooling) and padded & {*node.inputs}:
-            raise UnsupportedLayerError("zero padding before a pooling gives wrong results in ONNX")
+        match node.operation:
+            case MaxPooling() if node.inputs[0] in margins:
+                raise UnsupportedLayerError("zero padding before a maximum is wrong in onnxruntime")
+            case AveragePooling(window=window) if node.inputs[0] in margins:
+                pairs = zip(margins[node.inputs[0]], window, strict=True)
+                if any(max(sides) >= size for sides, size in pairs):
+                    raise UnsupportedLayerError("zero padding as large as the window of an average")
 
 
 def _dense_only(network: Network) -> set[Value]:

@@ -1,8 +1,9 @@
 """`.onnx` files in which every weight, of whatever layers share it, exists once and as int8.
 
-All weights and biases lie one after the other in one tensor with one scale. The file starts with
-nodes that turn it into float32 tensors of the right shapes: a runtime computes them once, when
-it loads the file, and then has what it would have loaded from a float file.
+All weights and biases lie one after the other in one tensor with one scale; or each has a scale of
+its own, which takes more bytes and is more exact. The file starts with nodes that turn them into
+float32 tensors of the right shapes: a runtime computes those once, when it loads the file, and then
+has what it would have loaded from a float file.
 """
 
 from __future__ import annotations
@@ -58,8 +59,9 @@ def write_shared_onnx(
             same grids; without loops, which costs some bytes, it is more accurate.
         calibration: Typical inputs, float32 [n, ...].
         destination: The `.onnx` file. Its input is float32, images with their channels first.
-        form: `weights` computes in float32, with every weight and bias stored as int8. `compute`
-            computes in uint8 with int8 weights and int32 biases.
+        form: `weights` computes in float32, with every weight and bias stored as int8 with one
+            scale; `scales` likewise with a scale for each. `compute` computes in uint8 with int8
+            weights and int32 biases.
 
     Raises:
         UnsupportedLayerError: The network has an operation that this cannot express.
@@ -77,6 +79,21 @@ def _weights(network: Network, calibration: NDArray[np.float32]) -> Message:
     return _model(_unpacked(lower(equalized), scale), {"": onnx_lowering.OPSET})
 
 
+def _scales(network: Network, calibration: NDArray[np.float32]) -> Message:
+    lowered = lower(network)
+    calls = []
+    for name, array in lowered.weights.items():
+        scale = _best_scale([(array, np.ones(array.shape))])
+        integers, factor = map(lowered.constants.name, (_quantize(array, scale), scale))
+        numbers = f"numbers {name}"
+        calls += [
+            Call("Cast", (integers,), (numbers,), _TO_FLOAT),
+            Call("Mul", (numbers, factor), (name,)),
+        ]
+    unpacked = replace(lowered, calls=(*calls, *lowered.calls), weights={})
+    return _model(unpacked, {"": onnx_lowering.OPSET})
+
+
 def _compute(network: Network, calibration: NDArray[np.float32]) -> Message:
     equalized = equalize(network, calibration)
     style = Style(rectifier="requantize", activations="shared", weights="tensor")
@@ -88,7 +105,7 @@ def _compute(network: Network, calibration: NDArray[np.float32]) -> Message:
     return _model(lowered, imports)
 
 
-FORMS = {"weights": _weights, "compute": _compute}
+FORMS = {"weights": _weights, "scales": _scales, "compute": _compute}
 
 
 def _best_scale(weights: Sequence[tuple[NDArray[np.float32], NDArray[np.float64]]]) -> np.float32:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
 
 from edgegolf.golf.flatbuffer import Table
 
@@ -23,8 +25,22 @@ def renumber_tensors(model: Table) -> Table:
     """
     if len(model.subgraphs) == 1:
         return model  # its lists are as different as its operators
-    orders = [list(range(len(subgraph.tensors))) for subgraph in model.subgraphs]
-    lists = [_lists(subgraph) for subgraph in model.subgraphs]
+    orders = _orders(
+        tuple(len(subgraph.tensors) for subgraph in model.subgraphs),
+        tuple(_lists(subgraph) for subgraph in model.subgraphs),
+    )
+    subgraphs = [
+        _reordered(subgraph, order) for subgraph, order in zip(model.subgraphs, orders, strict=True)
+    ]
+    return model.replace(subgraphs=subgraphs)
+
+
+@lru_cache(maxsize=16)  # a search writes the same graph with many scales
+def _orders(
+    sizes: tuple[int, ...], lists: tuple[tuple[Numbers, ...], ...]
+) -> tuple[list[int], ...]:
+    """New numbers for the tensors of each subgraph, from the lists of old ones."""
+    orders = tuple(list(range(size)) for size in sizes)
     stored: Counter[Numbers] = Counter()
     for numbers, order in zip(lists, orders, strict=True):
         stored.update(_renumbered(numbers, order))
@@ -32,14 +48,11 @@ def renumber_tensors(model: Table) -> Table:
     for _ in range(ROUNDS):
         for numbers, order in zip(lists, orders, strict=True):
             _improve(numbers, order, stored, generator)
-    subgraphs = [
-        _reordered(subgraph, order) for subgraph, order in zip(model.subgraphs, orders, strict=True)
-    ]
-    return model.replace(subgraphs=subgraphs)
+    return orders
 
 
 def _improve(
-    lists: list[Numbers], order: list[int], stored: Counter[Numbers], generator: random.Random
+    lists: Sequence[Numbers], order: list[int], stored: Counter[Numbers], generator: random.Random
 ) -> None:
     """Exchange numbers wherever that does not cost bytes."""
     pairs = [(a, b) for a in range(len(order)) for b in range(a)]
@@ -78,15 +91,15 @@ def _size(numbers: Numbers) -> int:
     return 4 + 4 * len(numbers)
 
 
-def _renumbered(lists: list[Numbers], order: list[int]) -> list[Numbers]:
+def _renumbered(lists: Sequence[Numbers], order: list[int]) -> list[Numbers]:
     return [tuple(order[number] for number in numbers) for numbers in lists]
 
 
-def _lists(subgraph: Table) -> list[Numbers]:
+def _lists(subgraph: Table) -> tuple[Numbers, ...]:
     lists = [subgraph.inputs, subgraph.outputs]
     for operator in subgraph.operators:
         lists += [operator.inputs, operator.outputs]
-    return lists
+    return tuple(tuple(numbers) for numbers in lists)
 
 
 def _reordered(subgraph: Table, order: list[int]) -> Table:
