@@ -141,7 +141,7 @@ def train(
 
 @cli.command()
 @click.argument("sweep", metavar="NAME|FILE.toml")
-@click.option("--dataset", help="Data set; MNIST where it is to be had, else digits.")
+@click.option("--dataset", help="Data set; what the nets are made for, or what stands in for it.")
 @click.option("--seeds", type=click.IntRange(1), help="How many, instead of the file's number.")
 @click.option("--jobs", type=click.IntRange(1), help="Runs side by side; one per core.")
 @click.option("--resume", is_flag=True, help="Go on with a sweep; an error if it was not begun.")
@@ -180,10 +180,11 @@ def sweep(
     from edgegolf.report.sweep_plot import draw_sweep
     from edgegolf.report.sweep_table import sweep_csv, sweep_markdown, sweep_tables
     from edgegolf.report.training_display import report_sweep
-    from edgegolf.sweep import Store, load_sweep, results_of, run_sweep
+    from edgegolf.sweep import Store, load_sweep, nets_of, results_of, run_sweep
     from edgegolf.workspace import user_store
+    from edgegolf.zoo import usual_dataset
 
-    loaded = load_sweep(sweep, load_dataset(dataset), seeds)
+    loaded = load_sweep(sweep, load_dataset(dataset, usual=usual_dataset(nets_of(sweep))), seeds)
     opened = Store(store or str(user_store()))
     if form is None:
         _say(f"{loaded.title}. {len(loaded.runs)} runs on {loaded.dataset}; in {opened.shown}.")

@@ -76,7 +76,7 @@ def loop_resnet(image_shape: tuple[int, int, int], classes: int, n: int) -> kera
     sizes=(64, 112),
 )
 def loop_resnet_unshared(image_shape: tuple[int, int, int], classes: int, n: int) -> keras.Model:
-    """Its twin, in which every application has a convolution of its own."""
+    """Its twin: loop_resnet with a convolution of its own for every application."""
     return _build(image_shape, classes, n, shared=False)
 
 
@@ -87,7 +87,7 @@ def loop_resnet_unshared(image_shape: tuple[int, int, int], classes: int, n: int
     sizes=(),
 )
 def loop_resnet_one_norm(image_shape: tuple[int, int, int], classes: int, n: int) -> keras.Model:
-    """The same with one normalization for all applications of a convolution, to compare."""
+    """loop_resnet with one normalization for all applications of a convolution, to compare."""
     return _build(image_shape, classes, n, norms="one")
 
 
@@ -98,7 +98,7 @@ def loop_resnet_one_norm(image_shape: tuple[int, int, int], classes: int, n: int
     sizes=(),
 )
 def loop_resnet_no_norm(image_shape: tuple[int, int, int], classes: int, n: int) -> keras.Model:
-    """The same with biases instead of normalizations, to compare."""
+    """loop_resnet with biases instead of normalizations, to compare."""
     return _build(image_shape, classes, n, norms="none")
 
 
