@@ -26,11 +26,11 @@ STEM = 3 / 8  # of the channels of the last stage, n
 STAGES = ((3 / 4, 2), (1, 4))
 
 TRAINING = Training(
-    epochs=18,
+    epochs=30,
     learning_rate=0.2,
     optimizer="sgd",
     batch_size=128,
-    warm_up_epochs=4.0,
+    warm_up_epochs=6.0,
     shift=2,
     flip=0.5,
     label_smoothing=0.1,

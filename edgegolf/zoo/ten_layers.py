@@ -17,11 +17,11 @@ KERNELS = 135  # the sizes in a set, in their order
 DROPOUT = 25  # percent, after each set
 
 TRAINING = Training(
-    epochs=12,
+    epochs=20,
     learning_rate=0.1,
     optimizer="sgd",
     batch_size=128,
-    warm_up_epochs=2.5,  # the rate rises for a fifth of the training, as in airbench
+    warm_up_epochs=4.0,  # the rate rises for a fifth of the training, as in airbench
     shift=2,
     flip=0.5,
     label_smoothing=0.1,

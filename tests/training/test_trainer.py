@@ -46,7 +46,7 @@ def test_compiled_steps_end_where_keras_ends(net: str, monkeypatch: pytest.Monke
         assert ours.accuracy(split) == pytest.approx(reference.accuracy(split), abs=0.012)
 
 
-@pytest.mark.parametrize("net", ["double_cnn:1", "cnn:16", "loop_resnet:8"])
+@pytest.mark.parametrize("net", ["cnn:16", "loop_resnet:8"])
 def test_a_restored_trainer_goes_on_like_the_first(tmp_path: Path, net: str) -> None:
     """From the middle of an epoch, with the dropout and the statistics that it has there."""
     recipe = with_epochs(find_recipe(net), 3)
