@@ -94,14 +94,14 @@ def plain_fit(net: str, connection: Connection) -> None:
 def fast_loop(net: str, connection: Connection) -> None:
     """What a sweep does, with its augmentation and its averaging."""
     from edgegolf.data import load_dataset
-    from edgegolf.training.trainer import Trainer
+    from edgegolf.training.trainer import Position, Trainer
     from edgegolf.zoo import find_recipe
 
     trainer = Trainer(find_recipe(net), load_dataset("mnist"), seed=0, threads=1)
     epoch = 0
     while True:
         connection.recv()
-        trainer.train_epoch(epoch, lambda _: None)
+        trainer.train_epoch(Position(epoch), lambda _: None)
         epoch += 1
         connection.send(None)
 

@@ -17,6 +17,7 @@ from edgegolf.emulation.instructions import read_instructions
 from edgegolf.files import write_atomically
 from edgegolf.footprint.result import read_footprint
 from edgegolf.records import from_json
+from edgegolf.report.ablation_table import ablation_markdown
 from edgegolf.report.footprint_plot import draw_footprint
 from edgegolf.report.footprint_table import footprint_sections
 from edgegolf.report.instructions_markdown import instructions_sections
@@ -29,6 +30,7 @@ from edgegolf.report.models_markdown import (
 from edgegolf.report.sweep_plot import draw_sweep
 from edgegolf.report.sweep_table import sweep_sections
 from edgegolf.sweep import SweepResults
+from edgegolf.sweep.ablation import AblationResults
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -39,6 +41,7 @@ OUTPUTS = {  # of commands, by the name of the section that shows it
 }
 INSTRUCTIONS = ROOT / "benchmarks" / "arm_instructions.json"  # arm_instructions.py writes it
 SWEEPS = DOCS / "sweeps"  # edgegolf sweep NAME --output docs/sweeps/NAME.json
+ABLATIONS = DOCS / "ablations"  # edgegolf ablate NET --output docs/ablations/NET.json
 PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
 
 
@@ -46,6 +49,7 @@ def main() -> None:
     folders = sorted((ROOT / "models" / "mnist").iterdir())
     cards = [card for folder in folders if (card := read_card(folder)) is not None]
     sections = {"training": training_markdown(cards), "files": files_markdown(cards)}
+    sections |= other_sections()
     sections |= {name: output(*command) for name, command in OUTPUTS.items()}
     sections |= instructions_sections(read_instructions(INSTRUCTIONS))
     if FOOTPRINT.exists():
@@ -62,6 +66,18 @@ def main() -> None:
             text = replace_section(text, name, content)
         write_atomically(page, text)
     draw_models(cards, DOCS / "models.svg")
+
+
+def other_sections() -> dict[str, str]:
+    """Of the models on other data sets than MNIST, and of ablations."""
+    sections = {}
+    for dataset in sorted((ROOT / "models").iterdir()):
+        cards = [card for folder in sorted(dataset.iterdir()) if (card := read_card(folder))]
+        sections[f"training-{dataset.name}"] = training_markdown(cards)
+    for path in sorted(ABLATIONS.glob("*.json")):
+        results = from_json(path.read_bytes(), AblationResults, str(path))
+        sections[f"ablation-{path.stem}"] = ablation_markdown(results)
+    return sections
 
 
 def output(*arguments: str) -> str:

@@ -71,8 +71,8 @@ def zoo(net: str | None) -> None:
     edgegolf zoo cnn:2
     """
     from edgegolf.report.zoo_table import layer_table, zoo_table
-    from edgegolf.zoo import all_recipes, find_recipe
-    from edgegolf.zoo.summary import MNIST_CLASSES, MNIST_SHAPE, summarize
+    from edgegolf.zoo import CLASSES, all_recipes, find_recipe
+    from edgegolf.zoo.summary import summarize
 
     if net is None:
         _print(zoo_table(all_recipes()))
@@ -82,7 +82,7 @@ def zoo(net: str | None) -> None:
 
     import_keras()
     _print(f"{recipe.name}: {recipe.summary}. From: {recipe.article.title}.")
-    _print(layer_table(summarize(recipe.build(MNIST_SHAPE, MNIST_CLASSES))))
+    _print(layer_table(summarize(recipe.build(recipe.image_shape, CLASSES))))
 
 
 @cli.command()
@@ -101,7 +101,7 @@ def data(as_json: bool) -> None:
 
 @cli.command()
 @click.argument("nets", nargs=-1, metavar="[NET]...")
-@click.option("--dataset", help="Data set; MNIST where it is to be had, else digits.")
+@click.option("--dataset", help="Data set; what the nets are made for, or what stands in for it.")
 @click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="First seed.")
 @click.option(
@@ -120,7 +120,7 @@ def train(
     processes: int | None,
     fresh: bool,
 ) -> None:
-    """Train nets from scratch; all those under 10,000 parameters if none is named.
+    """Train nets from scratch; all small ones for the data set if none is named.
 
     Run it again to go on after an interruption: finished runs are kept.
 
@@ -133,12 +133,12 @@ def train(
     from edgegolf.report.training_display import TrainingDisplay
     from edgegolf.training import train_nets
     from edgegolf.workspace import model_folder
-    from edgegolf.zoo import tiny_names
+    from edgegolf.zoo import default_names, usual_dataset
 
     if out is not None and len(nets) != 1:
         raise click.UsageError("--out goes with exactly one net")
-    found = load_dataset(dataset)
-    chosen = nets or tiny_names()
+    found = load_dataset(dataset, usual=usual_dataset(nets))
+    chosen = nets or default_names(found.image_shape)
     folders = [out] if out else [model_folder(found.name, net) for net in chosen]
     _say(f"Training on {found.name} from {found.location}.")
     with TrainingDisplay() as display:
@@ -156,7 +156,7 @@ def train(
 
 @cli.command()
 @click.argument("sweep", metavar="NAME|FILE.toml")
-@click.option("--dataset", help="Data set; MNIST where it is to be had, else digits.")
+@click.option("--dataset", help="Data set; what the nets are made for, or what stands in for it.")
 @click.option("--seeds", type=click.IntRange(1), help="How many, instead of the file's number.")
 @click.option("--jobs", type=click.IntRange(1), help="Runs side by side; one per core.")
 @click.option("--resume", is_flag=True, help="Go on with a sweep; an error if it was not begun.")
@@ -202,10 +202,11 @@ def sweep(
     from edgegolf.report.sweep_plot import draw_sweep
     from edgegolf.report.sweep_table import sweep_csv, sweep_markdown, sweep_tables
     from edgegolf.report.training_display import report_sweep
-    from edgegolf.sweep import Store, load_sweep, results_of, run_sweep
+    from edgegolf.sweep import Store, load_sweep, nets_of, results_of, run_sweep
     from edgegolf.workspace import user_store
+    from edgegolf.zoo import usual_dataset
 
-    data = load_dataset(dataset)
+    data = load_dataset(dataset, usual=usual_dataset(nets_of(sweep)))
     loaded = load_sweep(sweep, data, seeds)
     opened = Store(store or str(user_store()))
     if costs:
@@ -228,8 +229,63 @@ def sweep(
 
 
 @cli.command()
+@click.argument("net")
+@click.option("--dataset", help="Data set; what the net is made for, or what stands in for it.")
+@click.option("--epochs", type=click.IntRange(1), help="Of each idea, instead of the file's.")
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many.")
+@click.option("--jobs", type=click.IntRange(1), help="Runs side by side; one per core.")
+@click.option("--store", help="File or postgresql://… URL of the results.")
+@click.option("--table", "form", flag_value="table", help="Run nothing: show what is there.")
+@click.option("--json", "form", flag_value="json", help="Likewise, schema edgegolf.ablation/1.")
+@click.option("--markdown", "form", flag_value="markdown", help="Likewise, as a Markdown table.")
+@click.option("--output", type=click.Path(path_type=Path), help="Write there instead.")
+def ablate(
+    net: str,
+    dataset: str | None,
+    epochs: int | None,
+    seeds: int,
+    jobs: int | None,
+    store: str | None,
+    form: str | None,
+    output: Path | None,
+) -> None:
+    """Tell what the parts of a recipe are worth: train a net without each, and as its article did.
+
+    Run it again to go on after an interruption: results are kept, as those of sweeps.
+
+    \b
+    edgegolf ablate tencnn
+    edgegolf ablate loop_resnet --epochs 8 --seeds 3
+    """
+    from edgegolf.data import load_dataset
+    from edgegolf.records import to_json
+    from edgegolf.report.ablation_table import ablation_markdown, ablation_table
+    from edgegolf.report.training_display import report_sweep
+    from edgegolf.sweep import Store, run_sweep
+    from edgegolf.sweep.ablation import ablation_results, load_ablation, read_ablation
+    from edgegolf.workspace import user_store
+
+    definition = read_ablation(net)
+    found = load_dataset(dataset, usual=definition.dataset)
+    ablation = load_ablation(net, definition, found, epochs, seeds)
+    opened = Store(store or str(user_store()))
+    if form is None:
+        runs = ablation.sweep.runs
+        _say(f"{definition.title} {len(runs)} runs on {found.name}; in {opened.shown}.")
+        run_sweep(ablation.sweep, opened, jobs, None, False, report_sweep(len(runs)))
+    results = ablation_results(ablation, opened)
+    texts = {"json": to_json, "markdown": ablation_markdown}
+    if form in texts:
+        _write(texts[form](results), output)
+    else:
+        if output is not None:
+            _write(to_json(results), output)
+        _print(ablation_table(results))
+
+
+@cli.command()
 @click.argument("models", nargs=-1, metavar="[NET|MODEL.keras]...")
-@click.option("--dataset", help="Data set; MNIST where it is to be had, else digits.")
+@click.option("--dataset", help="Data set; what the nets are made for, or what stands in for it.")
 @click.option("--formats", default="tflite,onnx", show_default=True, help="What to write.")
 @click.option("--dtype", default="float32,int8", show_default=True, help="What to write.")
 @click.option(
@@ -294,6 +350,7 @@ def export(
     from edgegolf.report.export_table import export_table
     from edgegolf.report.models_table import models_table
     from edgegolf.workspace import exported_files, model_folder, trained_folders
+    from edgegolf.zoo import usual_dataset
 
     options = ExportOptions(
         formats=tuple(formats.split(",")),
@@ -318,7 +375,7 @@ def export(
     nets = [model for model in models if not model.endswith(".keras")]
     if files and not nets:
         return
-    found = load_dataset(dataset)
+    found = load_dataset(dataset, usual=usual_dataset(nets))
     folders = [model_folder(found.name, net) for net in nets] or trained_folders(found.name)
     if not folders:
         raise EdgegolfError(

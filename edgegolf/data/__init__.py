@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from edgegolf.data import digits, mnist
+from edgegolf.data import cifar10, digits, mnist
 from edgegolf.data.dataset import (
     Dataset,
     DatasetStatus,
@@ -34,22 +34,28 @@ __all__ = [
 SOURCES: dict[str, Source] = {
     mnist.NAME: mnist.SOURCE,
     digits.NAME: digits.SOURCE,
+    cifar10.ORIGINAL.name: cifar10.SOURCE,
+    cifar10.JPEG_COPY.name: cifar10.JPEG_SOURCE,
 }
 
+# What is taken, and said, where a data set is not to be had and was not asked for by name.
+STAND_INS = {mnist.NAME: digits.NAME, cifar10.ORIGINAL.name: cifar10.JPEG_COPY.name}
 
-def load_dataset(name: str | None = None) -> Dataset:
+
+def load_dataset(name: str | None = None, usual: str = mnist.NAME) -> Dataset:
     """Find a data set, downloading it if needed; no image is read yet.
 
     Args:
-        name: One of those that `list_datasets` lists. None is MNIST where it is to be had, else
-            the embedded digits, which is said on standard error.
+        name: One of those that `list_datasets` lists. None is the usual one where it is to be had,
+            else its stand-in, which is said on standard error.
+        usual: MNIST, whose stand-in are the embedded digits, or CIFAR-10, whose is its JPEG copy.
 
     Raises:
         DatasetUnavailableError: It is not on this machine and cannot be downloaded.
         EdgegolfError: No data set has this name, or its folder is incomplete.
     """
     if name is None:
-        return _load_default()
+        return _load_usual(usual)
     if name not in SOURCES:
         raise EdgegolfError(f"no data set is called {name!r}", hint=f"one of {', '.join(SOURCES)}")
     return SOURCES[name].fetch()
@@ -60,20 +66,21 @@ def list_datasets() -> tuple[DatasetStatus, ...]:
     return tuple(_status(source) for source in SOURCES.values())
 
 
-def _load_default() -> Dataset:
+def _load_usual(usual: str) -> Dataset:
     try:
-        return mnist.fetch()
+        return SOURCES[usual].fetch()
     except DatasetUnavailableError as unavailable:
+        stand_in = SOURCES[STAND_INS[usual]]
         try:
-            dataset = digits.fetch()
+            dataset = stand_in.fetch()
         except EdgegolfError as error:
             raise EdgegolfError(
-                f"{unavailable.message}; and for the embedded digits, {error.message}",
+                f"{unavailable.message}; and for {stand_in.name} instead, {error.message}",
                 hint=f"{unavailable.hint}; or {error.hint}",
             ) from None
         print(
-            f"{unavailable.message}. Using the embedded digits (1,797 images) instead. "
-            f"To get MNIST, {unavailable.hint}.",
+            f"{unavailable.message}. Using {stand_in.name} ({sum(stand_in.images):,} images) "
+            f"instead. To get {usual}, {unavailable.hint}.",
             file=sys.stderr,
         )
         return dataset

@@ -14,12 +14,12 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from edgegolf.data.dataset import Dataset, DatasetUnavailableError, Source, Split, SplitName
 from edgegolf.data.download import download
 from edgegolf.data.idx import REPLACE_HINT, parse_idx, read_content, sizes
+from edgegolf.data.places import ENVIRONMENT_VARIABLE, cache_folder, find_folders
 from edgegolf.data.splitting import stratified_sample, without
 from edgegolf.errors import EdgegolfError
 
@@ -27,7 +27,6 @@ NAME = "mnist"
 LICENCE = "CC BY-SA 3.0"
 CLASSES = 10
 VALIDATION_IMAGES = 5_000  # of the 60,000 training images
-ENVIRONMENT_VARIABLE = "EDGEGOLF_DATA"
 HOW_TO_GET = (
     f"put the four files *-ubyte.gz into a folder {NAME}/ and let {ENVIRONMENT_VARIABLE} name the "
     "folder above it, or go online once"
@@ -96,18 +95,11 @@ def find() -> Dataset | None:
     Raises:
         EdgegolfError: $EDGEGOLF_DATA/mnist holds some of the files, not all.
     """
-    if root := os.environ.get(ENVIRONMENT_VARIABLE):
-        folder = Path(root, NAME)
-        missing = [file.name for file in FILES if _path(folder, file) is None]
-        if not missing:
-            return _open(folder)
-        if len(missing) < len(FILES):
-            raise EdgegolfError(
-                f"{folder} lacks {', '.join(missing)}",
-                hint="add what is missing, with or without .gz",
-            )
-    folder = cache_folder()
-    return _open(folder) if all(_path(folder, file) for file in FILES) else None
+    names = [file.name for file in FILES]
+    folders = find_folders(
+        NAME, names, lambda folder: [file.name for file in FILES if _path(folder, file) is None]
+    )
+    return _open(folders[0]) if folders else None
 
 
 def fetch(mirrors: tuple[str, ...] = MIRRORS) -> Dataset:
@@ -119,15 +111,10 @@ def fetch(mirrors: tuple[str, ...] = MIRRORS) -> Dataset:
     """
     if dataset := find():
         return dataset
-    problem = _download_once(cache_folder(), mirrors)
+    problem = _download_once(cache_folder(NAME), mirrors)
     if dataset := find():
         return dataset
     raise DatasetUnavailableError(f"MNIST is not on this machine: {problem}", hint=HOW_TO_GET)
-
-
-def cache_folder() -> Path:
-    """Where downloads go: the user's cache, as the operating system has it."""
-    return platformdirs.user_cache_path("edgegolf", appauthor=False) / NAME
 
 
 SOURCE = Source(

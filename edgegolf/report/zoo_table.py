@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def zoo_table(recipes: Sequence[Recipe]) -> Table:
     """One row per net."""
-    table = Table("net", "what")
+    table = Table("net", "what", "for")
     for heading in ("parameters", "article", "epochs"):
         table.add_column(heading, justify="right")
     for recipe in recipes:
@@ -22,6 +22,7 @@ def zoo_table(recipes: Sequence[Recipe]) -> Table:
         table.add_row(
             recipe.name,
             recipe.summary,
+            recipe.article.dataset,
             f"{recipe.parameters:,}",
             "" if accuracy is None else f"{accuracy:.2%}",
             f"{recipe.training.epochs}",

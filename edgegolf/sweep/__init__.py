@@ -1,6 +1,6 @@
 """Many nets, sizes and seeds in one go: sweeps, their store, and what they found."""
 
-from edgegolf.sweep.definition import read_definition, shipped_names
+from edgegolf.sweep.definition import nets_of, read_definition, shipped_names
 from edgegolf.sweep.runs import RunSpec, SweepRun
 from edgegolf.sweep.store import Store
 from edgegolf.sweep.sweep import (
@@ -21,6 +21,7 @@ __all__ = [
     "SweepResults",
     "SweepRun",
     "load_sweep",
+    "nets_of",
     "read_definition",
     "results_of",
     "run_sweep",

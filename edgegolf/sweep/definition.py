@@ -142,6 +142,11 @@ def expand(definition: Definition, seeds: int | None = None) -> tuple[Point, ...
     return tuple(dict.fromkeys(itertools.chain(own, included)))
 
 
+def nets_of(name: str) -> tuple[str, ...]:
+    """The nets of a shipped sweep, or of one from a `.toml` file; raises as `read_definition`."""
+    return tuple(point.net for point in expand(read_definition(name)))
+
+
 def _names(grid: Grid) -> Iterator[str]:
     """The full names, as the zoo writes them."""
     if grid.sizes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from edgegolf.data import Dataset
 from edgegolf.sweep.definition import Point
@@ -42,7 +42,7 @@ class RunSpec:
         facts = {
             "net": self.net,
             "parameters": self.recipe.parameters,
-            "training": asdict(self.training),
+            "training": self.training.to_dict(),
             "dataset": self.dataset_checksum,
             "seed": self.seed,
             "procedure": PROCEDURE,

@@ -337,7 +337,7 @@ def _facts(run: RunSpec) -> dict[str, Any]:
         "dataset_checksum": run.dataset_checksum,
         "seed": run.seed,
         "epochs": run.training.epochs,
-        "training": json.dumps(asdict(run.training), sort_keys=True),
+        "training": json.dumps(run.training.to_dict(), sort_keys=True),
     }
 
 

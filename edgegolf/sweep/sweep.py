@@ -69,7 +69,7 @@ class NetSummary:
         trained_parameters: How many of them were trained.
         macs: Multiply-accumulates of one inference.
         accuracies: Of every seed on the test split, fractions.
-        article_accuracy: What the article reports of MNIST, a fraction.
+        article_accuracy: What the article reports of this data set, a fraction.
         seconds: Of one run, the mean.
         files: What its files cost, where that was measured.
     """
@@ -185,12 +185,15 @@ def summarize_runs(
             trained_parameters=group[0].trained_parameters,
             macs=group[0].macs,
             accuracies=tuple(run.test_accuracy for run in group),
-            article_accuracy=find_recipe(net).article.accuracy
-            if group[0].dataset == "mnist"
-            else None,
+            article_accuracy=_article_accuracy(net, group[0].dataset),
             seconds=statistics.mean(run.seconds for run in group),
             files=tuple(files.get(net, ())),
         )
         for (net, epochs), group in groups.items()
     ]
     return tuple(sorted(summaries, key=lambda summary: -summary.parameters))
+
+
+def _article_accuracy(net: str, dataset: str) -> float | None:
+    article = find_recipe(net).article
+    return article.accuracy if article.dataset == dataset else None

@@ -13,7 +13,7 @@ from edgegolf.data import Dataset, load_dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.sweep.runs import RunSpec, SweepRun
 from edgegolf.sweep.store import CLAIMED, Store
-from edgegolf.training.trainer import Trainer
+from edgegolf.training.trainer import Position, Trainer
 from edgegolf.zoo.summary import summarize
 
 RENEWALS_PER_LEASE = 4
@@ -78,9 +78,9 @@ def train_in_memory(run: RunSpec, dataset: Dataset, threads: int) -> SweepRun:
         EdgegolfError: A package is missing, the data set does not fit the net, or the run diverged.
     """
     trainer = Trainer(run.recipe, dataset, run.seed, threads)
-    started = time.monotonic()
-    losses = [trainer.train_epoch(epoch, lambda _: None) for epoch in range(run.training.epochs)]
-    seconds = time.monotonic() - started
+    epochs = [
+        trainer.train_epoch(Position(epoch), lambda _: None) for epoch in range(run.training.epochs)
+    ]
     layers = summarize(trainer.model)
     with trainer.averaged():
         return SweepRun(
@@ -91,10 +91,10 @@ def train_in_memory(run: RunSpec, dataset: Dataset, threads: int) -> SweepRun:
             parameters=trainer.model.count_params(),
             trained_parameters=sum(layer.parameters for layer in layers if layer.trained),
             macs=sum(layer.macs for layer in layers),
-            losses=tuple(losses),
+            losses=tuple(epoch.mean_loss for epoch in epochs),
             validation_accuracy=trainer.accuracy(dataset.split("validation")),
             test_accuracy=trainer.accuracy(dataset.split("test")),
-            seconds=seconds,
+            seconds=sum(epoch.seconds for epoch in epochs),
             host=socket.gethostname(),
         )
 

@@ -1,4 +1,4 @@
-"""Shuffled, shifted batches that depend on nothing but the seed and the epoch."""
+"""Shuffled, moved, mirrored batches that depend on nothing but the seed and the epoch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 class Batches:
     """The training images, an epoch of batches at a time.
 
-    The order and the shifts of an epoch are drawn from `(seed, epoch)` alone, so that a resumed
-    run sees exactly what an uninterrupted one would have seen. The last, incomplete batch of an
-    epoch is left out: another batch shape would compile every step anew.
+    The order, the shifts and the flips of an epoch are drawn from `(seed, epoch)` alone, so that a
+    resumed run sees exactly what an uninterrupted one would have seen. The last, incomplete batch
+    of an epoch is left out: another batch shape would compile every step anew.
 
     Args:
         images: uint8 [n, height, width, channels].
         labels: int64 [n].
         batch_size: Images per batch; at most n are taken.
         shift: Largest movement of an image, in pixels; the border is filled with zeros.
+        flip: Probability that an image is mirrored, left to right.
         seed: What the random numbers are drawn from.
     """
 
@@ -31,6 +32,7 @@ class Batches:
         labels: NDArray[np.int64],
         batch_size: int,
         shift: int,
+        flip: float,
         seed: int,
     ) -> None:
         margin = ((0, 0), (shift, shift), (shift, shift), (0, 0))
@@ -39,6 +41,7 @@ class Batches:
         self._shape = images.shape[1:]
         self._batch_size = min(batch_size, len(images))
         self._shift = shift
+        self._flip = flip
         self._seed = seed
 
     def __len__(self) -> int:
@@ -57,5 +60,7 @@ class Batches:
                 alike = (shifts == (down, right)).all(axis=1)
                 window = self._padded[:, down : down + height, right : right + width]
                 images[alike] = window[order[alike]]
+        mirrored = random.random(len(order)) < self._flip
+        images[mirrored] = images[mirrored, :, ::-1]
         batched = (len(self), self._batch_size)
         return images.reshape(*batched, *self._shape), self._labels[order].reshape(batched)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ClassVar
@@ -70,7 +70,7 @@ def write_results(recipe: Recipe, jobs: Sequence[Job], runs: Sequence[Run], fold
         parameters=model.count_params(),
         trained_parameters=sum(layer.parameters for layer in layers if layer.trained),
         macs=sum(layer.macs for layer in layers),
-        recipe=asdict(job.recipe.training),
+        recipe=job.recipe.training.to_dict(),
         article_accuracy=recipe.article.accuracy,
         article_epochs=recipe.article.epochs,
         seeds=tuple(_result(run) for run in runs),

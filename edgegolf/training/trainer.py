@@ -8,9 +8,12 @@ there, shuffled and moved.
 from __future__ import annotations
 
 import math
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +40,28 @@ IMAGES_PER_PREDICTION = 500
 Steps = Callable[["NDArray[np.uint8]", "NDArray[np.int64]"], float]
 
 
+@dataclass(frozen=True)
+class Position:
+    """How far a training is.
+
+    Attributes:
+        epoch: Which one.
+        batches: How many of its batches are done.
+        loss: The sum of their losses.
+        seconds: What they took.
+    """
+
+    epoch: int
+    batches: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def mean_loss(self) -> float:
+        """Of the batches that are done."""
+        return self.loss / self.batches
+
+
 class Trainer:
     """A net of the zoo with its training images, its optimizer and its running average.
 
@@ -59,7 +84,7 @@ class Trainer:
         split = dataset.split("train")
         self._build = lambda: recipe.build(dataset.image_shape, dataset.classes)
         self._batches = Batches(
-            split.images, split.labels, training.batch_size, training.shift, seed
+            split.images, split.labels, training.batch_size, training.shift, training.flip, seed
         )
         self.model = self._build()
         _compile(self.model, recipe, len(self._batches))
@@ -73,29 +98,32 @@ class Trainer:
         """Batches of an epoch."""
         return len(self._batches)
 
-    def train_epoch(self, epoch: int, report: Callable[[int], None]) -> float:
-        """Train for an epoch and return the mean loss of its batches.
+    def train_epoch(self, start: Position, report: Callable[[Position], None]) -> Position:
+        """Train to the end of an epoch.
 
         Args:
-            epoch: Which one; the order of the images depends on it.
-            report: Called now and then with the number of batches that are done.
+            start: In which epoch, on which the order of the images depends, and where in it.
+            report: Called now and then with how far it is.
 
         Raises:
             EdgegolfError: The loss is no number any more.
         """
-        images, labels = self._batches.epoch(epoch)
+        images, labels = self._batches.epoch(start.epoch)
         steps = self.steps_per_epoch
         bounds = np.linspace(0, steps, min(steps, STRETCHES) + 1).astype(int).tolist()
-        total = 0.0
-        for start, stop in pairwise(bounds):
-            total += self._steps(images[start:stop], labels[start:stop])
-            report(stop)
-        if not math.isfinite(total):
+        position = start
+        for first, stop in pairwise(bound for bound in bounds if bound >= start.batches):
+            began = time.monotonic()
+            loss = position.loss + self._steps(images[first:stop], labels[first:stop])
+            seconds = position.seconds + time.monotonic() - began
+            position = Position(start.epoch, stop, loss, seconds)
+            report(position)
+        if not math.isfinite(position.loss):
             raise EdgegolfError(
-                f"{self._name} diverged in epoch {epoch + 1}: its loss is {total}",
+                f"{self._name} diverged in epoch {start.epoch + 1}: its loss is {position.loss}",
                 hint="a lower learning rate, or a clipped gradient, may help",
             )
-        return total / steps
+        return position
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -122,24 +150,25 @@ class Trainer:
         model.set_weights(self.model.get_weights())
         return model
 
-    def save(self, path: Path, epochs: int) -> None:
-        """Write all that the next epoch depends on, and how many are done, into an `.npz` file."""
+    def save(self, path: Path, position: Position) -> None:
+        """Write all that the next batch depends on, and which it is, into an `.npz` file."""
         values = [np.array(variable) for variable in self._state()]
         with atomic_path(path) as temporary:
-            np.savez(temporary, np.array(epochs), *values)
+            np.savez(temporary, np.array(astuple(position)), *values)
 
-    def restore(self, path: Path) -> int:
-        """Take up a saved state and return how many epochs it has seen.
+    def restore(self, path: Path) -> Position:
+        """Take up a saved state and return how far it is.
 
         Raises:
             EdgegolfError: The file is damaged or of another net.
         """
         try:
             with np.load(path, allow_pickle=False) as saved:
-                epochs, *values = [saved[f"arr_{index}"] for index in range(len(saved.files))]
+                position, *values = [saved[f"arr_{index}"] for index in range(len(saved.files))]
             for variable, value in zip(self._state(), values, strict=True):
                 variable.assign(value)
-            return int(epochs)
+            epoch, batches, loss, seconds = position.tolist()
+            return Position(int(epoch), int(batches), loss, seconds)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise EdgegolfError(
                 f"the checkpoint {path} cannot be read: {error}",
@@ -175,17 +204,41 @@ def _compile(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
         warmup_target=training.learning_rate,
         warmup_steps=max(1, warm_up),
     )
-    optimizers = {"adam": keras.optimizers.Adam, "full_matrix_adam": full_matrix_adam}
+    optimizers = {
+        "adam": keras.optimizers.Adam,
+        "full_matrix_adam": full_matrix_adam,
+        "sgd": partial(keras.optimizers.SGD, momentum=0.9, nesterov=True),
+    }
+    optimizer = optimizers[training.optimizer](
+        learning_rate=schedule,
+        weight_decay=training.weight_decay or None,
+        global_clipnorm=training.clip_norm or None,
+        use_ema=training.average_share > 0,
+        ema_momentum=1 - 1 / max(2.0, training.average_share * steps),
+    )
+    if training.weight_decay:
+        optimizer.exclude_from_weight_decay(
+            [variable for variable in model.trainable_variables if "kernel" not in variable.name]
+        )
     model.compile(
-        optimizer=optimizers[training.optimizer](
-            learning_rate=schedule,
-            global_clipnorm=training.clip_norm or None,
-            use_ema=training.average_share > 0,
-            ema_momentum=1 - 1 / max(2.0, training.average_share * steps),
-        ),
-        loss=keras.losses.SparseCategoricalCrossentropy(),
+        optimizer=optimizer,
+        loss=_loss(keras, training.label_smoothing),
         jit_compile=keras.backend.backend() == "jax",
     )
+
+
+def _loss(keras: Any, label_smoothing: float) -> Any:
+    """Cross-entropy of class probabilities and labels, which may be smoothed."""
+    if not label_smoothing:
+        return keras.losses.SparseCategoricalCrossentropy()
+
+    def smoothed_crossentropy(labels: Any, scores: Any) -> Any:
+        targets = keras.ops.one_hot(labels, scores.shape[-1])
+        return keras.losses.categorical_crossentropy(
+            targets, scores, label_smoothing=label_smoothing
+        )
+
+    return smoothed_crossentropy
 
 
 def _compiled_steps(model: keras.Model) -> Steps:

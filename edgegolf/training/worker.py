@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from edgegolf.data import load_dataset
 from edgegolf.files import atomic_path, read_bounded, write_atomically
 from edgegolf.records import from_json, to_json
-from edgegolf.training.trainer import Trainer
+from edgegolf.training.trainer import Position, Trainer
 from edgegolf.zoo import Recipe, find_recipe, with_epochs
 
 
@@ -91,6 +91,8 @@ class Progress:
     validation_accuracy: float | None
 
 
+SECONDS_BETWEEN_CHECKPOINTS = 120.0  # within an epoch; each epoch ends with one
+
 RUN_NAME = "run.json"
 STATE_NAME = "state.npz"
 WEIGHTS_NAME = "model.keras"
@@ -105,7 +107,8 @@ def read_run(folder: Path) -> Run | None:
 def train(job: Job, threads: int, report: Callable[[Progress], None]) -> Run:
     """Train until the recipe's end, from the last checkpoint where there is one.
 
-    Writes `run.json` and `state.npz` after every epoch, and `model.keras` at the end. A checkpoint
+    Writes `run.json` and `state.npz` after every epoch, `state.npz` also within a long one, and
+    `model.keras` at the end. A checkpoint
     of other hyper-parameters or another data set is thrown away. Same job, same threads, same
     machine: same weights.
 
@@ -125,25 +128,30 @@ def train(job: Job, threads: int, report: Callable[[Progress], None]) -> Run:
 
     trainer = Trainer(recipe, dataset, job.seed, threads)
     state = job.folder / STATE_NAME
-    done = trainer.restore(state) if state.is_file() else 0
-    run = replace(run, epochs=run.epochs[:done])  # an epoch without its state is done again
+    position = trainer.restore(state) if state.is_file() else Position(0)
+    run = replace(run, epochs=run.epochs[: position.epoch])  # one without its state is done again
     validation = dataset.split("validation")
-    total = recipe.training.epochs * trainer.steps_per_epoch
-    for epoch in range(done, recipe.training.epochs):
+    saved = time.monotonic()
+
+    def note(position: Position) -> None:
+        nonlocal saved
+        done = position.epoch * trainer.steps_per_epoch + position.batches
         last = run.epochs[-1].validation_accuracy if run.epochs else None
-        before = epoch * trainer.steps_per_epoch
+        report(Progress(done, recipe.training.epochs * trainer.steps_per_epoch, last))
+        if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+            trainer.save(state, position)
+            saved = time.monotonic()
 
-        def note(steps: int, before: int = before, last: float | None = last) -> None:
-            report(Progress(before + steps, total, last))
-
-        started = time.monotonic()
-        loss = trainer.train_epoch(epoch, note)
-        seconds = time.monotonic() - started
+    while position.epoch < recipe.training.epochs:
+        end = trainer.train_epoch(position, note)
         with trainer.averaged():
-            result = EpochResult(epoch, loss, trainer.accuracy(validation), seconds)
+            result = EpochResult(
+                end.epoch, end.mean_loss, trainer.accuracy(validation), end.seconds
+            )
         run = replace(run, epochs=(*run.epochs, result))
         write_atomically(job.folder / RUN_NAME, to_json(run))
-        trainer.save(state, epoch + 1)
+        position = Position(end.epoch + 1)
+        trainer.save(state, position)
     with trainer.averaged():
         finished = replace(
             run,
@@ -159,7 +167,7 @@ def train(job: Job, threads: int, report: Callable[[Progress], None]) -> Run:
 
 def _matching_run(job: Job, recipe: Recipe, checksum: str) -> Run:
     """The run in the job's folder if it is of the same recipe and data, else a new one."""
-    fresh = Run(job.net, job.dataset, checksum, job.seed, asdict(recipe.training), ())
+    fresh = Run(job.net, job.dataset, checksum, job.seed, recipe.training.to_dict(), ())
     found = read_run(job.folder)
     key = ("net", "dataset", "dataset_checksum", "seed", "recipe")
     if found is not None and all(getattr(found, name) == getattr(fresh, name) for name in key):

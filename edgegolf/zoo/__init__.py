@@ -1,28 +1,41 @@
 """The nets: one file per article; importing this package enters them all."""
 
-from edgegolf.zoo import fewest_parameters, plain_networks, random_features, tight_resnet
+from edgegolf.zoo import (
+    cifar_resnets,
+    fewest_parameters,
+    plain_networks,
+    random_features,
+    ten_layers,
+    tight_resnet,
+)
 from edgegolf.zoo.recipe import (
+    CLASSES,
     Article,
     Recipe,
     Training,
     all_names,
     all_recipes,
+    default_names,
     find_recipe,
-    tiny_names,
+    usual_dataset,
     with_epochs,
 )
 
 __all__ = [
+    "CLASSES",
     "Article",
     "Recipe",
     "Training",
     "all_names",
     "all_recipes",
+    "cifar_resnets",
+    "default_names",
     "fewest_parameters",
     "find_recipe",
     "plain_networks",
     "random_features",
+    "ten_layers",
     "tight_resnet",
-    "tiny_names",
+    "usual_dataset",
     "with_epochs",
 ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,19 +14,25 @@ if TYPE_CHECKING:
     import keras
 
 
+IMAGE_SHAPES = {"mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
+CLASSES = 10  # of all of them
+
+
 @dataclass(frozen=True)
 class Article:
     """What the article says of the net; `None` where it says nothing.
 
     Attributes:
         title: The article's subject, in a few words.
-        accuracy: Its accuracy on the MNIST test set, a fraction.
+        accuracy: Its accuracy on the test set, a fraction.
         epochs: How long it trained.
+        dataset: What it is of, one of `IMAGE_SHAPES`.
     """
 
     title: str
     accuracy: float | None = None
     epochs: int | None = None
+    dataset: str = "mnist"
 
 
 @dataclass(frozen=True)
@@ -39,13 +45,18 @@ class Training:
     Attributes:
         epochs: Passes over the training images.
         learning_rate: The highest learning rate.
-        optimizer: `adam` (Kingma and Ba 2015), or `full_matrix_adam` for a few hundred parameters.
+        optimizer: `adam` (Kingma and Ba 2015), `sgd` with Nesterov's momentum of 0.9, or
+            `full_matrix_adam` for a few hundred parameters.
         batch_size: Images per step.
         warm_up_epochs: Length of the linear rise, in epochs.
         shift: Each image is moved by up to this many pixels, either way, both axes.
         average_share: The weights kept in the end are a running average (Polyak and Juditsky
             1992) over about this share of all steps; 0 keeps the last weights.
         clip_norm: Longest gradient, as a Euclidean norm; 0 does not clip.
+        flip: Probability that an image is mirrored, left to right.
+        label_smoothing: Share of the target that is spread over all classes (Szegedy et al. 2016).
+        weight_decay: Kernels shrink by this times the learning rate per step (Loshchilov and
+            Hutter 2019); biases and normalizations do not.
     """
 
     epochs: int
@@ -56,6 +67,22 @@ class Training:
     shift: int = 0
     average_share: float = 0.05
     clip_norm: float = 0.0
+    flip: float = 0.0
+    label_smoothing: float = 0.0
+    weight_decay: float = 0.0
+
+    def to_dict(self) -> dict[str, float | str]:
+        """The hyper-parameters by name, as they are written beside results.
+
+        Those that were added later are left out where they do nothing, so that earlier results
+        stay those of the same recipe.
+        """
+        return {
+            name: value for name, value in asdict(self).items() if value or name not in ADDED_LATER
+        }
+
+
+ADDED_LATER = ("flip", "label_smoothing", "weight_decay")
 
 
 @dataclass(frozen=True)
@@ -68,7 +95,7 @@ class Recipe:
         build: Makes the untrained model from the image shape and the number of classes.
         training: How it is trained.
         article: Where it comes from.
-        parameters: How many it has for 28×28×1 images and 10 classes.
+        parameters: How many it has for images of `image_shape` and 10 classes.
     """
 
     name: str
@@ -77,6 +104,11 @@ class Recipe:
     training: Training
     article: Article
     parameters: int
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images that it is made for."""
+        return IMAGE_SHAPES[self.article.dataset]
 
 
 @dataclass(frozen=True)
@@ -88,6 +120,7 @@ class Net:
     training: Training
     article: Article
     parameters: Callable[..., int]
+    may_be_zero: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -113,16 +146,20 @@ Builder = TypeVar("Builder", bound=Callable[..., "keras.Model"])
 
 
 def net(
-    training: Training, article: Article, parameters: int | Callable[..., int]
+    training: Training,
+    article: Article,
+    parameters: int | Callable[..., int],
+    may_be_zero: tuple[str, ...] = (),
 ) -> Callable[[Builder], Builder]:
     """Enter a builder `(image_shape, classes, **settings) -> keras.Model` under its name.
 
-    A net with settings has a default for each, and computes its `parameters` from them.
+    A net with settings has a default for each, and computes its `parameters` from them. They are
+    counts from 1, and those that `may_be_zero` from 0.
     """
 
     def enter(build: Builder) -> Builder:
         count = parameters if callable(parameters) else lambda: parameters
-        NETS[build.__name__] = Net(_first_line(build), build, training, article, count)
+        NETS[build.__name__] = Net(_first_line(build), build, training, article, count, may_be_zero)
         return build
 
     return enter
@@ -159,7 +196,7 @@ def find_recipe(name: str) -> Recipe:
         if not _is_count(detail):
             raise EdgegolfError(
                 f"the net {base!r} needs a size from 1 to {LARGEST_SETTING}, not {detail!r}",
-                hint=f"for example {base}:{FAMILIES[base].sizes[0]}",
+                hint=f"for example {base}:{next(iter(FAMILIES[base].sizes), 16)}",
             )
         return _of_size(base, int(detail))
     raise EdgegolfError(f"there is no net {name!r}", hint=f"there are {', '.join(all_names())}")
@@ -170,7 +207,8 @@ def _parse_settings(base: str, text: str) -> dict[str, int]:
     settings: dict[str, int] = {}
     for part in text.split(","):
         key, _, value = part.partition("=")
-        if key not in allowed or key in settings or not _is_count(value):
+        zero = key in NETS[base].may_be_zero and value == "0"
+        if key not in allowed or key in settings or not (zero or _is_count(value)):
             raise EdgegolfError(
                 f"the net {base!r} cannot take the setting {part!r}",
                 hint=f"it takes {', '.join(allowed)}, each once, as in NET:SETTING=COUNT"
@@ -197,9 +235,29 @@ def all_names() -> tuple[str, ...]:
     return tuple(recipe.name for recipe in all_recipes())
 
 
-def tiny_names() -> tuple[str, ...]:
-    """The names of the nets that train in minutes: those below 10,000 parameters."""
-    return tuple(recipe.name for recipe in all_recipes() if recipe.parameters < TINY)
+def default_names(image_shape: tuple[int, int, int]) -> tuple[str, ...]:
+    """The nets made for such images that train in minutes: those below 10,000 parameters.
+
+    All that are made for such images where none is as small.
+    """
+    fitting = [recipe for recipe in all_recipes() if recipe.image_shape == image_shape]
+    tiny = [recipe for recipe in fitting if recipe.parameters < TINY]
+    return tuple(recipe.name for recipe in tiny or fitting)
+
+
+def usual_dataset(names: Sequence[str]) -> str:
+    """The data set that these nets are made for; MNIST for none.
+
+    Raises:
+        EdgegolfError: There is no such net, or they are made for several.
+    """
+    datasets = sorted({find_recipe(name).article.dataset for name in names})
+    if len(datasets) > 1:
+        raise EdgegolfError(
+            f"these nets are made for several data sets: {', '.join(datasets)}",
+            hint="name those of one at a time, or give --dataset",
+        )
+    return datasets[0] if datasets else "mnist"
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:

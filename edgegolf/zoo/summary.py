@@ -10,10 +10,6 @@ if TYPE_CHECKING:
     import keras
 
 
-MNIST_SHAPE = (28, 28, 1)
-MNIST_CLASSES = 10
-
-
 @dataclass(frozen=True)
 class LayerSummary:
     """One layer of a net.

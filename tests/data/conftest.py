@@ -77,15 +77,15 @@ def down():
 
 @pytest.fixture
 def nowhere(monkeypatch, tmp_path, down) -> Path:
-    """A machine without MNIST and without a network; returns the folder of its (empty) cache."""
+    """A machine without data and without a network; returns MNIST's folder in its empty cache."""
     monkeypatch.delenv("EDGEGOLF_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", down)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    from edgegolf.data import mnist
+    from edgegolf.data.places import cache_folder
 
-    return mnist.cache_folder()
+    return cache_folder("mnist")
 
 
 @pytest.fixture

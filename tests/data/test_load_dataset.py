@@ -63,8 +63,8 @@ def test_the_list_tells_what_was_found_and_verified(real_mnist):
 
 def test_the_list_tells_what_is_missing(nowhere):
     pytest.importorskip("sklearn")
-    mnist, digits = list_datasets()
-    assert not mnist.found
+    mnist, digits, *cifar = list_datasets()
+    assert not any(status.found for status in (mnist, *cifar))
     assert not mnist.verified
     assert "EDGEGOLF_DATA" in mnist.how_to_get
     assert digits.verified

@@ -11,7 +11,7 @@ import pytest
 from edgegolf.data import load_dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.training import trainer as module
-from edgegolf.training.trainer import Trainer
+from edgegolf.training.trainer import Position, Trainer
 from edgegolf.zoo import Recipe, find_recipe, with_epochs
 
 pytest.importorskip("tensorflow")
@@ -21,7 +21,7 @@ def trainer_of(recipe: Recipe, seed: int = 3) -> Trainer:
     return Trainer(recipe, load_dataset("digits"), seed, threads=1)
 
 
-def ignore(steps: int) -> None:
+def ignore(position: Position) -> None:
     pass
 
 
@@ -29,11 +29,11 @@ def ignore(steps: int) -> None:
 def test_compiled_steps_end_where_keras_ends(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = with_epochs(find_recipe(net), 3)
     ours = trainer_of(recipe)
-    losses = [ours.train_epoch(epoch, ignore) for epoch in range(3)]
+    losses = [ours.train_epoch(Position(epoch), ignore).mean_loss for epoch in range(3)]
     monkeypatch.setattr(module, "_compiled_steps", module._steps_of_keras)
     reference = trainer_of(recipe)
     assert losses == pytest.approx(
-        [reference.train_epoch(epoch, ignore) for epoch in range(3)], rel=1e-3
+        [reference.train_epoch(Position(epoch), ignore).mean_loss for epoch in range(3)], rel=1e-3
     )
     assert losses[-1] < losses[0]
     for found, expected in zip(
@@ -46,18 +46,59 @@ def test_compiled_steps_end_where_keras_ends(net: str, monkeypatch: pytest.Monke
         assert ours.accuracy(split) == pytest.approx(reference.accuracy(split), abs=0.012)
 
 
-def test_a_restored_trainer_goes_on_like_the_first(tmp_path: Path) -> None:
-    recipe = with_epochs(find_recipe("double_cnn:1"), 4)
+@pytest.mark.parametrize("net", ["cnn:16", "loop_resnet:8"])
+def test_a_restored_trainer_goes_on_like_the_first(tmp_path: Path, net: str) -> None:
+    """From the middle of an epoch, with the dropout and the statistics that it has there."""
+    recipe = with_epochs(find_recipe(net), 3)
     first = trainer_of(recipe)
-    first.train_epoch(0, ignore)
-    first.save(tmp_path / "state.npz", 1)
-    first.train_epoch(1, ignore)
+    first.train_epoch(Position(0), ignore)
+    path = tmp_path / "state.npz"
+
+    def save_once(position: Position) -> None:
+        if not path.exists():
+            first.save(path, position)
+
+    end = first.train_epoch(Position(1), save_once)
     second = trainer_of(recipe, seed=3)
-    assert second.restore(tmp_path / "state.npz") == 1
-    second.train_epoch(1, ignore)
+    middle = second.restore(path)
+    assert (middle.epoch, middle.batches > 0, middle.batches < end.batches) == (1, True, True)
+    assert second.train_epoch(middle, ignore).loss == end.loss
     with first.averaged(), second.averaged():
         for one, other in zip(first.copy().get_weights(), second.copy().get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_sgd_decay_and_smoothing_are_those_of_their_definitions() -> None:
+    """Softmax regression by hand: gradients, Nesterov's momentum, and decay of the kernel only."""
+    recipe = with_epochs(find_recipe("pooled_linear"), 2)
+    training = replace(
+        recipe.training,
+        optimizer="sgd",
+        learning_rate=0.5,
+        label_smoothing=0.2,
+        weight_decay=0.3,
+        average_share=0,
+    )
+    trainer = trainer_of(replace(recipe, training=training))
+    kernel, bias = map(np.array, trainer.model.get_weights())
+    momenta = [np.zeros_like(kernel), np.zeros_like(bias)]
+    images, labels = trainer._batches.epoch(0)
+    rates = [float(trainer.model.optimizer._learning_rate(step)) for step in range(len(images))]
+    assert max(rates) == pytest.approx(0.5, rel=0.02)
+    trainer.train_epoch(Position(0), ignore)
+    for batch, classes, rate in zip(images, labels, rates, strict=True):
+        pooled = batch[..., 0].reshape(-1, 7, 4, 7, 4).max((2, 4)).reshape(len(batch), 49) / 255
+        scores = np.exp(pooled @ kernel + bias)
+        targets = 0.8 * np.eye(10)[classes] + 0.02
+        errors = (scores / scores.sum(1, keepdims=True) - targets) / len(batch)
+        kernel = kernel * (1 - 0.3 * rate)
+        gradients = [pooled.T @ errors, errors.sum(0)]
+        momenta = [0.9 * old - rate * new for old, new in zip(momenta, gradients, strict=True)]
+        steps = [0.9 * old - rate * new for old, new in zip(momenta, gradients, strict=True)]
+        kernel, bias = kernel + steps[0], bias + steps[1]
+    found = trainer.model.get_weights()
+    np.testing.assert_allclose(found[0], kernel, atol=1e-4)
+    np.testing.assert_allclose(found[1], bias, atol=1e-4)
 
 
 def test_the_average_replaces_the_weights_and_gives_them_back() -> None:
@@ -76,7 +117,7 @@ def test_the_average_replaces_the_weights_and_gives_them_back() -> None:
         return total
 
     trainer._steps = one_by_one
-    trainer.train_epoch(0, ignore)
+    trainer.train_epoch(Position(0), ignore)
     momentum = 1 - 1 / max(2.0, 0.5 * 2 * trainer.steps_per_epoch)
     average = weights[0]
     for later in weights[1:]:
@@ -98,7 +139,7 @@ def test_a_damaged_state_is_one_clear_error(tmp_path: Path, content: bytes) -> N
 
 
 def test_a_state_of_another_net_is_refused(tmp_path: Path) -> None:
-    trainer_of(find_recipe("pooled_linear")).save(tmp_path / "state.npz", 0)
+    trainer_of(find_recipe("pooled_linear")).save(tmp_path / "state.npz", Position(0))
     with pytest.raises(EdgegolfError, match=r"state\.npz cannot be read"):
         trainer_of(find_recipe("linear")).restore(tmp_path / "state.npz")
 
@@ -107,4 +148,4 @@ def test_divergence_is_an_error() -> None:
     recipe = find_recipe("pooled_linear")
     broken = replace(recipe, training=replace(recipe.training, learning_rate=float("inf")))
     with pytest.raises(EdgegolfError, match="pooled_linear with seed 3 diverged in epoch 1"):
-        trainer_of(broken).train_epoch(0, ignore)
+        trainer_of(broken).train_epoch(Position(0), ignore)

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.zoo import all_recipes, find_recipe
-from edgegolf.zoo.summary import MNIST_CLASSES, MNIST_SHAPE, summarize
+from edgegolf.zoo import CLASSES, all_recipes, default_names, find_recipe
+from edgegolf.zoo.summary import summarize
 
 pytest.importorskip("tensorflow")
 
@@ -22,11 +22,13 @@ PUBLISHED = {
     "cnn:32": 1_199_882,
     "double_cnn:2": 932,
     "random_cnn": 4_086,
+    "tencnn": 2_974_986,
 }
 
 
 def build(name: str):
-    return find_recipe(name).build(MNIST_SHAPE, MNIST_CLASSES)
+    recipe = find_recipe(name)
+    return recipe.build(recipe.image_shape, CLASSES)
 
 
 @pytest.mark.parametrize(("name", "parameters"), PUBLISHED.items())
@@ -36,12 +38,14 @@ def test_parameters_are_those_published(name: str, parameters: int) -> None:
 
 @pytest.mark.parametrize("recipe", all_recipes(), ids=lambda recipe: recipe.name)
 def test_recipe_tells_the_parameters_of_its_net(recipe) -> None:
-    model = recipe.build(MNIST_SHAPE, MNIST_CLASSES)
+    model = recipe.build(recipe.image_shape, CLASSES)
     assert model.count_params() == recipe.parameters
-    assert model.output_shape == (None, MNIST_CLASSES)
+    assert model.output_shape == (None, CLASSES)
 
 
-@pytest.mark.parametrize("name", ["mlp:5", "pooled_mlp:7", "cnn:3", "double_cnn:4"])
+@pytest.mark.parametrize(
+    "name", ["mlp:5", "pooled_mlp:7", "cnn:3", "double_cnn:4", "loop_resnet:8"]
+)
 def test_families_follow_their_formula_at_any_size(name: str) -> None:
     assert build(name).count_params() == find_recipe(name).parameters
 
@@ -52,6 +56,7 @@ def test_families_follow_their_formula_at_any_size(name: str) -> None:
         "tight_resnet:iterations=2,channels=8",
         "tight_resnet_unshared:iterations=3,channels=8",
         "random_cnn:filters=8",
+        "tencnn:kernels=531",
     ],
 )
 def test_settings_change_the_net_and_its_formula(name: str) -> None:
@@ -100,8 +105,54 @@ def test_random_cnn_trains_its_classifier_only() -> None:
         "nonsense", "cnn", "cnn:", "cnn:0", "cnn:-2", "cnn:x", "linear:3", "linear:filters=3",
         "random_cnn:filters", "random_cnn:filters=0", "random_cnn:filters=2,filters=3",
         "random_cnn:channels=2", "tight_resnet:", "tight_resnet:iterations=99999",
+        "tencnn:kernels=137", "tencnn:kernels=0", "tencnn:dropout=00",
     ],
 )  # fmt: skip
 def test_unknown_names_are_refused(name: str) -> None:
-    with pytest.raises(EdgegolfError, match=r"no net|needs a size|cannot take the setting"):
+    with pytest.raises(EdgegolfError, match=r"no net|needs a size|cannot take|has kernels of"):
         find_recipe(name)
+
+
+def test_tencnn_is_the_articles_to_the_layer() -> None:
+    layers = build("tencnn").layers
+    kinds = [type(layer).__name__ for layer in layers]
+    unit = ["Conv2D", "BatchNormalization", "ReLU"]
+    assert kinds == [
+        *unit * 3, "MaxPooling2D", "Dropout", *unit * 3, "Dropout", *unit * 3, "Dropout",
+        "Flatten", "Dense",
+    ]  # fmt: skip
+    convolutions = [layer for layer in layers if type(layer).__name__ == "Conv2D"]
+    assert [layer.filters for layer in convolutions] == [64] * 3 + [128] * 3 + [256] * 3
+    assert [layer.kernel_size for layer in convolutions] == [(1, 1), (3, 3), (5, 5)] * 3
+    assert {layer.padding for layer in convolutions} == {"valid"}
+    assert {layer.rate for layer in layers if type(layer).__name__ == "Dropout"} == {0.25}
+
+
+def test_loop_resnet_shares_its_convolutions_and_not_their_normalizations() -> None:
+    layers = {layer.name: layer for layer in summarize(build("loop_resnet:16"))}
+    twin = summarize(build("loop_resnet_unshared:16"))
+    assert (layers["loop_0_0"].applications, layers["loop_1_0"].applications) == (2, 4)
+    assert all(layer.applications == 1 for layer in twin)
+    assert sum(layer.macs for layer in twin) == sum(layer.macs for layer in layers.values())
+    normalizations = [layer for layer in layers.values() if layer.kind == "BatchNormalization"]
+    assert len(normalizations) == 1 + (1 + 2) + (1 + 4)
+    assert {layer.applications for layer in normalizations} == {1}
+    assert find_recipe("loop_resnet:64").parameters <= 100_000
+    assert find_recipe("loop_resnet:112").parameters <= 300_000
+
+
+def test_the_nets_to_train_by_default_are_those_for_the_images() -> None:
+    assert "tight_resnet" in default_names((28, 28, 1))
+    assert all(find_recipe(name).parameters < 10_000 for name in default_names((28, 28, 1)))
+    assert set(default_names((32, 32, 3))) >= {"tencnn", "loop_resnet:64"}
+    assert not set(default_names((28, 28, 1))) & set(default_names((32, 32, 3)))
+
+
+def test_hyper_parameters_added_later_do_not_change_earlier_recipes() -> None:
+    earlier = {
+        "epochs", "learning_rate", "optimizer", "batch_size", "warm_up_epochs", "shift",
+        "average_share", "clip_norm",
+    }  # fmt: skip
+    assert set(find_recipe("tight_resnet").training.to_dict()) == earlier
+    later = {"flip", "label_smoothing", "weight_decay"}
+    assert set(find_recipe("tencnn").training.to_dict()) == earlier | later

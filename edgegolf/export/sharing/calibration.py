@@ -27,7 +27,7 @@ from edgegolf.export.sharing.network import (
     Weight,
     fused_rectifiers,
 )
-from edgegolf.export.sharing.quantization import Grid, Quantization
+from edgegolf.export.sharing.quantization import Grid, Quantization, channel_scales
 
 Range = tuple[float, float]
 
@@ -118,8 +118,7 @@ def asymmetric_grid(low: float, high: float) -> Grid:
 
 def _channel_scales(node: Node) -> tuple[float, ...]:
     values = node.operation.weights[0].values.reshape(-1, node.output.shape[-1])
-    largest = np.abs(values).max(axis=0)
-    return tuple(float(value) for value in np.where(largest > 0, largest, 1) / np.float32(127))
+    return tuple(map(float, channel_scales(values)))
 
 
 def _probabilities(network: Network) -> set[Value]:

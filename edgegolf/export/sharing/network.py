@@ -26,10 +26,13 @@ class Weight:
     Attributes:
         name: Where it comes from, for people.
         values: float32.
+        base: What it is a multiple of, each output channel by its own positive factor: with a scale
+            per channel, both are the same integers.
     """
 
     name: str
     values: NDArray[np.float32]
+    base: Weight | None = None
 
 
 @dataclass(frozen=True, eq=False)

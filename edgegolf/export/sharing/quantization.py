@@ -70,8 +70,18 @@ def quantized_weight(weight: Weight, quantization: Quantization) -> NDArray[np.i
     scales = weight_scales_of(weight, quantization)
     # Output channels are last in Keras's layouts of all filters.
     reals = weight.values.reshape(-1, len(scales)) if len(scales) > 1 else weight.values
+    if weight.base is not None and np.allclose(scales, channel_scales(reals), rtol=1e-5, atol=0):
+        # The integers of the base: computed from the multiple, rounding may turn a tie.
+        reals = weight.base.values.reshape(-1, len(scales))
+        scales = channel_scales(reals)
     integers = np.clip(np.rint(reals / scales), -127, 127).astype(np.int8)
     return integers.reshape(weight.values.shape)
+
+
+def channel_scales(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The scales that just hold the output channels, which are along the last axis."""
+    largest = np.abs(values).reshape(-1, values.shape[-1]).max(axis=0)
+    return np.where(largest > 0, largest, 1).astype(np.float32) / np.float32(127)
 
 
 def dequantized_weight(weight: Weight, quantization: Quantization) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +52,9 @@ _IDENTITIES = (
 )
 
 
+SMALLEST_SHARE = np.float32(1e-4)  # of the largest factor of a normalization
+
+
 class UnsupportedLayerError(EdgegolfError):
     """The model has a layer that `Network` cannot express; stock converters may."""
 
@@ -60,7 +64,9 @@ def read_network(model: keras.Model) -> Network:
 
     A layer applied several times gives several nodes with equal operations, hence with the same
     `Weight` objects. Batch normalisation becomes part of the convolution before it where nothing
-    else reads that one's result, else a depthwise convolution with a window of 1×1.
+    else reads that one's result, else a depthwise convolution with a window of 1×1. A convolution
+    that is applied several times, each with a normalisation of its own, becomes as many multiples
+    of one weight.
 
     Raises:
         UnsupportedLayerError: A layer or one of its options is not supported.
@@ -329,29 +335,53 @@ def _fold_normalizations(network: Network) -> Network:
     """Merge 1×1 depthwise convolutions into the convolutions before them.
 
     Done where nothing else reads the convolution's result and where the convolution, if it is
-    applied several times, is always followed by the same scaling: else it would no longer be
-    shared.
+    applied several times, is always followed by the same scaling, or each time by a positive one:
+    then what it becomes are multiples of one filter, channel by channel.
     """
     readers_of = readers(network)
-    followers: dict[Operation, set[Operation | None]] = {}
+    followers: dict[Operation, dict[Operation | None, None]] = {}
     for node in network.nodes:
         found = readers_of[node.output]
         scaling = found[0].operation if len(found) == 1 and _is_scaling(found[0]) else None
-        followers.setdefault(node.operation, set()).add(scaling)
-    merged: dict[Operation, Operation] = {}
-    for operation, (scaling, *others) in ((key, [*value]) for key, value in followers.items()):
-        convolves = isinstance(operation, Convolution | DepthwiseConvolution)
-        if convolves and isinstance(scaling, DepthwiseConvolution) and not others:
-            merged[operation] = _merge(operation, scaling)  # type: ignore[arg-type]
+        followers.setdefault(node.operation, {})[scaling] = None
+    merged: dict[tuple[Operation, Operation | None], Operation] = {}
+    for operation, scalings in followers.items():
+        several = len(scalings) > 1
+        if None in scalings or not isinstance(operation, Convolution | DepthwiseConvolution):
+            continue
+        if not several:
+            merged |= {(operation, each): _merge(operation, each) for each in scalings}
+        elif isinstance(operation, Convolution) and all(map(_keeps_signs, scalings)):
+            merged |= {(operation, each): _multiple(operation, each) for each in scalings}
+    absorbed = {
+        following[0]: node
+        for node in network.nodes
+        if len(following := readers_of[node.output]) == 1
+        and (node.operation, following[0].operation) in merged
+    }
+    gone = set(absorbed.values())
     nodes: list[Node] = []
-    absorbed = {readers_of[n.output][0]: n for n in network.nodes if n.operation in merged}
     for node in network.nodes:
         if node in absorbed:
             before = absorbed[node]
-            nodes.append(Node(merged[before.operation], before.inputs, node.outputs))
-        elif node.operation not in merged:
+            operation = merged[before.operation, node.operation]
+            nodes.append(Node(operation, before.inputs, node.outputs))
+        elif node not in gone:
             nodes.append(node)
     return Network(network.inputs, network.outputs, tuple(nodes))
+
+
+def _keeps_signs(scaling: Any) -> bool:
+    return bool((scaling.filter.values >= 0).all())
+
+
+def _multiple(convolution: Convolution, scaling: Any) -> Operation:
+    """A multiple of a convolution that tells of which."""
+    # A channel that is scaled to nothing would lose the base's integers.
+    factors = scaling.filter.values
+    positive = Weight(scaling.filter.name, np.maximum(factors, SMALLEST_SHARE * factors.max()))
+    merged: Any = _merge(convolution, replace(scaling, filter=positive))
+    return replace(merged, filter=replace(merged.filter, base=convolution.filter))
 
 
 def _is_scaling(node: Node) -> bool:
@@ -365,9 +395,7 @@ def _is_scaling(node: Node) -> bool:
     )
 
 
-def _merge(
-    convolution: Convolution | DepthwiseConvolution, scaling: DepthwiseConvolution
-) -> Operation:
+def _merge(convolution: Convolution | DepthwiseConvolution, scaling: Any) -> Operation:
     scale = scaling.filter.values.reshape(-1)
     filter_values = convolution.filter.values
     if isinstance(convolution, DepthwiseConvolution):

@@ -9,9 +9,16 @@ pytest.importorskip("tensorflow")
 
 from edgegolf.export.model import import_keras_on_tensorflow
 from edgegolf.export.sharing.blocks import roll
+from edgegolf.export.sharing.calibration import Style, calibrate, filters_of, ranges
 from edgegolf.export.sharing.evaluate import evaluate
 from edgegolf.export.sharing.network import Convolution, DepthwiseConvolution
+from edgegolf.export.sharing.quantization import (
+    dequantized_weight,
+    quantized_bias,
+    quantized_weight,
+)
 from edgegolf.export.sharing.reader import UnsupportedLayerError, read_network
+from edgegolf.export.sharing.tflite import write_int8
 
 keras: Any = import_keras_on_tensorflow()
 layers = keras.layers
@@ -97,3 +104,60 @@ def test_what_is_not_supported_is_refused(layer) -> None:
     model = keras.Sequential([keras.Input((8, 8, 4)), layer()])
     with pytest.raises(UnsupportedLayerError):
         read_network(model)
+
+
+def normalized_loop(least_factor: float) -> Any:
+    """One convolution, each time with a normalization of its own; the factors begin at `least`."""
+    image = keras.Input((8, 8, 6))
+    hidden = image
+    convolution = layers.Conv2D(6, 3, padding="same", use_bias=False)
+    for _ in range(3):
+        hidden = layers.Add()([hidden, layers.BatchNormalization()(convolution(hidden))])
+        hidden = layers.ReLU()(hidden)
+    scores = layers.Dense(4, activation="softmax")(layers.GlobalAveragePooling2D()(hidden))
+    model = keras.Model(image, scores)
+    random = np.random.default_rng(0)
+    for weight in model.weights:
+        positive = "variance" in weight.name or "gamma" in weight.name
+        weight.assign(random.uniform(0.5 if positive else -0.5, 1.0, size=weight.shape))
+        if "gamma" in weight.name:
+            weight.assign(np.linspace(least_factor, 1, 6))
+    return model
+
+
+@pytest.mark.parametrize("least", [0.1, 0.0])
+def test_normalizations_of_their_own_leave_a_convolution_its_integers(least: float) -> None:
+    model = normalized_loop(least)
+    network = read_network(model)
+    images = np.random.default_rng(1).random((6, 8, 8, 6), np.float32)
+    # A factor of 0 becomes a ten-thousandth of the largest.
+    np.testing.assert_allclose(evaluate(network, images), model.predict(images), atol=1e-3)
+    filters = [
+        node.operation.filter for node in network.nodes if isinstance(node.operation, Convolution)
+    ]
+    assert len({id(weight) for weight in filters}) == 3
+    assert len({id(weight.base) for weight in filters}) == 1
+    assert not any(isinstance(node.operation, DepthwiseConvolution) for node in network.nodes)
+    style = Style("requantize", "own", "channel")
+    quantization = calibrate(network, ranges(network, images), style)
+    integers = [quantized_weight(weight, quantization) for weight in filters]
+    for weight, found in zip(filters, integers, strict=True):
+        np.testing.assert_array_equal(found, integers[0])
+        rounded = dequantized_weight(weight, quantization)
+        largest = np.abs(weight.values).max((0, 1, 2))
+        assert (np.abs(rounded - weight.values) <= 0.51 * largest / 127).all()
+        biases = quantized_bias(filters_of(network)[weight], quantization)
+        assert (np.abs(biases.astype(np.int64)) < 2**30).all()
+    stored = np.ascontiguousarray(integers[0].transpose(3, 0, 1, 2)).tobytes()
+    assert write_int8(network, quantization).count(stored) == 1
+
+
+def test_a_negative_factor_keeps_its_normalization() -> None:
+    model = normalized_loop(-0.5)
+    network = read_network(model)
+    images = np.random.default_rng(1).random((6, 8, 8, 6), np.float32)
+    np.testing.assert_allclose(
+        evaluate(network, images), model.predict(images, verbose=0), rtol=1e-4, atol=1e-4
+    )
+    scalings = [n for n in network.nodes if isinstance(n.operation, DepthwiseConvolution)]
+    assert len(scalings) == 3

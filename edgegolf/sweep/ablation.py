@@ -1,0 +1,239 @@
+"""Ablations: what the parts of a recipe are worth, each run being one of a sweep's."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from importlib.resources import files
+from typing import ClassVar
+
+from edgegolf.data import Dataset
+from edgegolf.errors import EdgegolfError
+from edgegolf.sweep.runs import RunSpec
+from edgegolf.sweep.store import Store
+from edgegolf.sweep.sweep import Sweep
+from edgegolf.zoo import Training, find_recipe
+
+SHIPPED = files(__package__) / "ablations"
+
+
+@dataclass(frozen=True)
+class Idea:
+    """One line of an ablation.
+
+    Attributes:
+        title: What is tried.
+        net: The net, with its settings.
+        training: Hyper-parameters other than the group's.
+        article: The accuracy that the article reports, a fraction.
+    """
+
+    title: str
+    net: str
+    training: Mapping[str, float | int | str] = field(default_factory=dict)
+    article: float | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Ideas with something in common.
+
+    Attributes:
+        title: What that is.
+        ideas: In the order of the table.
+        training: Hyper-parameters other than those of the net's recipe.
+    """
+
+    title: str
+    ideas: tuple[Idea, ...]
+    training: Mapping[str, float | int | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What an ablation's file says.
+
+    Attributes:
+        title: The question.
+        dataset: What its nets are made for.
+        epochs: How long each idea is trained.
+        groups: The ideas.
+    """
+
+    title: str
+    dataset: str
+    epochs: int
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True)
+class IdeaResult:
+    """What came of an idea.
+
+    Attributes:
+        group: Its group's title.
+        title: What was tried.
+        net: The net, with its settings.
+        article: The accuracy that the article reports, a fraction.
+        validation_accuracies: Of every finished seed, fractions.
+        test_accuracies: Likewise.
+        seconds: Of one run, the mean; 0 before one is finished.
+    """
+
+    group: str
+    title: str
+    net: str
+    article: float | None
+    validation_accuracies: tuple[float, ...]
+    test_accuracies: tuple[float, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class AblationResults:
+    """What is known of an ablation.
+
+    Attributes:
+        name: The ablation's name.
+        title: The question.
+        dataset: What it was trained on.
+        epochs: How long each idea was trained.
+        ideas: In the order of the table.
+    """
+
+    SCHEMA: ClassVar[str] = "edgegolf.ablation/1"
+    name: str
+    title: str
+    dataset: str
+    epochs: int
+    ideas: tuple[IdeaResult, ...]
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """An ablation with the runs that each idea consists of.
+
+    Attributes:
+        name: Its name.
+        definition: Its file.
+        dataset: What it is trained on.
+        epochs: How long each idea is trained.
+        runs: Of every idea, in the order of the groups.
+    """
+
+    name: str
+    definition: Definition
+    dataset: str
+    epochs: int
+    runs: tuple[tuple[RunSpec, ...], ...]
+
+    @property
+    def sweep(self) -> Sweep:
+        """All of its runs."""
+        runs = {run.key: run for runs in self.runs for run in runs}
+        return Sweep(self.name, self.definition.title, self.dataset, tuple(runs.values()))
+
+
+def ablation_names() -> tuple[str, ...]:
+    """The ablations that come with the package."""
+    names = (entry.name for entry in SHIPPED.iterdir())
+    return tuple(sorted(name[:-5] for name in names if name.endswith(".toml")))
+
+
+def read_ablation(name: str) -> Definition:
+    """An ablation of the package.
+
+    Raises:
+        EdgegolfError: There is none of this name.
+    """
+    import cattrs
+    from cattrs.strategies import configure_union_passthrough
+
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    if name not in ablation_names():
+        raise EdgegolfError(
+            f"there is no ablation of {name!r}", hint=f"one of {', '.join(ablation_names())}"
+        )
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    configure_union_passthrough(float | int | str, converter)
+    content = tomllib.loads((SHIPPED / f"{name}.toml").read_text("utf-8"))
+    return converter.structure(content, Definition)
+
+
+def load_ablation(
+    name: str, definition: Definition, dataset: Dataset, epochs: int | None, seeds: int
+) -> Ablation:
+    """The runs of an ablation on a data set.
+
+    Args:
+        name: Its name.
+        definition: Its file.
+        dataset: What it is trained on.
+        epochs: Instead of the file's.
+        seeds: How many runs each idea has.
+    """
+    length = epochs or definition.epochs
+    runs = tuple(
+        tuple(
+            RunSpec(
+                find_recipe(idea.net).name,
+                training_of(group, idea, length),
+                dataset.name,
+                dataset.checksum,
+                seed,
+            )
+            for seed in range(seeds)
+        )
+        for group in definition.groups
+        for idea in group.ideas
+    )
+    return Ablation(name, definition, dataset.name, length, runs)
+
+
+def training_of(group: Group, idea: Idea, epochs: int) -> Training:
+    """The net's recipe with the changes of the group and of the idea.
+
+    Raises:
+        EdgegolfError: A change is of no hyper-parameter.
+    """
+    changes = {**group.training, **idea.training, "epochs": epochs}
+    training = find_recipe(idea.net).training
+    if unknown := set(changes) - {each.name for each in fields(training)}:
+        raise EdgegolfError(f"{idea.title}: there is no hyper-parameter {min(unknown)!r}")
+    # TOML's 0 is an integer where 0.0 is meant, and would make another run of the same.
+    typed = {key: type(getattr(training, key))(value) for key, value in changes.items()}
+    return replace(training, **typed)
+
+
+def ablation_results(ablation: Ablation, store: Store) -> AblationResults:
+    """What the store has of an ablation."""
+    titled = [(group, idea) for group in ablation.definition.groups for idea in group.ideas]
+    return AblationResults(
+        ablation.name,
+        ablation.definition.title,
+        ablation.dataset,
+        ablation.epochs,
+        tuple(
+            _result(group, idea, runs, store)
+            for (group, idea), runs in zip(titled, ablation.runs, strict=True)
+        ),
+    )
+
+
+def _result(group: Group, idea: Idea, runs: Sequence[RunSpec], store: Store) -> IdeaResult:
+    found = store.results(runs)
+    return IdeaResult(
+        group=group.title,
+        title=idea.title,
+        net=idea.net,
+        article=idea.article,
+        validation_accuracies=tuple(run.validation_accuracy for run in found),
+        test_accuracies=tuple(run.test_accuracy for run in found),
+        seconds=statistics.mean(run.seconds for run in found) if found else 0.0,
+    )
