@@ -107,13 +107,16 @@ def test_files_with_float_outputs_agree(path: Path, found: Any) -> None:
 
 
 @pytest.mark.parametrize("path", IN_INT8, ids=name_of)
-def test_int8_files_give_the_same_class_on_32_bits(path: Path, found: Any) -> None:
+def test_int8_files_agree_on_32_bits(path: Path, found: Any) -> None:
     there, here = scores_on_images(found, "32 bits", path)
-    np.testing.assert_array_equal(there.argmax(axis=1), here.argmax(axis=1))
     differences = np.abs(there - here).max(axis=1)
     usual, largest = ROUNDING_ON_32_BITS
     assert np.quantile(differences, 0.95) <= usual
     assert differences.max() <= largest
+    second, first = np.sort(here, axis=1)[:, -2:].T
+    is_same = there.argmax(axis=1) == here.argmax(axis=1)
+    assert is_same[first - second > largest].all()
+    assert is_same.mean() >= 0.98
 
 
 @pytest.mark.parametrize("path", FLOAT_TFLITE, ids=name_of)

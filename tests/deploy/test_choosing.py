@@ -2,66 +2,75 @@
 
 from __future__ import annotations
 
-import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from devices import device
 
-from edgegolf.cards import CARD_NAME
+from edgegolf.cards import BoardChoice, read_card, write_card
 from edgegolf.deploy.choosing import chosen_files
 from edgegolf.workspace import exported_files
 
-MODELS = Path(__file__).parents[2] / "models" / "mnist"
-RANDOM = exported_files(MODELS / "random_cnn")
-TIGHT = exported_files(MODELS / "tight_resnet")
-PI_5 = {"board": "Raspberry Pi 5 Model B Rev 1.0"}
+LINEAR = Path(__file__).parents[2] / "models" / "mnist" / "linear"
+PI_4, PI_5 = "Raspberry Pi 4", "Raspberry Pi 5"
+CHOICES = (
+    BoardChoice(PI_4, "litert", "float32.tflite", 300),
+    BoardChoice(PI_5, "tflite-runtime", "float32.tflite", 100),
+    BoardChoice(PI_5, "litert", "int8.tflite", 200),
+    BoardChoice(PI_5, "onnxruntime", "int8.onnx", 300),
+)
+ON_PI_5 = {"board": "Raspberry Pi 5 Model B Rev 1.0"}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, ...]:
+    card = read_card(LINEAR)
+    assert card is not None
+    write_card(tmp_path, replace(card, choices=CHOICES))
+    for name in ("float32.tflite", "int8.tflite", "int8.onnx"):
+        (tmp_path / name).write_bytes((LINEAR / name).read_bytes())
+    return exported_files(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("changes", "runtime", "expected"),
+    ("changes", "runtime", "name", "used"),
     [
-        (PI_5, None, {"int8-fastest.tflite": "litert", "int8-weights.tflite": "tflite-runtime"}),
-        (
-            {**PI_5, "python": "3.13.5"},  # for which there is no tflite-runtime
-            None,
-            {"int8-fastest.tflite": "litert", "int8.tflite": "litert"},
-        ),
-        (PI_5, "onnxruntime", {"int8.onnx": "onnxruntime"}),
+        ({}, None, "float32.tflite", "litert"),
+        (ON_PI_5, None, "float32.tflite", "tflite-runtime"),
+        # For which there is no tflite-runtime.
+        ({**ON_PI_5, "python": "3.13.5"}, None, "int8.tflite", "litert"),
+        (ON_PI_5, "onnxruntime", "int8.onnx", "onnxruntime"),
     ],
 )
-def test_what_the_cards_name_goes(
+def test_what_the_card_names_goes(
     changes: dict[str, str],
     runtime: str | None,
-    expected: dict[str, str],
+    name: str,
+    used: str,
+    files: tuple[Path, ...],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    chosen = chosen_files([TIGHT, RANDOM], device(**changes), runtime)
-    assert {path.name: used for path, used in chosen.items()} == expected
-    assert {path.parent.name for path in chosen} == {"tight_resnet", "random_cnn"}
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 2
-    assert all("the fewest instructions on a Raspberry Pi 5" in line for line in said)
+    chosen = chosen_files([files], device(**changes), runtime)
+    assert chosen == {files[0].parent / name: used}
+    assert f"goes {name}, for {used}: the fewest instructions on a" in capsys.readouterr().err
 
 
-def test_a_file_goes_as_it_is() -> None:
-    assert chosen_files([TIGHT[:1]], device(), None) == {TIGHT[0]: None}
-    assert chosen_files([TIGHT[:1]], device(), "litert") == {TIGHT[0]: "litert"}
+def test_a_file_goes_as_it_is(files: tuple[Path, ...]) -> None:
+    assert chosen_files([files[:1]], device(), None) == {files[0]: None}
+    assert chosen_files([files[:1]], device(), "litert") == {files[0]: "litert"}
 
 
 def test_everything_goes_where_nothing_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    files: tuple[Path, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    everything = dict.fromkeys(TIGHT)
+    everything = dict.fromkeys(files)
     for other in (device(machine="armv7l", bits=32), device(board=None), device(machine="x86_64")):
-        assert chosen_files([TIGHT], other, None) == everything
-    assert chosen_files([TIGHT], device(), "litert-reference").keys() == everything.keys()
-    for path in TIGHT:
-        shutil.copy(path, tmp_path)
-    unknown = exported_files(tmp_path)
-    assert chosen_files([unknown], device(), None) == dict.fromkeys(unknown)
-    shutil.copy(TIGHT[0].parent / CARD_NAME, tmp_path)
-    (tmp_path / "int8-fastest.tflite").unlink()
-    rest = exported_files(tmp_path)
+        assert chosen_files([files], other, None) == everything
+    assert chosen_files([files], device(), "litert-reference").keys() == everything.keys()
+    (files[0].parent / "float32.tflite").unlink()  # what it names for this board
+    rest = exported_files(files[0].parent)
+    assert chosen_files([rest], device(), None) == dict.fromkeys(rest)
+    (files[0].parent / "card.json").unlink()
     assert chosen_files([rest], device(), None) == dict.fromkeys(rest)
     assert not capsys.readouterr().err
