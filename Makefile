@@ -61,7 +61,7 @@ test-browser: setup ## Test the demo and the report in Chromium (installed if ro
 	$(VENV)/bin/python -m pytest -m browser -rs
 
 test-arm: setup ## Run the tests on emulated Raspberry Pis (Debian packages are installed if root)
-	$(VENV)/bin/python -m pytest -m arm -rs
+	$(VENV)/bin/python -m pytest -m arm -rs --numprocesses 2 --dist loadfile tests/arm
 
 lint: setup ## Check style and types
 	$(VENV)/bin/ruff check
@@ -69,7 +69,7 @@ lint: setup ## Check style and types
 	$(VENV)/bin/mypy
 
 report: setup ## Write report.html from the committed models
-	$(EDGEGOLF) report $(wildcard models/mnist/*) $(wildcard docs/bench.json docs/footprint.json)
+	$(EDGEGOLF) report $(wildcard models/mnist/*) $(wildcard docs/bench.json docs/footprint.json docs/sweeps/*.json)
 
 docs: setup ## Write the figures of README and docs anew from the committed models
 	$(VENV)/bin/python benchmarks/update_docs.py

@@ -28,7 +28,7 @@ from edgegolf.report.models_markdown import (
     training_markdown,
 )
 from edgegolf.report.sweep_plot import draw_sweep
-from edgegolf.report.sweep_table import sweep_markdown
+from edgegolf.report.sweep_table import sweep_sections
 from edgegolf.sweep import SweepResults
 from edgegolf.sweep.ablation import AblationResults
 
@@ -58,7 +58,7 @@ def main() -> None:
         draw_footprint(footprint, DOCS)
     for path in sorted(SWEEPS.glob("*.json")):
         results = from_json(path.read_bytes(), SweepResults, str(path))
-        sections[f"sweep-{path.stem}"] = sweep_markdown(results)
+        sections |= sweep_sections(results)
         draw_sweep(results, path.with_suffix(".svg"))
     for page in PAGES:
         text = page.read_text()

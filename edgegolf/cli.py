@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +21,21 @@ if TYPE_CHECKING:
 BAD_INPUT = 2
 GATE_FAILED = 1
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
+def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how to reach a device, and what to use there."""
+    options = (
+        click.option("--port", type=click.IntRange(1, 65535), help="Of the device's SSH server."),
+        click.option(
+            "--key", type=click.Path(path_type=Path), help="Private key; else as ssh would."
+        ),
+        click.option("--dir", "folder", help="Folder there.  [default: ~/.local/share/edgegolf]"),
+        click.option("--python", help="Python there.  [default: python3]"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 class Paragraphs(click.Group):
@@ -147,6 +162,11 @@ def train(
 @click.option("--resume", is_flag=True, help="Go on with a sweep; an error if it was not begun.")
 @click.option("--store", help="File or postgresql://… URL of the results.")
 @click.option("--cluster", help="Ray cluster that does the runs, such as ray://host:10001.")
+@click.option(
+    "--costs",
+    is_flag=True,
+    help="Train nothing: make the files of every net and time them, on an idle machine.",
+)
 @click.option("--table", "form", flag_value="table", help="Run nothing: show what is there.")
 @click.option("--json", "form", flag_value="json", help="Likewise, schema edgegolf.sweep/1.")
 @click.option("--csv", "form", flag_value="csv", help="Likewise, one line per run.")
@@ -161,6 +181,7 @@ def sweep(
     resume: bool,
     store: str | None,
     cluster: str | None,
+    costs: bool,
     form: str | None,
     output: Path | None,
     picture: Path | None,
@@ -173,6 +194,7 @@ def sweep(
     edgegolf sweep double_cnn
     edgegolf sweep double_cnn --seeds 5
     edgegolf sweep double_cnn --table
+    edgegolf sweep tight_resnet --costs
     edgegolf sweep my.toml --cluster ray://host:10001 --store postgresql://user@host/sweeps
     """
     from edgegolf.data import load_dataset
@@ -184,9 +206,14 @@ def sweep(
     from edgegolf.workspace import user_store
     from edgegolf.zoo import usual_dataset
 
-    loaded = load_sweep(sweep, load_dataset(dataset, usual=usual_dataset(nets_of(sweep))), seeds)
+    data = load_dataset(dataset, usual=usual_dataset(nets_of(sweep)))
+    loaded = load_sweep(sweep, data, seeds)
     opened = Store(store or str(user_store()))
-    if form is None:
+    if costs:
+        from edgegolf.footprint.sweep_costs import measure_sweep
+
+        measure_sweep(loaded, data, opened)
+    elif form is None:
         _say(f"{loaded.title}. {len(loaded.runs)} runs on {loaded.dataset}; in {opened.shown}.")
         run_sweep(loaded, opened, jobs, cluster, resume, report_sweep(len(loaded.runs)))
     results = results_of(loaded, opened)
@@ -399,6 +426,7 @@ def export(
 @click.option(
     "--on", "hosts", multiple=True, metavar="[USER@]HOST", help="Measure there; may be repeated."
 )
+@device_options
 @click.option(
     "--emulate",
     type=click.Choice(["aarch64", "armv7l"]),
@@ -423,6 +451,10 @@ def bench(
     baseline: Path | None,
     tolerance: str,
     hosts: tuple[str, ...],
+    port: int | None,
+    key: Path | None,
+    folder: str | None,
+    python: str | None,
     emulate: str | None,
 ) -> int:
     """Measure size, memory, latency and accuracy of .tflite and .onnx files.
@@ -466,8 +498,11 @@ def bench(
         from edgegolf.deploy.host import parse_host
         from edgegolf.deploy.remote_bench import bench_on
 
-        results = bench_on([parse_host(host) for host in hosts], paths, options)
+        results = bench_on(
+            [parse_host(host, port, key, folder, python) for host in hosts], paths, options
+        )
     else:
+        _refuse_without(context, "--on", "port", "key", "folder", "python")
         results = tuple(run_bench(paths, options))
     texts = {"json": results_to_json, "markdown": to_markdown, "csv": to_csv}
     if form is None and output is None:
@@ -508,6 +543,13 @@ def _count_instructions(
     for error in errors:
         _say(f"error: {error}")
     return BAD_INPUT if errors else 0
+
+
+def _refuse_without(context: click.Context, option: str, *names: str) -> None:
+    """Refuse options that have an effect only together with another one."""
+    for parameter in context.command.params:
+        if parameter.name in names and context.params[parameter.name] is not None:
+            raise click.UsageError(f"{parameter.opts[0]} has no effect without {option}")
 
 
 def _only_with(context: click.Context, option: str, *allowed: str) -> None:
@@ -620,10 +662,7 @@ def footprint(
 @click.argument("host", metavar="[USER@]HOST")
 @click.argument("models", nargs=-1, metavar="FILE|NET...")
 @click.option("--dataset", help="Where to look for a net's files: models/DATASET/NET.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Of the device's SSH server.")
-@click.option("--key", type=click.Path(path_type=Path), help="Private key; else as ssh would.")
-@click.option("--dir", "folder", help="Folder there.  [default: ~/.local/share/edgegolf]")
-@click.option("--python", help="Python there.  [default: python3]")
+@device_options
 @click.option("--runtime", help="What runs the models there, instead of the preferred one.")
 @click.option(
     "--wheels",
@@ -698,7 +737,8 @@ def deploy(
 def report(results: tuple[Path, ...], output: Path, figures: Path | None) -> None:
     """Write one page of charts and tables that opens without a network.
 
-    RESULTS are model folders and JSON files of bench and footprint; every trained net if absent.
+    RESULTS are model folders and JSON files of bench, footprint and sweep; every trained net if
+    absent.
 
     \b
     edgegolf report
@@ -733,8 +773,10 @@ def classify(
     edgegolf classify *.png --model tight_resnet --json
     """
     from edgegolf.demo.guessing import find_models, guess_file, open_model
+    from edgegolf.demo.preparing import check_pillow
     from edgegolf.report.guesses_table import guesses_table
 
+    check_pillow()
     opened = [open_model(path) for path in find_models(models, dataset)]
     found = {str(image): guess_file(opened, image) for image in images}
     if as_json:
@@ -768,8 +810,10 @@ def demo(models: tuple[str, ...], dataset: str | None, host: str, port: int) -> 
     edgegolf demo my.tflite --host 0.0.0.0
     """
     from edgegolf.demo.guessing import find_models, open_model
+    from edgegolf.demo.preparing import check_pillow
     from edgegolf.demo.server import DemoServer
 
+    check_pillow()
     opened = [open_model(path) for path in find_models(models, dataset)]
     with DemoServer(opened, host, port) as server:
         _say(f"{len(opened)} models on {server.url} until Ctrl-C")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +39,21 @@ class ImageTooLargeError(ImageError):
     """The image has more pixels than are decoded."""
 
 
+def check_pillow() -> None:
+    """Look whether images can be read here.
+
+    Raises:
+        EdgegolfError: Pillow is not installed; 32-bit ARM has no wheel of it on the general index.
+    """
+    try:
+        import PIL  # noqa: F401
+    except ModuleNotFoundError:
+        raise EdgegolfError(
+            f"images are read by Pillow, which is not installed for {sys.executable}",
+            hint=f"{sys.executable} -m pip install pillow",
+        ) from None
+
+
 def read_image(data: bytes, name: str = "the image") -> Image:
     """Decode an image file that may be hostile.
 
@@ -50,7 +66,9 @@ def read_image(data: bytes, name: str = "the image") -> Image:
     Raises:
         ImageTooLargeError: It has more than `MAXIMUM_PIXELS`.
         ImageError: It is damaged, or in another format.
+        EdgegolfError: Pillow is not installed.
     """
+    check_pillow()
     from PIL import Image, ImageOps
 
     try:

@@ -39,8 +39,8 @@ class DeployedModel:
         sha256: Of the file.
         size_bytes: Of the file.
         runtime: What runs it there.
-        difference: The largest difference of an output from the one here, as a fraction of the
-            span of the outputs; 0 means the same bits.
+        difference: How far its outputs there are from those here, as a fraction of how much they
+            vary with the input; 0 means the same bits.
     """
 
     name: str
@@ -216,8 +216,8 @@ def _verified(
     found = difference(here.outputs, outputs)
     if found > LARGEST_DIFFERENCE:
         raise EdgegolfError(
-            f"{model.path} gives other results on {connection.host} than here: in {used} there "
-            f"and {here.runtime} here they differ by {found:.1%} of their span",
+            f"{model.path} gives other results on {connection.host} than here: from {used} there "
+            f"to {here.runtime} here they change by {found:.0%} of what they vary with the input",
             hint="try another --runtime",
         )
     return DeployedModel(model.name, model.content.sha256, model.content.size, used, found)

@@ -13,7 +13,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgegolf.emulation.boards import Board, hardware_files
@@ -156,23 +157,31 @@ def cached(name: str, ingredients: object, make: Callable[[Path], None]) -> Path
         return destination
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            dir=cache, prefix=f".partial-{name}-", ignore_cleanup_errors=True
-        ) as temporary:
-            folder = Path(temporary) / "root"
-            folder.mkdir()
-            make(folder)
-            try:
-                folder.rename(destination)
-            except OSError:
-                if not destination.exists():  # another process was faster
-                    raise
+        with alone(cache / f".{destination.name}.lock"):
+            if not destination.exists():  # another process was faster
+                with tempfile.TemporaryDirectory(
+                    dir=cache, prefix=f".partial-{name}-", ignore_cleanup_errors=True
+                ) as temporary:
+                    folder = Path(temporary) / "root"
+                    folder.mkdir()
+                    make(folder)
+                    folder.rename(destination)
     except OSError as error:
         raise EdgegolfError(
             f"{destination} cannot be made: {error.strerror or error}",
             hint="check the folder's permissions and free space",
         ) from None
     return destination
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """A block that one process and thread at a time is in, of those that name the same file."""
+    import fcntl  # not on Windows
+
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def run(command: Sequence[str], environment: dict[str, str] | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -47,13 +47,18 @@ class MadeFile:
     way: str
 
 
-def stock_files(model: keras.Model, calibration: Samples, folder: Path) -> tuple[MadeFile, ...]:
+def stock_files(
+    model: keras.Model,
+    calibration: Samples,
+    folder: Path,
+    names: Collection[str] = STOCK_CONVERTERS.keys(),
+) -> tuple[MadeFile, ...]:
     """The files of the formats' own converters."""
     fixed = for_inference(model, 1)
     made = []
-    for name, convert in STOCK_CONVERTERS.items():
+    for name in names:
         path = folder / STOCK / name
-        convert(fixed, calibration, path)
+        STOCK_CONVERTERS[name](fixed, calibration, path)
         made.append(MadeFile(path, STOCK))
     return tuple(made)
 

@@ -22,10 +22,14 @@ def candidates_table(candidates: Sequence[Candidate], title: str) -> Table:
 
     runtimes = tuple(candidates[0].latency_us)
     front = pareto_front(candidates, runtimes[0])
-    table = Table(title=title, caption="× is the latency against the stock float32 file.")
+    table = Table(
+        title=title,
+        caption="accuracy on validation images and as many training images;"
+        " × is the latency against the stock float32 file.",
+    )
     for heading in ("candidate", "computes in"):
         table.add_column(heading)
-    for heading in ("bytes", "validation", *(f"{runtime}, µs" for runtime in runtimes)):
+    for heading in ("bytes", "accuracy", *(f"{runtime}, µs" for runtime in runtimes)):
         table.add_column(heading, justify="right")
     for candidate in sorted(candidates, key=lambda candidate: candidate.size_bytes):
         star = "* " if any(candidate is other for other in front) else "  "

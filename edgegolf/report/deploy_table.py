@@ -68,4 +68,4 @@ def releases_table(status: Status) -> Table:
 def _agreement(model: DeployedModel) -> str:
     if model.difference == 0:
         return "the same bits"
-    return f"at most {model.difference:.2g} of their span apart"
+    return f"{model.difference:.2g} of their variation apart"

@@ -18,6 +18,7 @@ from edgegolf.files import atomic_path, write_atomically
 from edgegolf.golf.anatomy import anatomy as dissect
 from edgegolf.report import page_charts
 from edgegolf.report.page_data import Judgement, Sources, curves, judge, read_sources
+from edgegolf.sweep import summarize_runs
 
 DISSECTED = "int8.tflite"
 FIGURE_WIDTH = 720  # pixels, where no page gives a width
@@ -30,7 +31,7 @@ def write_report(paths: Sequence[Path], output: Path, figures: Path | None = Non
     """Write the page, and each of its charts as a picture.
 
     Args:
-        paths: Model folders, and JSON files of benches and footprints.
+        paths: Model folders, and JSON files of benches, footprints and sweeps.
         output: The page.
         figures: A folder for NAME.svg and NAME.png of each chart.
 
@@ -76,6 +77,8 @@ def make_charts(sources: Sources) -> Charts:
             "Every exported file by its bytes and by how many test images it gets wrong.",
             page_charts.variants(cards, sources.benches),
         )
+    for number, dataset in enumerate(dict.fromkeys(sweep.dataset for sweep in sources.sweeps)):
+        charts |= _sweep_charts(sources, dataset, f"-{number + 1}" if number else "")
     for folder, card in sources.folders:
         if card.net == "tight_resnet" and (folder / DISSECTED).is_file():
             charts["anatomy"] = (
@@ -95,6 +98,30 @@ def make_charts(sources: Sources) -> Charts:
             "Training",
             "Errors on the validation images after each epoch, a line for each run.",
             page_charts.training(epochs),
+        )
+    return charts
+
+
+def _sweep_charts(sources: Sources, dataset: str, suffix: str) -> Charts:
+    """All sweeps of a data set in one chart; runs that are in several of them are shown once."""
+    chosen = [sweep for sweep in sources.sweeps if sweep.dataset == dataset]
+    runs = {(run.net, run.epochs, run.seed): run for sweep in chosen for run in sweep.runs}
+    costs = {(cost.net, cost.file): cost for sweep in chosen for cost in sweep.costs}
+    nets = summarize_runs(runs.values(), costs.values())
+    charts: Charts = {}
+    if nets:
+        charts[f"sweeps{suffix}"] = (
+            f"Sweeps over sizes and settings, {dataset}",
+            "Every net of the sweeps, the mean of its seeds with the standard deviation, beside "
+            "what its article reports and what others have published. The line joins the nets of "
+            "fewest parameters.",
+            page_charts.sweeps(nets, dataset),
+        )
+    if any(net.files for net in nets):
+        charts[f"costs{suffix}"] = (
+            f"What the nets of the sweeps cost, {dataset}",
+            "Bytes and latency of the smallest int8 file of every net against its errors.",
+            page_charts.sweep_costs(nets),
         )
     return charts
 

@@ -14,6 +14,9 @@ from edgegolf.footprint.result import ACTIVATIONS, COMPRESSED, FILE, LATENCY, Fo
 from edgegolf.golf.anatomy import Anatomy
 from edgegolf.report.anatomy_plot import COLOURS, OTHER_COLOUR
 from edgegolf.report.page_data import Epoch
+from edgegolf.sweep import NetSummary
+from edgegolf.sweep.costs import smallest
+from edgegolf.sweep.front import pareto_front, published_records
 
 Spec = dict[str, Any]
 
@@ -36,6 +39,8 @@ CONFIG: Spec = {
 }  # fmt: skip
 # Who made a point; told apart by shape as well.
 MAKERS = {"domain": ["edgegolf", "article"], "range": ["#2f7ed8", "#d9822b"]}
+FAMILY = {"field": "family", "type": "nominal", "title": None}
+ARTICLE, ELSEWHERE = "an article's figure", "published elsewhere"
 
 
 def front(cards: Sequence[Card]) -> Spec:
@@ -116,6 +121,127 @@ def variants(cards: Sequence[Card], benches: Sequence[BenchResult]) -> Spec:
             "tooltip": _tooltip("net", "file", bytes=",", error=".2f", latency=",.1f"),
         },
     )
+
+
+def sweeps(nets: Sequence[NetSummary], dataset: str) -> Spec:
+    """Parameters against errors of every net of the sweeps, with its spread over the seeds.
+
+    The front of our nets is a line; what the articles report and others published are points.
+    """
+    points = [_net_point(net) for net in nets]
+    articles = {
+        (net.parameters, net.article_accuracy): net
+        for net in nets
+        if net.article_accuracy is not None
+    }
+    marks = [
+        {
+            "kind": ARTICLE,
+            "net": net.net,
+            "by": "article",
+            "parameters": parameters,
+            "error": 100 - 100 * accuracy,
+        }
+        for (parameters, accuracy), net in articles.items()
+    ] + [
+        {
+            "kind": ELSEWHERE,
+            "net": record.note,
+            "by": record.holder,
+            "parameters": record.parameters,
+            "error": 100 - 100 * record.accuracy,
+        }
+        for record in published_records()
+        if record.dataset == dataset and (record.parameters, record.accuracy) not in articles
+    ]
+    x = _logarithmic("parameters", "parameters", padding=30)
+    y = _logarithmic("error", "errors on the test images, %")
+    return _chart(
+        points,
+        layer=[
+            {
+                "data": {"values": [_net_point(net) for net in pareto_front(nets)]},
+                "mark": {"type": "line", "interpolate": "step-after", "color": INK, "opacity": 0.5},
+                "encoding": {"x": x, "y": y},
+            },
+            {
+                "mark": {"type": "rule", "opacity": 0.6},
+                "encoding": {
+                    "x": x,
+                    "y": {"field": "lowest", "type": "quantitative"},
+                    "y2": {"field": "highest"},
+                    "color": FAMILY,
+                },
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
+                "encoding": {"x": x, "y": y, "color": FAMILY, "tooltip": _net_tooltip()},
+            },
+            {
+                "data": {"values": marks},
+                "mark": {"type": "point", "size": 90, "color": INK, "opacity": 1},
+                "encoding": {
+                    "x": x,
+                    "y": y,
+                    "shape": {
+                        "field": "kind",
+                        "scale": {
+                            "domain": [ARTICLE, ELSEWHERE],
+                            "range": ["diamond", "cross"],
+                        },
+                        "title": None,
+                    },
+                    "tooltip": _tooltip("net", "by", parameters=",", error=".2f"),
+                },
+            },
+        ],
+    )
+
+
+def sweep_costs(nets: Sequence[NetSummary]) -> Spec:
+    """Bytes and latency of each net's smallest int8 file against its errors."""
+    points = [
+        _net_point(net) | {"cost": cost, "value": value}
+        for net in nets
+        if (file := smallest(net.files, "int8")) is not None
+        for cost, value in (("bytes", file.size_bytes), ("µs, one thread", file.latency_us))
+    ]
+    chart = _chart(
+        points,
+        mark={"type": "point", "filled": True, "size": 60, "opacity": 0.9},
+        encoding={
+            "x": _logarithmic("value", None),
+            "y": _logarithmic("error", "errors on the test images, %"),
+            "color": FAMILY,
+            "facet": {"field": "cost", "type": "nominal", "columns": 2, "title": None},
+            "tooltip": [*_net_tooltip(), *_tooltip("cost", value=",.1f")],
+        },
+    )
+    del chart["width"], chart["autosize"]
+    return chart | {"width": 260, "height": 240, "resolve": {"scale": {"x": "independent"}}}
+
+
+def _net_tooltip() -> list[Spec]:
+    return _tooltip(
+        "net", "seeds", "epochs", parameters=",", MACs=",", error=".2f", deviation=".2f"
+    )
+
+
+def _net_point(net: NetSummary) -> Spec:
+    """A net of a sweep; its spread is cut off where the errors' logarithm has no value."""
+    error, spread = 100 - 100 * net.mean, 100 * (net.deviation or 0)
+    return {
+        "net": net.net,
+        "family": net.net.partition(":")[0],
+        "parameters": net.parameters,
+        "MACs": net.macs,
+        "seeds": len(net.accuracies),
+        "epochs": net.epochs,
+        "error": error,
+        "deviation": spread,
+        "lowest": max(error - spread, error / 10),
+        "highest": error + spread,
+    }
 
 
 def anatomy(found: Anatomy) -> Spec:

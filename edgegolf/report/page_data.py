@@ -1,4 +1,4 @@
-"""What the report shows, from cards, histories, benches and footprints."""
+"""What the report shows, from cards, histories, benches, footprints and sweeps."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from edgegolf.bench.result import BenchResult, read_results
 from edgegolf.cards import CARD_NAME, Card, read_card
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded
-from edgegolf.footprint.result import Footprint, read_footprint
+from edgegolf.footprint.result import Footprint
+from edgegolf.records import from_dict
+from edgegolf.sweep import SweepResults
 from edgegolf.workspace import exported_files
 
 if TYPE_CHECKING:
     from edgegolf.runtimes.session import Array
 
 MAXIMUM_HISTORY_BYTES = 1 << 26
+MAXIMUM_RECORD_BYTES = 1 << 26
 MISTAKES = 24
 PREFERRED_FILE = "int8.tflite"
 
@@ -71,17 +74,19 @@ class Sources:
     folders: tuple[tuple[Path, Card], ...]
     benches: tuple[BenchResult, ...]
     footprints: tuple[Footprint, ...]
+    sweeps: tuple[SweepResults, ...] = ()
 
 
 def read_sources(paths: Iterable[Path]) -> Sources:
-    """Read model folders, and JSON files of `edgegolf bench` and `edgegolf footprint`.
+    """Read model folders, and JSON files of `edgegolf bench`, `footprint` and `sweep`.
 
     Raises:
-        EdgegolfError: A path is neither.
+        EdgegolfError: A path is none of them.
     """
     folders: list[tuple[Path, Card]] = []
     benches: list[BenchResult] = []
     footprints: list[Footprint] = []
+    sweeps: list[SweepResults] = []
     for path in paths:
         if path.is_dir():
             card = read_card(path)
@@ -91,11 +96,25 @@ def read_sources(paths: Iterable[Path]) -> Sources:
         elif read_bounded(path).lstrip().startswith(b"["):
             benches += read_results(path)
         else:
-            footprints.append(read_footprint(path))
-    if not folders and not benches:
+            record = _read_record(path)
+            if isinstance(record, SweepResults):
+                sweeps.append(record)
+            else:
+                footprints.append(record)
+    if not folders and not benches and not sweeps:
         raise EdgegolfError("there is nothing to report", hint="edgegolf export makes models")
     folders.sort(key=lambda pair: pair[1].parameters)
-    return Sources(tuple(folders), tuple(benches), tuple(footprints))
+    return Sources(tuple(folders), tuple(benches), tuple(footprints), tuple(sweeps))
+
+
+def _read_record(path: Path) -> Footprint | SweepResults:
+    try:
+        data = json.loads(read_bounded(path, MAXIMUM_RECORD_BYTES))
+    except ValueError as error:
+        raise EdgegolfError(f"{path} is not JSON: {error}") from None
+    if isinstance(data, dict) and data.get("schema") == SweepResults.SCHEMA:
+        return from_dict(data, SweepResults, str(path))
+    return from_dict(data, Footprint, str(path))
 
 
 def curves(folders: Sequence[tuple[Path, Card]]) -> list[Epoch]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from edgegolf.sweep.costs import smallest
 from edgegolf.sweep.front import Goal, goals
 from edgegolf.sweep.sweep import NetSummary, SweepResults, SweepRun, summarize_runs
 
@@ -20,6 +21,8 @@ NETS_HEADER = (
     "net", "parameters", "trained", "MACs", "article", "ours, mean of seeds", "seeds", "epochs",
     "seconds",
 )  # fmt: skip
+# Of the smallest file of each number type.
+COSTS_HEADER = ("float32, bytes", "float32, µs", "int8, bytes", "int8, µs")
 GOALS_HEADER = ("at least", "our net", "parameters", "accuracy", "published", "parameters", "note")
 UNKNOWN = "–"
 BREAKING_POINT = 0.97
@@ -27,9 +30,9 @@ BREAKING_POINT = 0.97
 
 def sweep_tables(results: SweepResults) -> tuple[Table, ...]:
     """What is there, one row per net, and the fewest parameters for an accuracy."""
-    nets = summarize_runs(results.runs)
+    nets = summarize_runs(results.runs, results.costs)
     caption = f"{len(results.runs)} of {results.expected} runs. {breaking_point(nets)}".strip()
-    table = _rich(results.title, NETS_HEADER, _net_rows(nets), caption, labels=1)
+    table = _rich(results.title, *_net_table(nets), caption, labels=1)
     if not nets:
         return (table,)
     found = goals(nets, results.dataset)
@@ -39,10 +42,10 @@ def sweep_tables(results: SweepResults) -> tuple[Table, ...]:
 
 def sweep_markdown(results: SweepResults) -> str:
     """The same as Markdown, for docs."""
-    nets = summarize_runs(results.runs)
+    nets = summarize_runs(results.runs, results.costs)
     return "\n".join(
         (
-            _markdown(NETS_HEADER, _net_rows(nets), labels=1),
+            _markdown(*_net_table(nets), labels=1),
             breaking_point(nets),
             "",
             _markdown(GOALS_HEADER, _goal_rows(goals(nets, results.dataset)), labels=2),
@@ -50,14 +53,36 @@ def sweep_markdown(results: SweepResults) -> str:
     )
 
 
+def sweep_sections(results: SweepResults) -> dict[str, str]:
+    """The section of docs on this sweep, by its name: its picture and its tables."""
+    name = results.name
+    picture = f"![Parameters against errors](sweeps/{name}.svg)"
+    finished = f"{len(results.runs)} of {results.expected} runs."
+    return {f"sweep-{name}": "\n".join((picture, "", finished, "", sweep_markdown(results)))}
+
+
 def sweep_csv(results: SweepResults) -> str:
-    """One line per run."""
+    """One line per run, with bytes and latency of each file of its net where they are known."""
     text = io.StringIO()
     names = [field.name for field in fields(SweepRun) if field.name != "losses"]
+    files = {(cost.net, cost.file): cost for cost in results.costs}
+    kinds = sorted({cost.file for cost in results.costs})
+    costs = [f"{kind} {unit}" for kind in kinds for unit in ("bytes", "µs")]
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*names, "last_loss"])
+    writer.writerow([*names, "last_loss", *costs])
     for run in results.runs:
-        writer.writerow([*(getattr(run, name) for name in names), run.losses[-1]])
+        found = [files.get((run.net, kind)) for kind in kinds]
+        writer.writerow(
+            [
+                *(getattr(run, name) for name in names),
+                run.losses[-1],
+                *(
+                    value
+                    for cost in found
+                    for value in ((cost.size_bytes, cost.latency_us) if cost else ("", ""))
+                ),
+            ]
+        )
     return text.getvalue()
 
 
@@ -73,6 +98,25 @@ def breaking_point(nets: Sequence[NetSummary]) -> str:
         return f"{text}, the smallest here."
     broken = max(below, key=lambda net: net.parameters)
     return f"{text} and breaks at {broken.net} with {broken.parameters:,}."
+
+
+def _net_table(nets: Sequence[NetSummary]) -> tuple[tuple[str, ...], Rows]:
+    """Header and rows, with what files cost where any was measured."""
+    if not any(net.files for net in nets):
+        return NETS_HEADER, _net_rows(nets)
+    rows = zip(_net_rows(nets), map(_cost_cells, nets), strict=True)
+    return NETS_HEADER + COSTS_HEADER, tuple(row + costs for row, costs in rows)
+
+
+def _cost_cells(net: NetSummary) -> tuple[str, ...]:
+    found = [smallest(net.files, kind) for kind in ("float32", "int8")]
+    return tuple(
+        text
+        for cost in found
+        for text in (
+            (f"{cost.size_bytes:,}", f"{cost.latency_us:,.1f}") if cost else (UNKNOWN, UNKNOWN)
+        )
+    )
 
 
 def _net_rows(nets: Sequence[NetSummary]) -> Rows:

@@ -1,8 +1,9 @@
-"""Every result of every sweep, in one table of an embedded database or of a PostgreSQL server.
+"""Every result of every sweep, in tables of an embedded database or of a PostgreSQL server.
 
 A run is a row from the moment that a worker claims it. The row's key is unique, so of two workers
 only one can insert it; the other sees the lease of the first. A worker renews its leases while it
-lives; when a lease has run out, another worker takes the run over.
+lives; when a lease has run out, another worker takes the run over. What the files of a net cost is
+the same for all its runs and has a table of its own.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from edgegolf.errors import EdgegolfError, require
+from edgegolf.sweep.costs import FileCosts
 from edgegolf.sweep.runs import RunSpec, SweepRun
 
 LEASE_SECONDS = 60.0
@@ -25,7 +27,7 @@ KEYS_PER_QUERY = 500  # databases bound the number of parameters
 
 
 class Store:
-    """The table of runs.
+    """The tables of runs and of files.
 
     Args:
         address: A file, made when it does not exist, or a URL such as
@@ -44,13 +46,15 @@ class Store:
         url = _url(sql, address)
         self.shown = url.render_as_string(hide_password=True)
         self._is_sqlite = url.get_backend_name() == "sqlite"
-        self._table = _table(sql)
+        self._metadata = sql.MetaData()
+        self._table = _runs_table(sql, self._metadata)
+        self._costs = _costs_table(sql, self._metadata)
         with self._errors():
             options = {"connect_args": {"timeout": 60}} if self._is_sqlite else {}
             self._engine = sql.create_engine(url, pool_pre_ping=True, **options)
             if self._is_sqlite:
                 sql.event.listen(self._engine, "connect", _write_ahead)
-            self._make_table()
+            self._make_tables()
 
     @property
     def is_local(self) -> bool:
@@ -143,6 +147,29 @@ class Store:
         }
         return tuple(found[run.key] for run in runs if run.key in found)
 
+    def add_costs(self, costs: Sequence[FileCosts]) -> None:
+        """Write down what the files of a net cost; what another process wrote before stays."""
+        with (
+            self._errors(),
+            suppress(self._sql.exc.IntegrityError),
+            self._engine.begin() as connection,
+        ):
+            connection.execute(self._costs.insert(), [asdict(cost) for cost in costs])
+
+    def costs(self, nets: Iterable[str], dataset: str) -> tuple[FileCosts, ...]:
+        """What is known of the files of these nets, by net and file."""
+        columns = self._costs.c
+        found: list[FileCosts] = []
+        for names in _chunks(nets):
+            query = (
+                self._costs.select()
+                .where(columns.net.in_(names), columns.dataset == dataset)
+                .order_by(columns.net, columns.file)
+            )
+            with self._errors(), self._engine.connect() as connection:
+                found += [FileCosts(**row._mapping) for row in connection.execute(query)]
+        return tuple(found)
+
     def _states(self, keys: Iterable[str]) -> dict[str, str]:
         return {row.key: row.state for row in self._rows(keys)}
 
@@ -199,19 +226,21 @@ class Store:
         text = self._sql.text("SELECT extract(epoch FROM clock_timestamp())")
         return float(connection.execute(text).scalar_one())
 
-    def _make_table(self) -> None:
-        try:
-            self._table.create(self._engine, checkfirst=True)
-        except (self._sql.exc.OperationalError, self._sql.exc.DBAPIError):
-            # Another worker may have made it in this moment.
-            if not self._sql.inspect(self._engine).has_table(self._table.name):
-                raise
-        found = {column["name"] for column in self._sql.inspect(self._engine).get_columns("runs")}
-        if missing := set(self._table.c.keys()) - found:
-            raise EdgegolfError(
-                f"{self.shown} has a table of runs without {', '.join(sorted(missing))}",
-                hint="it is no store of this version of edgegolf; choose another with --store",
-            )
+    def _make_tables(self) -> None:
+        for table in self._metadata.sorted_tables:
+            try:
+                table.create(self._engine, checkfirst=True)
+            except (self._sql.exc.OperationalError, self._sql.exc.DBAPIError):
+                # Another worker may have made it in this moment.
+                if not self._sql.inspect(self._engine).has_table(table.name):
+                    raise
+            columns = self._sql.inspect(self._engine).get_columns(table.name)
+            if missing := set(table.c.keys()) - {column["name"] for column in columns}:
+                raise EdgegolfError(
+                    f"{self.shown} has a table of {table.name} without "
+                    f"{', '.join(sorted(missing))}",
+                    hint="it is no store of this version of edgegolf; choose another with --store",
+                )
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -253,14 +282,29 @@ def _url(sql: Any, address: str) -> Any:
 HINT = "a file, or postgresql://user@host/database"
 
 
-def _table(sql: Any) -> Any:
+def _costs_table(sql: Any, metadata: Any) -> Any:
+    text = sql.Text
+    return sql.Table(
+        "file_costs",
+        metadata,
+        sql.Column("net", sql.String(200), primary_key=True),
+        sql.Column("dataset", sql.String(200), primary_key=True),
+        sql.Column("file", sql.String(200), primary_key=True),
+        sql.Column("size_bytes", sql.BigInteger, nullable=False),
+        sql.Column("latency_us", sql.Float(53), nullable=False),
+        sql.Column("runtime", text, nullable=False),
+        sql.Column("host", text, nullable=False),
+    )
+
+
+def _runs_table(sql: Any, metadata: Any) -> Any:
     def column(name: str, kind: Any, **options: Any) -> Any:
         return sql.Column(name, kind, **options)
 
     text, number, real = sql.Text, sql.BigInteger, sql.Float(53)
     return sql.Table(
         "runs",
-        sql.MetaData(),
+        metadata,
         column("key", sql.String(64), primary_key=True),
         column("net", text, nullable=False),
         column("dataset", text, nullable=False),

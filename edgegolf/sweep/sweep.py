@@ -11,6 +11,7 @@ from typing import ClassVar
 from edgegolf.data import Dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.sweep.cluster import run_on_cluster
+from edgegolf.sweep.costs import FileCosts
 from edgegolf.sweep.definition import expand, read_definition
 from edgegolf.sweep.pool import run_in_processes
 from edgegolf.sweep.runs import RunSpec, SweepRun, runs_of
@@ -45,6 +46,7 @@ class SweepResults:
         dataset: What it was trained on.
         expected: How many runs it consists of.
         runs: Those that are finished.
+        costs: What the files of its nets cost, where that was measured.
     """
 
     SCHEMA: ClassVar[str] = "edgegolf.sweep/1"
@@ -53,6 +55,7 @@ class SweepResults:
     dataset: str
     expected: int
     runs: tuple[SweepRun, ...]
+    costs: tuple[FileCosts, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class NetSummary:
         accuracies: Of every seed on the test split, fractions.
         article_accuracy: What the article reports of this data set, a fraction.
         seconds: Of one run, the mean.
+        files: What its files cost, where that was measured.
     """
 
     net: str
@@ -78,6 +82,7 @@ class NetSummary:
     accuracies: tuple[float, ...]
     article_accuracy: float | None
     seconds: float
+    files: tuple[FileCosts, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -153,12 +158,22 @@ def run_sweep(
 def results_of(sweep: Sweep, store: Store) -> SweepResults:
     """What the store has of a sweep."""
     return SweepResults(
-        sweep.name, sweep.title, sweep.dataset, len(sweep.runs), store.results(sweep.runs)
+        name=sweep.name,
+        title=sweep.title,
+        dataset=sweep.dataset,
+        expected=len(sweep.runs),
+        runs=store.results(sweep.runs),
+        costs=store.costs(dict.fromkeys(run.net for run in sweep.runs), sweep.dataset),
     )
 
 
-def summarize_runs(runs: Iterable[SweepRun]) -> tuple[NetSummary, ...]:
+def summarize_runs(
+    runs: Iterable[SweepRun], costs: Iterable[FileCosts] = ()
+) -> tuple[NetSummary, ...]:
     """One summary per net and length of training, most parameters first."""
+    files: dict[str, list[FileCosts]] = {}
+    for cost in costs:
+        files.setdefault(cost.net, []).append(cost)
     groups: dict[tuple[str, int], list[SweepRun]] = {}
     for run in runs:
         groups.setdefault((run.net, run.epochs), []).append(run)
@@ -172,6 +187,7 @@ def summarize_runs(runs: Iterable[SweepRun]) -> tuple[NetSummary, ...]:
             accuracies=tuple(run.test_accuracy for run in group),
             article_accuracy=_article_accuracy(net, group[0].dataset),
             seconds=statistics.mean(run.seconds for run in group),
+            files=tuple(files.get(net, ())),
         )
         for (net, epochs), group in groups.items()
     ]

@@ -102,7 +102,6 @@ def sha256(path: Path) -> str:
 def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
     if os.geteuid() != 0:
         pytest.skip("the stand-in of a Raspberry Pi needs root")
-    stand_in_pi.prepare_host()
     with stand_in_pi.stand_in(RASPBERRY_PI_4, tmp_path_factory.mktemp("pi")) as running:
         yield running
 
@@ -181,6 +180,8 @@ def test_wrong_key_says_how_to_give_the_right_one(user: User) -> None:
     said = user.fails("deploy", "root@127.0.0.1", "--port", port, "--key", wrong, "--status")
     assert "does not let us in" in said
     assert f"ssh-copy-id -i {wrong}.pub -p {port} root@127.0.0.1" in said
+    said = user.fails("bench", INT8, "--on", "root@127.0.0.1", "--port", port, "--key", wrong)
+    assert "does not let us in" in said
 
 
 def test_passphrase_is_asked_for_on_a_terminal_and_never_shown(user: User) -> None:
@@ -224,6 +225,7 @@ def test_status_shows_the_device(user: User) -> None:
 def test_missing_python(user: User) -> None:
     said = user.fails("deploy", "pi", INT8, "--python", "/usr/bin/python3.13")
     assert "has no Python called '/usr/bin/python3.13'" in said
+    assert said == user.fails("bench", INT8, "--on", "pi", "--python", "/usr/bin/python3.13")
     user.pi.run("mv /usr/bin/python3 /usr/bin/hidden")
     try:
         assert "sudo apt install python3" in user.fails("deploy", "pi", INT8)
@@ -417,7 +419,6 @@ def test_remove_takes_all_that_was_put_there_and_nothing_else(user: User) -> Non
 def test_32_bit_userland(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.geteuid() != 0:
         pytest.skip("the stand-in of a Raspberry Pi needs root")
-    stand_in_pi.prepare_host()
     home = tmp_path / "user"
     (home / ".ssh").mkdir(parents=True)
     with stand_in_pi.stand_in(RASPBERRY_PI_2, tmp_path / "pi") as pi:

@@ -23,6 +23,7 @@ from edgegolf.emulation.instructions import (
 )
 from edgegolf.errors import EdgegolfError
 from edgegolf.records import to_dict
+from edgegolf.workspace import MODEL_NAME
 
 pytestmark = pytest.mark.arm
 
@@ -72,7 +73,8 @@ def test_no_committed_model_got_worse() -> None:
 
 
 def test_counts_repeat_exactly() -> None:
-    assert count_instructions([LINEAR], "aarch64") == count_instructions([LINEAR], "aarch64")
+    first, second = (count_instructions([LINEAR], "aarch64", ["litert"]) for _ in range(2))
+    assert first == second
 
 
 def test_regressions_tell_what_got_worse() -> None:
@@ -120,15 +122,23 @@ def test_export_notes_in_the_card_what_to_take(
     committed = read_card(LINEAR.parent)
     assert committed is not None
     folder = tmp_path / LINEAR.parent
-    shutil.copytree(LINEAR.parent, folder)
+    folder.mkdir(parents=True)
+    for name in (LINEAR.name, MODEL_NAME):
+        shutil.copy(LINEAR.parent / name, folder)
     write_card(folder, replace(committed, choices=()))
     monkeypatch.chdir(tmp_path)
     command = ["export", "linear", "--dataset", "mnist", "--emulate", "aarch64"]
-    done = CliRunner().invoke(cli, command, catch_exceptions=False)
+    done = CliRunner().invoke(
+        cli, [*command, "--formats", "tflite", "--dtype", "int8"], catch_exceptions=False
+    )
     noted = read_card(folder)
     assert noted is not None
-    names = [(each.board, each.runtime, each.file) for each in committed.choices]
-    assert [(each.board, each.runtime, each.file) for each in noted.choices] == names
+    assert [(each.board, each.runtime, each.file) for each in noted.choices] == [
+        ("Raspberry Pi 4", "litert", LINEAR.name),
+        ("Raspberry Pi 4", "tflite-runtime", LINEAR.name),
+        ("Raspberry Pi 5", "litert", LINEAR.name),
+        ("Raspberry Pi 5", "tflite-runtime", LINEAR.name),
+    ]
     best = noted.choices[0]
     assert f"{best.board}: take {best.file} with {best.runtime}: {best.instructions:,} " in (
         done.output

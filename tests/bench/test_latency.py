@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgegolf.bench.inputs import example_inputs
+from edgegolf.bench.inputs import example_inputs, smooth_inputs
 from edgegolf.bench.latency import noise_warnings, overhead, pin, statistics, time_calls
 from edgegolf.errors import EdgegolfError
 from edgegolf.runtimes import TensorInfo
@@ -97,6 +97,24 @@ def test_inputs_suit_their_types():
         np.testing.assert_array_equal(first, second)
 
 
+def test_smooth_inputs_have_neighbours_that_are_alike():
+    infos = (
+        TensorInfo("image", (1, 28, 28, 1), "uint8", (1 / 255,), (0,)),
+        TensorInfo("real", (None, 3, 40, 30), "float32"),
+        TensorInfo("index", (50,), "int64"),
+    )
+    for seed in range(3):
+        image, real, index = smooth_inputs(infos, seed)
+        assert (image.shape, image.dtype) == ((1, 28, 28, 1), np.uint8)
+        assert (real.shape, real.dtype) == ((1, 3, 40, 30), np.float32)
+        assert np.ptp(image.astype(int)) > 128
+        assert np.abs(np.diff(image.astype(int), axis=2)).max() <= np.ceil(255 * 4 / 27)
+        assert np.abs(np.diff(real, axis=2)).max() <= 4 / 39 + 1e-6
+        assert not np.array_equal(real[0, 0], real[0, 1])
+        assert index.tolist() == [0] * 50
+    assert not np.array_equal(image, smooth_inputs(infos, 0)[0])
+
+
 @pytest.mark.parametrize(
     "info",
     [
@@ -109,3 +127,5 @@ def test_inputs_suit_their_types():
 def test_inputs_that_cannot_be_made_up_are_refused(info):
     with pytest.raises(EdgegolfError, match=info.name):
         example_inputs((info,))
+    with pytest.raises(EdgegolfError, match=info.name):
+        smooth_inputs((info,))

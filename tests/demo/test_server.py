@@ -383,6 +383,23 @@ def test_classify_takes_what_is_deployed(image: bytes, tmp_path: Path) -> None:
     assert (guess["class"], guess["model"]) == ("7", "tight_resnet int8.tflite")
 
 
+@pytest.mark.parametrize("command", [["classify", "seven.png", "--model"], ["demo"]])
+def test_without_pillow_is_one_clear_error(
+    command: list[str], image: bytes, tmp_path: Path
+) -> None:
+    """As on a 32-bit Pi without piwheels."""
+    (tmp_path / "seven.png").write_bytes(image)
+    without = "import sys; sys.modules['PIL'] = None; from edgegolf.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", without, *command, LINEAR],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "Pillow" in done.stderr
+    assert f"{sys.executable} -m pip install pillow" in done.stderr
+
+
 @pytest.mark.parametrize("content", [b"", b"no image", None])
 def test_classify_says_which_file_is_no_image(content: bytes | None, tmp_path: Path) -> None:
     if content is not None:

@@ -109,13 +109,19 @@ def test_printable_values_reach_everywhere() -> None:
 
 
 def test_difference_of_outputs() -> None:
-    here = [np.array([[-128, 0, 127]], np.int8)]
+    here = [np.array([[-100, 0, 100], [100, 0, -100]], np.int8)]  # they vary by √(2/3) of 100
     assert difference(here, [here[0].tobytes()]) == 0
-    assert difference(here, [np.array([-128, 1, 127], np.int8).tobytes()]) == 1 / 255
+    one_more = here[0] + np.array([[0, 1, 0]], np.int8)
+    assert difference(here, [one_more.tobytes()]) == pytest.approx(0.01 / 2**0.5)
+    constant = [np.full((8, 4), 5, np.int8)]
+    assert difference(constant, [(constant[0] + np.int8(1)).tobytes()]) == 0.5
+    assert difference(constant, [(constant[0] + np.int8(2)).tobytes()]) == 1
     with pytest.raises(EdgegolfError, match="other sizes"):
         difference(here, [b"\0\0"])
     with pytest.raises(EdgegolfError, match="other sizes"):
         difference(here, [])
-    real = [np.array([0.0, 1.0], np.float32)]
+    real = [np.array([[-1.0], [1.0]], np.float32)]
     assert difference(real, [np.array([0, np.nan], np.float32).tobytes()]) == float("inf")
-    assert difference(real, [np.array([0, 0.5], np.float32).tobytes()]) == 0.5
+    assert difference(real, [np.array([-1.5, 1.5], np.float32).tobytes()]) == 0.5
+    zeros = [np.zeros((2, 1), np.float32)]
+    assert difference(zeros, [real[0].tobytes()]) == float("inf")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from test_footprint_report import FOOTPRINT
+from test_sweep_report import MEASURED
 
 from edgegolf.cards import read_card
 from edgegolf.errors import EdgegolfError
@@ -24,18 +25,20 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 MODELS = Path(__file__).parent.parent.parent / "models" / "mnist"
-CHARTS = {"front", "variants", "anatomy", "depth", "training"}
+CHARTS = {"front", "variants", "sweeps", "costs", "anatomy", "depth", "training"}
 
 pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of three nets and a footprint, with pictures."""
+    """A report of three nets, a footprint and a sweep, with pictures."""
     folder = tmp_path_factory.mktemp("report")
     (folder / "footprint.json").write_text(to_json(FOOTPRINT))
+    (folder / "sweep.json").write_text(to_json(MEASURED))
     nets = [MODELS / name for name in ("linear", "tight_resnet", "pooled_linear")]
-    write_report([*nets, folder / "footprint.json"], folder / "report.html", folder / "figures")
+    records = [folder / "footprint.json", folder / "sweep.json"]
+    write_report([*nets, *records], folder / "report.html", folder / "figures")
     return folder
 
 
@@ -70,6 +73,8 @@ def test_every_chart_draws_its_data(page: webdriver.Chrome) -> None:
     }
     assert marks["front"] >= 3 + 3 + 2  # ours, names, articles
     assert marks["variants"] >= 15
+    assert marks["sweeps"] >= 4 + 4 + 1 + 1 + 6  # nets, their spreads, front, articles, published
+    assert len(page.find_elements(By.CSS_SELECTOR, "#costs [aria-roledescription=point]")) == 2
     assert all(marks.values()), marks
 
 
@@ -83,6 +88,19 @@ def test_hovering_tells_the_net(page: webdriver.Chrome) -> None:
     )
     assert "tight_resnet" in tip.text
     assert "1,930" in tip.text
+
+
+def test_hovering_tells_mean_and_spread_of_a_swept_net(page: webdriver.Chrome) -> None:
+    selector = "#sweeps [aria-roledescription=point][aria-label*='{}']"
+    point = page.find_element(By.CSS_SELECTOR, selector.format("double_cnn:2; seeds: 2"))
+    ActionChains(page).scroll_to_element(point).move_to_element(point).perform()
+    tip = WebDriverWait(page, 20).until(
+        lambda _: page.find_element(By.CSS_SELECTOR, "#vg-tooltip-element.visible")
+    )
+    assert "2.50" in tip.text  # the mean of the errors
+    assert "0.71" in tip.text
+    page.find_element(By.CSS_SELECTOR, selector.format("by: JoshWarn"))
+    page.find_element(By.CSS_SELECTOR, selector.format("double_cnn:2; by: article"))
 
 
 def test_the_table_sorts_and_filters(page: webdriver.Chrome) -> None:

@@ -5,14 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edgegolf.report.sweep_table import breaking_point, sweep_csv, sweep_markdown
+from edgegolf.records import from_json, to_json
+from edgegolf.report.models_markdown import replace_section
+from edgegolf.report.sweep_table import (
+    breaking_point,
+    sweep_csv,
+    sweep_markdown,
+    sweep_sections,
+)
+from edgegolf.sweep.costs import FileCosts
 from edgegolf.sweep.front import goals, pareto_front
 from edgegolf.sweep.runs import SweepRun
 from edgegolf.sweep.sweep import SweepResults, summarize_runs
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
 
 
 def run(net: str, parameters: int, accuracy: float, seed: int = 0) -> SweepRun:
@@ -34,6 +45,16 @@ RESULTS = SweepResults(
         run("double_cnn:2", 932, 0.98, 1),
         run("double_cnn:1", 408, 0.96),
         run("mlp:16", 13002, 0.95),
+    ),
+)
+
+# The golfed file and the one with a loop, which is smaller and slower.
+MEASURED = replace(
+    RESULTS,
+    costs=(
+        FileCosts("double_cnn:2", "mnist", "float32.tflite", 6000, 20.0, "litert", "here"),
+        FileCosts("double_cnn:2", "mnist", "int8.tflite", 4000, 30.0, "litert", "here"),
+        FileCosts("double_cnn:2", "mnist", "int8-loop.tflite", 3000, 45.5, "litert", "here"),
     ),
 )
 
@@ -71,11 +92,32 @@ def test_csv_has_a_line_per_run() -> None:
     assert rows[0]["last_loss"] == "0.5"
 
 
-def test_picture_is_the_same_every_time(tmp_path: Path) -> None:
+def test_bytes_and_latency_stand_beside_their_net() -> None:
+    rows = {line.split(" | ")[0]: line for line in sweep_markdown(MEASURED).splitlines()}
+    assert rows["| double_cnn:2"].endswith("| 6,000 | 20.0 | 3,000 | 45.5 |")
+    assert rows["| double_cnn:1"].endswith("| – | – | – | – |")
+    lines = list(csv.DictReader(io.StringIO(sweep_csv(MEASURED))))
+    assert [line["int8-loop.tflite bytes"] for line in lines] == ["", "3000", "3000", "", ""]
+    assert [line["float32.tflite µs"] for line in lines] == ["", "20.0", "20.0", "", ""]
+    assert from_json(to_json(MEASURED), SweepResults) == MEASURED
+
+
+@pytest.mark.parametrize("results", [RESULTS, MEASURED], ids=["accuracy", "costs"])
+def test_picture_is_the_same_every_time(tmp_path: Path, results: SweepResults) -> None:
     pytest.importorskip("matplotlib")
     from edgegolf.report.sweep_plot import draw_sweep
 
     for name in ("a.svg", "b.svg"):
-        draw_sweep(RESULTS, tmp_path / name)
+        draw_sweep(results, tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert ElementTree.parse(tmp_path / "a.svg").getroot().tag.endswith("svg")
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "sweeps").glob("*.json")), ids=lambda p: p.stem)
+def test_the_tables_of_the_page_are_those_of_its_figures(path: Path) -> None:
+    page = (DOCS / "sweep.md").read_text()
+    results = from_json(path.read_text(), SweepResults, str(path))
+    for name, content in sweep_sections(results).items():
+        assert f"<!-- {name} -->" in page
+        assert replace_section(page, name, content) == page, "run make docs"
+    assert path.with_suffix(".svg").is_file()

@@ -6,7 +6,7 @@ import multiprocessing
 import time
 from collections import Counter
 
-from sweep_cases import some_result, some_runs
+from sweep_cases import some_costs, some_result, some_runs
 
 from edgegolf.sweep.store import Store
 
@@ -53,6 +53,20 @@ def check_take_over(address: str) -> None:
     assert store.finish(runs[0], "b", some_result(runs[0], 0.9))
     assert store.results(runs) == (some_result(runs[0], 0.9),)
     store.close()
+
+
+def check_costs(address: str) -> None:
+    """Files are kept once for each net and data set; the first figures stay."""
+    store, other = Store(address), Store(address)
+    linear, pooled = some_costs("linear", 100), some_costs("pooled_linear", 50)
+    store.add_costs(linear)
+    store.add_costs(pooled)
+    other.add_costs(some_costs("linear", 1))
+    assert other.costs(["pooled_linear", "linear"], "digits") == (*linear, *pooled)
+    assert other.costs(["linear"], "mnist") == ()
+    assert other.costs(["mlp:32"], "digits") == ()
+    store.close()
+    other.close()
 
 
 def check_racing_workers(address: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgegolf.sweep.costs import FileCosts
 from edgegolf.sweep.runs import RunSpec, SweepRun
 from edgegolf.zoo import Training
 
@@ -25,4 +26,11 @@ def some_result(run: RunSpec, accuracy: float = 0.5) -> SweepRun:
         test_accuracy=accuracy,
         seconds=1.5,
         host="here",
+    )
+
+
+def some_costs(net: str, size: int) -> tuple[FileCosts, ...]:
+    return tuple(
+        FileCosts(net, "digits", file, bytes_, 1.5, "litert", "here")
+        for file, bytes_ in (("float32.tflite", 4 * size), ("int8.tflite", size))
     )

@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 from postgres import free_port, postgres_server
-from store_checks import check_life_of_a_run, check_racing_workers, check_take_over
+from store_checks import (
+    check_costs,
+    check_life_of_a_run,
+    check_racing_workers,
+    check_take_over,
+)
 from sweep_cases import some_runs
 
 from edgegolf.data import load_dataset
@@ -52,7 +57,9 @@ def database(server: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "check", [check_life_of_a_run, check_take_over, check_racing_workers], ids=lambda c: c.__name__
+    "check",
+    [check_life_of_a_run, check_take_over, check_racing_workers, check_costs],
+    ids=lambda c: c.__name__,
 )
 def test_server(database: str, check) -> None:
     check(database)

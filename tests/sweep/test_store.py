@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("sqlalchemy")
 
-from store_checks import check_life_of_a_run, check_racing_workers, check_take_over
+from store_checks import check_costs, check_life_of_a_run, check_racing_workers, check_take_over
 from sweep_cases import some_result, some_runs
 
 from edgegolf.errors import EdgegolfError
@@ -17,7 +17,9 @@ from edgegolf.sweep.store import Store
 
 
 @pytest.mark.parametrize(
-    "check", [check_life_of_a_run, check_take_over, check_racing_workers], ids=lambda c: c.__name__
+    "check",
+    [check_life_of_a_run, check_take_over, check_racing_workers, check_costs],
+    ids=lambda c: c.__name__,
 )
 def test_file(tmp_path: Path, check) -> None:
     check(str(tmp_path / "folder" / "runs.sqlite"))
