@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.export.samples import Samples, read_data
 from edgegolf.footprint.heap import heap_bytes
 from edgegolf.footprint.holding import measure_holdings
-from edgegolf.footprint.measure import file_costs, resident_costs, running_costs
+from edgegolf.footprint.measure import file_costs, heap_costs, latency_costs, resident_costs
 from edgegolf.footprint.nets import Net, accuracy_of, compared_nets, find_family, random_net
 from edgegolf.footprint.result import Cost, Footprint, NetFootprint, Variant
 from edgegolf.footprint.variants import (
@@ -33,13 +35,19 @@ if TYPE_CHECKING:
 ITERATIONS = (1, 2, 4, 8, 16, 32)
 MAXIMUM_ITERATIONS = 256
 CALIBRATION_IMAGES = 100
-SECONDS = 0.3  # of timed inferences for each file and runtime
 REFERENCE = "litert-reference"  # computes the same everywhere, but nobody deploys it
 
 
-def footprint(
-    net: str, dataset: Dataset, iterations: Sequence[int] = ITERATIONS, seconds: float = SECONDS
-) -> Footprint:
+@dataclass(frozen=True)
+class _Measured:
+    """A file with its costs but for the latency, and the runtimes in which it is to be timed."""
+
+    file: MadeFile
+    costs: tuple[Cost, ...]
+    runtimes: tuple[str, ...] = ()
+
+
+def footprint(net: str, dataset: Dataset, iterations: Sequence[int] = ITERATIONS) -> Footprint:
     """Measure a net with shared weights, its unshared twin and a plain net of equal accuracy.
 
     What is trained and exported is read from `models/`; the stock files are made anew. Nets that
@@ -49,7 +57,6 @@ def footprint(
         net: A net of the zoo that applies one block again and again.
         dataset: The data set that it was trained on.
         iterations: How often to apply the block, to see how the costs grow.
-        seconds: How long to time each file in each runtime.
 
     Raises:
         EdgegolfError: There is no such net, or the iterations make no sense.
@@ -67,78 +74,97 @@ def footprint(
             for shared in (True, False)
         ]
         calibration = read_data(dataset, compared[0].model, CALIBRATION_IMAGES).calibration
-        comparison = tuple(
+        comparison = [
             _compare(
                 each,
                 calibration,
                 exported_files(model_folder(dataset.name, each.name)),
                 root / f"compared-{number}",
-                seconds,
             )
             for number, each in enumerate(track(compared, "comparing nets"))
-        )
-        growth = tuple(
-            _grow(each, calibration, root / f"grown-{number}", seconds)
+        ]
+        growth = [
+            _grow(each, calibration, root / f"grown-{number}")
             for number, each in enumerate(track(growing, "growing nets"))
-        )
+        ]
+        to_time = [
+            (measured.file.path, runtime)
+            for measured in chain.from_iterable([*comparison, *growth])
+            for runtime in measured.runtimes
+        ]
+        latencies = latency_costs(to_time, dataset.split("validation").images[:1])
         holdings = measure_holdings(root / "wide")
     return Footprint(
         net=net,
         dataset=dataset.name,
         system=system,
-        comparison=comparison,
-        growth=growth,
+        comparison=_records(compared, comparison, latencies),
+        growth=_records(growing, growth, latencies),
         holdings=holdings,
         notes=tuple(_notes(compared)),
     )
 
 
 def _compare(
-    net: Net, calibration: Samples, exported: Iterable[Path], folder: Path, seconds: float
-) -> NetFootprint:
+    net: Net, calibration: Samples, exported: Iterable[Path], folder: Path
+) -> list[_Measured]:
     """Everything about one net: all its files, in all runtimes."""
     stock = stock_files(net.model, calibration, folder)
     golfed = golfed_files(stock, folder)
     ours = committed_files(exported, (*stock, *golfed), folder) or sharing_files(
         net.model, calibration, folder
     )
-    run = [_variant(file, _everywhere(file, seconds)) for file in (*stock, *ours)]
-    return _record(net, [*run, *(_variant(file, ()) for file in golfed)])
+    run = []
+    for file in (*stock, *ours):
+        runtimes = tuple(name for name in installed_runtimes(file.path) if name != REFERENCE)
+        memory = [
+            cost
+            for runtime in runtimes
+            for cost in (*heap_costs(file.path, runtime), *resident_costs(file.path, runtime))
+        ]
+        run.append(_Measured(file, (*file_costs(file.path), *memory), runtimes))
+    return [*run, *(_Measured(file, tuple(file_costs(file.path))) for file in golfed)]
 
 
-def _grow(net: Net, calibration: Samples, folder: Path, seconds: float) -> NetFootprint:
+def _grow(net: Net, calibration: Samples, folder: Path) -> list[_Measured]:
     """What changes with the number of iterations, in the preferred runtimes."""
     stock = stock_files(net.model, calibration, folder)
     golfed = golfed_files(stock, folder)
-    ours = sharing_files(net.model, calibration, folder)
-    run = [
-        _variant(file, running_costs(file.path, preferred_runtime(file.path), seconds))
-        for file in (*stock, *ours)
-    ]
-    return _record(net, [*run, *(_variant(file, ()) for file in golfed)])
+    run = []
+    for file in (*stock, *sharing_files(net.model, calibration, folder)):
+        runtime = preferred_runtime(file.path)
+        costs = (*file_costs(file.path), *heap_costs(file.path, runtime))
+        run.append(_Measured(file, costs, (runtime,)))
+    return [*run, *(_Measured(file, tuple(file_costs(file.path))) for file in golfed)]
 
 
-def _everywhere(file: MadeFile, seconds: float) -> Iterator[Cost]:
-    for runtime in installed_runtimes(file.path):
-        if runtime != REFERENCE:
-            yield from running_costs(file.path, runtime, seconds)
-            yield from resident_costs(file.path, runtime)
-
-
-def _variant(file: MadeFile, running: Iterable[Cost]) -> Variant:
-    return Variant(file.path.name, file.way, (*file_costs(file.path), *running))
-
-
-def _record(net: Net, variants: Iterable[Variant]) -> NetFootprint:
-    return NetFootprint(
-        net=net.name,
-        role=net.role,
-        iterations=net.iterations,
-        parameters=net.model.count_params(),
-        trained=net.is_trained,
-        accuracy=None if net.card is None else accuracy_of(net.card),
-        variants=tuple(variants),
+def _records(
+    nets: Sequence[Net],
+    files: Sequence[Sequence[_Measured]],
+    latencies: Mapping[tuple[Path, str], Cost],
+) -> tuple[NetFootprint, ...]:
+    return tuple(
+        NetFootprint(
+            net=net.name,
+            role=net.role,
+            iterations=net.iterations,
+            parameters=net.model.count_params(),
+            trained=net.is_trained,
+            accuracy=None if net.card is None else accuracy_of(net.card),
+            variants=tuple(_variant(measured, latencies) for measured in own),
+        )
+        for net, own in zip(nets, files, strict=True)
     )
+
+
+def _variant(measured: _Measured, latencies: Mapping[tuple[Path, str], Cost]) -> Variant:
+    file = measured.file
+    timed = [
+        latencies[file.path, runtime]
+        for runtime in measured.runtimes
+        if (file.path, runtime) in latencies
+    ]
+    return Variant(file.path.name, file.way, (*measured.costs, *timed))
 
 
 def _notes(nets: Iterable[Net]) -> Iterator[str]:

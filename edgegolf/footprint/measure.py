@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgegolf.bench.bench import TIMEOUT
 from edgegolf.bench.inputs import example_inputs
 from edgegolf.bench.inspect_file import inspect_file
-from edgegolf.bench.latency import run_for, time_calls
 from edgegolf.bench.memory import ProcessMemory, measure_memory
+from edgegolf.export.sharing.measuring import latencies_of
 from edgegolf.files import read_bounded
 from edgegolf.footprint.heap import heap_bytes
 from edgegolf.footprint.result import (
@@ -38,22 +39,18 @@ from edgegolf.runtimes import open_session
 from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.registry import find_runtime
 
-WARM_UP_SHARE = 0.25  # of the time for the latency
-
 
 @dataclass(frozen=True)
-class Running:
-    """A model loaded and run in a process of its own.
+class Heap:
+    """What a model takes of the heap in a process of its own.
 
     Attributes:
-        loaded_heap_bytes: What loading added to the heap; None where that cannot be counted.
-        resting_heap_bytes: The same after the first inference, when the model waits for the next.
-        latency_us: Median of single inferences, on one thread.
+        loaded_bytes: What loading added.
+        resting_bytes: The same after the first inference, when the model waits for the next.
     """
 
-    loaded_heap_bytes: int | None
-    resting_heap_bytes: int | None
-    latency_us: float
+    loaded_bytes: int
+    resting_bytes: int
 
 
 def file_costs(path: Path) -> Iterator[Cost]:
@@ -70,22 +67,43 @@ def file_costs(path: Path) -> Iterator[Cost]:
         yield Cost(MACS, facts.graph.macs)
 
 
-def running_costs(path: Path, runtime: str, seconds: float) -> Iterator[Cost]:
-    """Heap and latency of a file in a runtime.
-
-    Args:
-        path: The file.
-        runtime: The runtime's name.
-        seconds: How long to time it.
+def heap_costs(path: Path, runtime: str) -> Iterator[Cost]:
+    """Heap that a file takes in a runtime; nothing where that cannot be counted.
 
     Raises:
         EdgegolfError: It does not run.
     """
-    running: Running = run_in_child(measure_running, path, runtime, seconds, timeout=TIMEOUT)
-    if running.loaded_heap_bytes is not None and running.resting_heap_bytes is not None:
-        yield Cost(LOADED_HEAP, running.loaded_heap_bytes, runtime)
-        yield Cost(RESTING_HEAP, running.resting_heap_bytes, runtime)
-    yield Cost(LATENCY, running.latency_us, runtime)
+    heap: Heap | None = run_in_child(measure_heap, path, runtime, timeout=TIMEOUT)
+    if heap is not None:
+        yield Cost(LOADED_HEAP, heap.loaded_bytes, runtime)
+        yield Cost(RESTING_HEAP, heap.resting_bytes, runtime)
+
+
+def latency_costs(
+    files: Sequence[tuple[Path, str]], image: NDArray[np.uint8]
+) -> dict[tuple[Path, str], Cost]:
+    """Median latency of single inferences on one thread, of files in their runtimes.
+
+    In each runtime the files take turns, so that whatever else the machine does slows all of them
+    alike.
+
+    Args:
+        files: Paths, each with the name of a runtime.
+        image: uint8 [1, height, width, channels], what they classify.
+
+    Raises:
+        EdgegolfError: A file crashes its runtime.
+    """
+    costs: dict[tuple[Path, str], Cost] = {}
+    for runtime in dict.fromkeys(runtime for _, runtime in files):
+        paths = [path for path, each in files if each == runtime]
+        times = run_in_child(latencies_of, paths, runtime, image, timeout=TIMEOUT)
+        costs |= {
+            (path, runtime): Cost(LATENCY, found[0], runtime)
+            for path, found in zip(paths, times, strict=True)
+            if found is not None
+        }
+    return costs
 
 
 def resident_costs(path: Path, runtime: str) -> Iterator[Cost]:
@@ -105,7 +123,7 @@ def weight_data(path: Path) -> bytes:
     return b"".join(dict.fromkeys(c.data for c in contents if c.role in (WEIGHTS, BIASES)))
 
 
-def measure_running(path: Path, runtime: str, seconds: float) -> Running:
+def measure_heap(path: Path, runtime: str) -> Heap | None:
     """Load and run a model in this process, which should be a fresh one.
 
     Raises:
@@ -114,20 +132,11 @@ def measure_running(path: Path, runtime: str, seconds: float) -> Running:
     find_runtime(runtime).check()  # imports it, so that the model's memory is counted alone
     before = heap_bytes()
     session = open_session(path, runtime)
-    loaded = _since(before)
+    loaded = heap_bytes()
     inputs = example_inputs(session.inputs)
-    before = heap_bytes()
+    made = heap_bytes()
     session.run(inputs)
-    added = _since(before)
-    run_for(session.invoke, seconds * WARM_UP_SHARE)
-    times = time_calls(session.invoke, seconds)
-    return Running(
-        loaded_heap_bytes=loaded,
-        resting_heap_bytes=None if loaded is None or added is None else loaded + added,
-        latency_us=float(np.median(times)) / 1000,
-    )
-
-
-def _since(before: int | None) -> int | None:
-    now = heap_bytes()
-    return None if now is None or before is None else now - before
+    after = heap_bytes()
+    if before is None or loaded is None or made is None or after is None:
+        return None
+    return Heap(loaded - before, loaded - before + after - made)

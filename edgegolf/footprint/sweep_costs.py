@@ -8,16 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgegolf.bench.bench import TIMEOUT
 from edgegolf.export.model import import_keras_on_tensorflow
 from edgegolf.export.samples import read_data
 from edgegolf.export.sharing.reader import UnsupportedLayerError
-from edgegolf.footprint.footprint import CALIBRATION_IMAGES, SECONDS
-from edgegolf.footprint.measure import Running, measure_running
+from edgegolf.footprint.footprint import CALIBRATION_IMAGES
+from edgegolf.footprint.measure import latency_costs
 from edgegolf.footprint.nets import with_random_weights
 from edgegolf.footprint.variants import MadeFile, golfed_files, sharing_tflite_files, stock_files
 from edgegolf.progress import track
-from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.registry import preferred_runtime
 from edgegolf.sweep.costs import FileCosts
 from edgegolf.zoo import find_recipe
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 STOCK_NAMES = ("float32.tflite", "int8.tflite")
 
 
-def measure_sweep(sweep: Sweep, dataset: Dataset, store: Store, seconds: float = SECONDS) -> None:
+def measure_sweep(sweep: Sweep, dataset: Dataset, store: Store) -> None:
     """Make the files of every net that the store has none of, time them, and keep the figures.
 
     The machine should do nothing else meanwhile. Weights are random: only compression would tell.
@@ -41,7 +39,6 @@ def measure_sweep(sweep: Sweep, dataset: Dataset, store: Store, seconds: float =
         sweep: Whose nets.
         dataset: What it is trained on.
         store: Where the figures go.
-        seconds: How long to time each file.
 
     Raises:
         EdgegolfError: A net cannot be exported, or a file does not run.
@@ -49,17 +46,30 @@ def measure_sweep(sweep: Sweep, dataset: Dataset, store: Store, seconds: float =
     nets = tuple(dict.fromkeys(run.net for run in sweep.runs))
     known = {cost.net for cost in store.costs(nets, dataset.name)}
     for net in track([net for net in nets if net not in known], "measuring files"):
-        store.add_costs(net_costs(net, dataset, seconds))
+        store.add_costs(net_costs(net, dataset))
 
 
-def net_costs(net: str, dataset: Dataset, seconds: float) -> tuple[FileCosts, ...]:
+def net_costs(net: str, dataset: Dataset) -> tuple[FileCosts, ...]:
     """What the `.tflite` files of a net cost: the stock ones golfed, and those of edgegolf."""
     import_keras_on_tensorflow()
     model = with_random_weights(find_recipe(net).build(dataset.image_shape, dataset.classes))
     calibration = read_data(dataset, model, CALIBRATION_IMAGES).calibration
     with tempfile.TemporaryDirectory() as folder:
         files = _files(model, calibration, Path(folder))
-        return tuple(_costs(net, dataset.name, file.path, seconds) for file in files)
+        runs = [(file.path, preferred_runtime(file.path)) for file in files]
+        latencies = latency_costs(runs, dataset.split("validation").images[:1])
+        return tuple(
+            FileCosts(
+                net=net,
+                dataset=dataset.name,
+                file=path.name,
+                size_bytes=path.stat().st_size,
+                latency_us=cost.value,
+                runtime=runtime,
+                host=socket.gethostname(),
+            )
+            for (path, runtime), cost in latencies.items()
+        )
 
 
 def _files(model: keras.Model, calibration: Samples, folder: Path) -> list[MadeFile]:
@@ -67,17 +77,3 @@ def _files(model: keras.Model, calibration: Samples, folder: Path) -> list[MadeF
     with suppress(UnsupportedLayerError):  # then its own int8 files are none that we can write
         files += sharing_tflite_files(model, calibration, folder)
     return files
-
-
-def _costs(net: str, dataset: str, path: Path, seconds: float) -> FileCosts:
-    runtime = preferred_runtime(path)
-    running: Running = run_in_child(measure_running, path, runtime, seconds, timeout=TIMEOUT)
-    return FileCosts(
-        net=net,
-        dataset=dataset,
-        file=path.name,
-        size_bytes=path.stat().st_size,
-        latency_us=running.latency_us,
-        runtime=runtime,
-        host=socket.gethostname(),
-    )

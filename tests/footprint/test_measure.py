@@ -12,7 +12,13 @@ pytest.importorskip("tensorflow")
 from edgegolf.export.samples import Samples
 from edgegolf.footprint.heap import heap_bytes
 from edgegolf.footprint.holding import build_wide, measure_resting_heap
-from edgegolf.footprint.measure import file_costs, resident_costs, running_costs, weight_data
+from edgegolf.footprint.measure import (
+    file_costs,
+    heap_costs,
+    latency_costs,
+    resident_costs,
+    weight_data,
+)
 from edgegolf.footprint.result import (
     FILE,
     LATENCY,
@@ -90,7 +96,9 @@ def test_running_costs_are_plausible(files: dict[bool, tuple[MadeFile, ...]], na
     path = next(file.path for file in files[True] if file.path.name == name)
     runtime = "litert" if path.suffix == ".tflite" else "onnxruntime"
     pytest.importorskip("ai_edge_litert" if runtime == "litert" else runtime)
-    costs = (*running_costs(path, runtime, 0.01), *resident_costs(path, runtime))
+    image = np.zeros((1, 4, 4, WIDTH), np.uint8)
+    timed = latency_costs([(path, runtime)], image)[path, runtime]
+    costs = (*heap_costs(path, runtime), *resident_costs(path, runtime), timed)
     run = Variant(name, "stock", costs)
     assert (run.cost(RESTING_HEAP, runtime) or 0) > 4 * POINTWISE  # holds the weights
     assert (run.cost(LATENCY, runtime) or 0) > 0

@@ -30,7 +30,7 @@ def test_files_are_made_and_timed_once(tmp_path: Path) -> None:
     dataset = load_dataset("digits")
     sweep = load_sweep(str(tmp_path / "small.toml"), dataset)
     store = Store(str(tmp_path / "store.sqlite"))
-    measure_sweep(sweep, dataset, store, seconds=0.01)
+    measure_sweep(sweep, dataset, store)
     costs = results_of(sweep, store).costs
     files = {cost.file: cost for cost in costs}
     assert {"float32.tflite", "int8.tflite", "int8-loop.tflite"} <= files.keys()
@@ -39,6 +39,6 @@ def test_files_are_made_and_timed_once(tmp_path: Path) -> None:
     assert files["float32.tflite"].size_bytes > 4 * weights
     assert weights < files["int8-loop.tflite"].size_bytes < files["int8.tflite"].size_bytes
     assert smallest(costs, "int8") == files["int8-loop.tflite"]
-    measure_sweep(sweep, dataset, store, seconds=0.01)
+    measure_sweep(sweep, dataset, store)
     assert results_of(sweep, store).costs == costs
     store.close()
