@@ -339,7 +339,7 @@ def export(
     edgegolf export tight_resnet --emulate aarch64
     """
     from edgegolf.bench.gate import parse_fraction
-    from edgegolf.bench.quick import median_latencies
+    from edgegolf.bench.quick import latencies_in_turns
     from edgegolf.data import load_dataset
     from edgegolf.emulation.choice import note_choices
     from edgegolf.emulation.instructions import count_instructions
@@ -349,6 +349,7 @@ def export(
     from edgegolf.report.choice_lines import choice_lines
     from edgegolf.report.export_table import export_table
     from edgegolf.report.models_table import models_table
+    from edgegolf.runtimes.registry import preferred_runtime
     from edgegolf.workspace import exported_files, model_folder, trained_folders
     from edgegolf.zoo import usual_dataset
 
@@ -389,7 +390,10 @@ def export(
         if published.made:
             _print(export_table(published.made, title=str(folder)))
     paths = [path for folder in folders for path in exported_files(folder)]
-    _print(models_table([cards[folder] for folder in folders], median_latencies(paths)))
+    runs = [(path, preferred_runtime(path)) for path in paths]
+    latencies = latencies_in_turns(runs, found.split("validation").images[:1])
+    by_path = {path: latency for (path, _), latency in latencies.items()}
+    _print(models_table([cards[folder] for folder in folders], by_path))
     if emulate is not None:
         counted = count_instructions(paths, emulate)
         for folder in folders:

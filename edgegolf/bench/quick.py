@@ -1,32 +1,40 @@
-"""The median latency alone, for tables that show many files."""
+"""Median latencies of many files, fast and fairly compared."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgegolf.bench.bench import TIMEOUT
-from edgegolf.bench.latency import TimedModel, measure_latency
-from edgegolf.progress import track
+from edgegolf.export.sharing.measuring import latencies_of
 from edgegolf.runtimes.child import run_in_child
-from edgegolf.runtimes.registry import preferred_runtime
-
-MIN_TIME = 0.4  # seconds of timed inferences: thousands of them for a tiny net
-WARM_UP = 0.1
 
 
-def median_latencies(paths: Iterable[Path]) -> dict[Path, float]:
-    """p50 in microseconds of each file, in its preferred runtime, on one thread of the CPU.
+def latencies_in_turns(
+    files: Sequence[tuple[Path, str]], image: NDArray[np.uint8]
+) -> dict[tuple[Path, str], float]:
+    """Median microseconds of single inferences on one thread, of files in their runtimes.
+
+    All files of a runtime take turns in one process, so that whatever else the machine does slows
+    all of them alike. A file that its runtime refuses is left out.
+
+    Args:
+        files: Paths, each with the name of a runtime.
+        image: uint8 [1, height, width, channels], what they classify.
 
     Raises:
-        EdgegolfError: A file does not run.
+        EdgegolfError: A file crashes its runtime.
     """
-    return {path: _median_latency(path) for path in track(tuple(paths), "timing")}
-
-
-def _median_latency(path: Path) -> float:
-    timed: TimedModel = run_in_child(
-        measure_latency, path, preferred_runtime(path), "cpu", 1, MIN_TIME, WARM_UP, None,
-        timeout=TIMEOUT,
-    )  # fmt: skip
-    return timed.latency.p50
+    found: dict[tuple[Path, str], float] = {}
+    for runtime in dict.fromkeys(runtime for _, runtime in files):
+        paths = [path for path, each in files if each == runtime]
+        times = run_in_child(latencies_of, paths, runtime, image, timeout=TIMEOUT)
+        found |= {
+            (path, runtime): time[0]
+            for path, time in zip(paths, times, strict=True)
+            if time is not None
+        }
+    return found

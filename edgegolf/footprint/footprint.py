@@ -9,14 +9,15 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgegolf.bench.quick import latencies_in_turns
 from edgegolf.bench.system import describe_system
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.samples import Samples, read_data
 from edgegolf.footprint.heap import heap_bytes
 from edgegolf.footprint.holding import measure_holdings
-from edgegolf.footprint.measure import file_costs, heap_costs, latency_costs, resident_costs
+from edgegolf.footprint.measure import file_costs, heap_costs, resident_costs
 from edgegolf.footprint.nets import Net, accuracy_of, compared_nets, find_family, random_net
-from edgegolf.footprint.result import Cost, Footprint, NetFootprint, Variant
+from edgegolf.footprint.result import LATENCY, Cost, Footprint, NetFootprint, Variant
 from edgegolf.footprint.variants import (
     MadeFile,
     committed_files,
@@ -92,7 +93,7 @@ def footprint(net: str, dataset: Dataset, iterations: Sequence[int] = ITERATIONS
             for measured in chain.from_iterable([*comparison, *growth])
             for runtime in measured.runtimes
         ]
-        latencies = latency_costs(to_time, dataset.split("validation").images[:1])
+        latencies = latencies_in_turns(to_time, dataset.split("validation").images[:1])
         holdings = measure_holdings(root / "wide")
     return Footprint(
         net=net,
@@ -141,7 +142,7 @@ def _grow(net: Net, calibration: Samples, folder: Path) -> list[_Measured]:
 def _records(
     nets: Sequence[Net],
     files: Sequence[Sequence[_Measured]],
-    latencies: Mapping[tuple[Path, str], Cost],
+    latencies: Mapping[tuple[Path, str], float],
 ) -> tuple[NetFootprint, ...]:
     return tuple(
         NetFootprint(
@@ -157,10 +158,10 @@ def _records(
     )
 
 
-def _variant(measured: _Measured, latencies: Mapping[tuple[Path, str], Cost]) -> Variant:
+def _variant(measured: _Measured, latencies: Mapping[tuple[Path, str], float]) -> Variant:
     file = measured.file
     timed = [
-        latencies[file.path, runtime]
+        Cost(LATENCY, latencies[file.path, runtime], runtime)
         for runtime in measured.runtimes
         if (file.path, runtime) in latencies
     ]

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from edgegolf.bench.bench import TIMEOUT
 from edgegolf.bench.inputs import example_inputs
 from edgegolf.bench.inspect_file import inspect_file
 from edgegolf.bench.memory import ProcessMemory, measure_memory
-from edgegolf.export.sharing.measuring import latencies_of
 from edgegolf.files import read_bounded
 from edgegolf.footprint.heap import heap_bytes
 from edgegolf.footprint.result import (
@@ -22,7 +18,6 @@ from edgegolf.footprint.result import (
     COMPRESSED,
     COMPRESSED_UPDATE,
     FILE,
-    LATENCY,
     LOADED_HEAP,
     MACS,
     PEAK_RESIDENT,
@@ -77,33 +72,6 @@ def heap_costs(path: Path, runtime: str) -> Iterator[Cost]:
     if heap is not None:
         yield Cost(LOADED_HEAP, heap.loaded_bytes, runtime)
         yield Cost(RESTING_HEAP, heap.resting_bytes, runtime)
-
-
-def latency_costs(
-    files: Sequence[tuple[Path, str]], image: NDArray[np.uint8]
-) -> dict[tuple[Path, str], Cost]:
-    """Median latency of single inferences on one thread, of files in their runtimes.
-
-    In each runtime the files take turns, so that whatever else the machine does slows all of them
-    alike.
-
-    Args:
-        files: Paths, each with the name of a runtime.
-        image: uint8 [1, height, width, channels], what they classify.
-
-    Raises:
-        EdgegolfError: A file crashes its runtime.
-    """
-    costs: dict[tuple[Path, str], Cost] = {}
-    for runtime in dict.fromkeys(runtime for _, runtime in files):
-        paths = [path for path, each in files if each == runtime]
-        times = run_in_child(latencies_of, paths, runtime, image, timeout=TIMEOUT)
-        costs |= {
-            (path, runtime): Cost(LATENCY, found[0], runtime)
-            for path, found in zip(paths, times, strict=True)
-            if found is not None
-        }
-    return costs
 
 
 def resident_costs(path: Path, runtime: str) -> Iterator[Cost]:

@@ -8,11 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgegolf.bench.quick import latencies_in_turns
 from edgegolf.export.model import import_keras_on_tensorflow
 from edgegolf.export.samples import read_data
 from edgegolf.export.sharing.reader import UnsupportedLayerError
 from edgegolf.footprint.footprint import CALIBRATION_IMAGES
-from edgegolf.footprint.measure import latency_costs
 from edgegolf.footprint.nets import with_random_weights
 from edgegolf.footprint.variants import MadeFile, golfed_files, sharing_tflite_files, stock_files
 from edgegolf.progress import track
@@ -57,18 +57,18 @@ def net_costs(net: str, dataset: Dataset) -> tuple[FileCosts, ...]:
     with tempfile.TemporaryDirectory() as folder:
         files = _files(model, calibration, Path(folder))
         runs = [(file.path, preferred_runtime(file.path)) for file in files]
-        latencies = latency_costs(runs, dataset.split("validation").images[:1])
+        latencies = latencies_in_turns(runs, dataset.split("validation").images[:1])
         return tuple(
             FileCosts(
                 net=net,
                 dataset=dataset.name,
                 file=path.name,
                 size_bytes=path.stat().st_size,
-                latency_us=cost.value,
+                latency_us=latency,
                 runtime=runtime,
                 host=socket.gethostname(),
             )
-            for (path, runtime), cost in latencies.items()
+            for (path, runtime), latency in latencies.items()
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
+from edgegolf.cards import read_card
 from edgegolf.side_by_side import Task, available_cores, run_side_by_side
 from edgegolf.training.worker import Job, Progress, Run, train
 
@@ -42,6 +43,8 @@ def train_all(
     return tuple(finished[job] for job in jobs)
 
 
-def _expected_cost(job: Job) -> tuple[int, int]:
-    recipe = job.recipe
-    return recipe.training.epochs, recipe.parameters
+def _expected_cost(job: Job) -> tuple[float, int]:
+    """The seconds that it took before, as a card in the net's folder tells; else epochs."""
+    card = read_card(job.folder.parents[1])
+    seconds = max(seed.seconds for seed in card.seeds) if card is not None and card.seeds else 0.0
+    return seconds, job.recipe.training.epochs

@@ -9,19 +9,18 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
+from edgegolf.bench.quick import latencies_in_turns
 from edgegolf.export.samples import Samples
 from edgegolf.footprint.heap import heap_bytes
 from edgegolf.footprint.holding import build_wide, measure_resting_heap
 from edgegolf.footprint.measure import (
     file_costs,
     heap_costs,
-    latency_costs,
     resident_costs,
     weight_data,
 )
 from edgegolf.footprint.result import (
     FILE,
-    LATENCY,
     MACS,
     PEAK_RESIDENT,
     RESTING_HEAP,
@@ -97,11 +96,11 @@ def test_running_costs_are_plausible(files: dict[bool, tuple[MadeFile, ...]], na
     runtime = "litert" if path.suffix == ".tflite" else "onnxruntime"
     pytest.importorskip("ai_edge_litert" if runtime == "litert" else runtime)
     image = np.zeros((1, 4, 4, WIDTH), np.uint8)
-    timed = latency_costs([(path, runtime)], image)[path, runtime]
-    costs = (*heap_costs(path, runtime), *resident_costs(path, runtime), timed)
+    latency = latencies_in_turns([(path, runtime)], image)[path, runtime]
+    assert latency > 0
+    costs = (*heap_costs(path, runtime), *resident_costs(path, runtime))
     run = Variant(name, "stock", costs)
     assert (run.cost(RESTING_HEAP, runtime) or 0) > 4 * POINTWISE  # holds the weights
-    assert (run.cost(LATENCY, runtime) or 0) > 0
     assert (run.cost(PEAK_RESIDENT) or 0) >= (run.cost(RESTING_RESIDENT) or 0)
     assert run.cost(RESTING_HEAP, "another") is None
 
