@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from edgegolf.cards import Card, read_card
+from edgegolf.cards import read_card
 from edgegolf.emulation.instructions import read_instructions
 from edgegolf.files import sha256
+from edgegolf.records import from_json
+from edgegolf.report.ablation_table import ablation_markdown
 from edgegolf.report.instructions_markdown import instructions_sections
 from edgegolf.report.models_markdown import files_markdown, replace_section, training_markdown
+from edgegolf.sweep.ablation import AblationResults
 
 ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "models" / "mnist"
@@ -25,6 +28,18 @@ def test_tables_are_written_from_the_cards(page: str) -> None:
     assert text == written, "run make docs"
 
 
+def test_tables_of_ablations_and_of_other_data_sets_are_written_from_their_records() -> None:
+    text = written = (ROOT / "docs" / "cifar10.md").read_text()
+    for dataset in (ROOT / "models").iterdir():
+        cards = [card for folder in sorted(dataset.iterdir()) if (card := read_card(folder))]
+        written = replace_section(written, f"training-{dataset.name}", training_markdown(cards))
+    for path in (ROOT / "docs" / "ablations").glob("*.json"):
+        content = ablation_markdown(from_json(path.read_bytes(), AblationResults, str(path)))
+        written = replace_section(written, f"ablation-{path.stem}", content)
+        assert content in written
+    assert text == written, "run make docs"
+
+
 def test_arm_tables_are_written_from_the_counts() -> None:
     text = (ROOT / "docs" / "arm.md").read_text()
     results = read_instructions(ROOT / "benchmarks" / "arm_instructions.json")
@@ -33,9 +48,13 @@ def test_arm_tables_are_written_from_the_counts() -> None:
         assert content in text
 
 
-@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.net)
-def test_committed_files_are_those_of_their_card(card: Card) -> None:
-    folder = MODELS / card.net.replace(":", "-")
+@pytest.mark.parametrize(
+    "folder", sorted((ROOT / "models").glob("*/*")), ids=lambda folder: folder.name
+)
+def test_committed_files_are_those_of_their_card(folder: Path) -> None:
+    card = read_card(folder)
+    assert card is not None
+    assert (folder.parent.name, folder.name) == (card.dataset, card.net.replace(":", "-"))
     for name, facts in card.files.items():
         path = folder / name
         if path.exists() or card.parameters < 100_000:

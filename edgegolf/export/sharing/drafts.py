@@ -59,8 +59,13 @@ def _without_sharing(network: Network, train: Split) -> list[Draft]:
     drafts = []
     for style, name in ((OWN_SCALES, "scale per channel"), (FEWER_SCALES, "scale per tensor")):
         drafts += _fast_drafts(name, *_searched(network, train, style, write_int8))
-    scales = Quantization({}, weight_scales(network, FEWER_SCALES))
-    drafts.append(Draft("scale per tensor", "int8-weights", write_int8_weights(network, scales)))
+    # Multiples of one weight are the same integers only where each channel has its scale.
+    multiples = any(weight.base is not None for weight in network.weights)
+    style, name = (
+        (OWN_SCALES, "scale per channel") if multiples else (FEWER_SCALES, "scale per tensor")
+    )
+    scales = Quantization({}, weight_scales(network, style))
+    drafts.append(Draft(name, "int8-weights", write_int8_weights(network, scales)))
     return drafts
 
 

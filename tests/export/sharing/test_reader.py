@@ -7,9 +7,11 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
+from edgegolf.data import Split
 from edgegolf.export.model import import_keras_on_tensorflow
 from edgegolf.export.sharing.blocks import roll
 from edgegolf.export.sharing.calibration import Style, calibrate, filters_of, ranges
+from edgegolf.export.sharing.drafts import tflite_drafts
 from edgegolf.export.sharing.evaluate import evaluate
 from edgegolf.export.sharing.network import Convolution, DepthwiseConvolution
 from edgegolf.export.sharing.quantization import (
@@ -150,6 +152,10 @@ def test_normalizations_of_their_own_leave_a_convolution_its_integers(least: flo
         assert (np.abs(biases.astype(np.int64)) < 2**30).all()
     stored = np.ascontiguousarray(integers[0].transpose(3, 0, 1, 2)).tobytes()
     assert write_int8(network, quantization).count(stored) == 1
+    split = Split(np.rint(images * 255).astype(np.uint8), np.zeros(6, np.int64))
+    drafts = {draft.name: draft for draft in tflite_drafts(network, split, steps=0, seed=0)}
+    assert drafts["scale per channel"].compute == "int8-weights"
+    assert drafts["scale per channel"].data.count(stored) == 1
 
 
 def test_a_negative_factor_keeps_its_normalization() -> None:
