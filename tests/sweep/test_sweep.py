@@ -98,7 +98,13 @@ def test_a_sweep_is_extended_and_survives_an_interruption(folder: Path, killed: 
     command = [sys.executable, "-m", "edgegolf", "sweep", "small.toml", "--dataset", "digits",
                "--store", "store.sqlite", "--seeds", "4"]  # fmt: skip
     process = subprocess.Popen(
-        command, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A test run in the background inherits that Ctrl-C is ignored; a user's shell does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while len(attempts(killed)) < 4:
         time.sleep(0.05)
