@@ -10,6 +10,9 @@ EDGEGOLF := $(VENV)/bin/edgegolf
 SELECTION := $(MODELS) $(if $(DATASET),--dataset $(DATASET))
 TRAINING := $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
 
+# Packages are compiled as they are imported: compiling all of them takes half a minute.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup train export bench demo test test-install test-browser test-arm test-cluster lint report docs clean
 .DEFAULT_GOAL := help
 
@@ -21,7 +24,7 @@ setup: $(VENV)/.ready ## Make the environment in .venv
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(VENV)/bin/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
 train: setup ## Train the tiny nets (or MODELS) into models/DATASET/NAME

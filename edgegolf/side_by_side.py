@@ -1,4 +1,4 @@
-"""Long tasks side by side, each in a process of its own."""
+"""Long tasks side by side, in processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import signal
 import sys
 import tempfile
 import traceback
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -22,7 +24,7 @@ SECONDS_TO_STOP = 10.0
 
 @dataclass(frozen=True)
 class Task:
-    """What one process does.
+    """What is to be done in a process.
 
     Attributes:
         description: What it is, for errors: `training linear with seed 0`.
@@ -38,7 +40,7 @@ class Task:
 
 @dataclass(frozen=True)
 class _Ended:
-    """The last message of a process: nothing more comes, and what stopped it, if anything did."""
+    """The last message about a task: nothing more comes, and what stopped it, if anything did."""
 
     error: EdgegolfError | None = None
 
@@ -53,40 +55,54 @@ def available_cores() -> int:
 def run_side_by_side(tasks: Sequence[Task], at_once: int) -> Generator[tuple[int, Any], None, None]:
     """Start the tasks in their order, and yield what they send with their number.
 
+    A process does one task after another: TensorFlow alone takes seconds to import.
+
     Whoever stops reading closes the iterator, which stops the processes.
 
     Raises:
         EdgegolfError: A task failed or its process died; the others are stopped.
     """
     context = multiprocessing.get_context("spawn")
-    waiting = list(enumerate(tasks))
+    waiting = deque(enumerate(tasks))
     running: dict[Connection, tuple[int, BaseProcess, Path]] = {}
     with tempfile.TemporaryDirectory() as logs:
         try:
-            while waiting or running:
-                while waiting and len(running) < at_once:
-                    index, task = waiting.pop(0)
-                    receiver, sender = context.Pipe(duplex=False)
-                    log = Path(logs) / str(index)
-                    process = context.Process(target=_child, args=(task, sender, log), daemon=True)
-                    process.start()
-                    sender.close()
-                    running[receiver] = index, process, log
+            for number in range(min(at_once, len(tasks))):
+                connection, its_end = context.Pipe()
+                log = Path(logs) / str(number)
+                process: BaseProcess = context.Process(
+                    target=_work, args=(its_end, log), daemon=True
+                )
+                process.start()
+                its_end.close()
+                running[connection] = _give(connection, waiting), process, log
+            while running:
                 for ready in wait(list(running)):
                     assert isinstance(ready, Connection)
-                    index, child, log = running[ready]
-                    message = _receive(ready, child, tasks[index].description, log)
-                    if isinstance(message, _Ended):
-                        del running[ready]
-                        child.join()
-                    else:
+                    index, process, log = running[ready]
+                    message = _receive(ready, process, tasks[index].description, log)
+                    if not isinstance(message, _Ended):
                         yield index, message
+                    elif waiting:
+                        running[ready] = _give(ready, waiting), process, log
+                    else:
+                        del running[ready]
+                        ready.close()
+                        process.join()
         finally:
-            for _, child, _ in running.values():
-                child.terminate()
-            for _, child, _ in running.values():
-                child.join(SECONDS_TO_STOP)
-                child.kill()
+            for _, process, _ in running.values():
+                process.terminate()
+            for _, process, _ in running.values():
+                process.join(SECONDS_TO_STOP)
+                process.kill()
+
+
+def _give(connection: Connection, waiting: deque[tuple[int, Task]]) -> int:
+    """Send a process its next task, and return the task's number."""
+    index, task = waiting.popleft()
+    with suppress(OSError):  # it died; receiving from it says so
+        connection.send(task)
+    return index
 
 
 def _receive(receiver: Connection, process: BaseProcess, description: str, log: Path) -> Any:
@@ -104,16 +120,25 @@ def _receive(receiver: Connection, process: BaseProcess, description: str, log: 
     return message
 
 
-def _child(task: Task, sender: Connection, log: Path) -> None:
+def _work(connection: Connection, log: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops us
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that temporary files are removed
     with log.open("w") as file:
         os.dup2(file.fileno(), 2)  # native libraries write where they like
+    while True:
+        try:
+            task: Task = connection.recv()
+        except EOFError:
+            return  # there is no more to do
+        connection.send(_end(task, connection.send))
+
+
+def _end(task: Task, send: Callable[[object], None]) -> _Ended:
     try:
-        sender.send(task.function(*task.arguments, sender.send))
-        sender.send(_Ended())
+        send(task.function(*task.arguments, send))
     except EdgegolfError as error:
-        sender.send(_Ended(error))
+        return _Ended(error)
     except Exception as error:
         traceback.print_exc()
-        sender.send(_Ended(EdgegolfError(f"{task.description} failed: {error!r}")))
+        return _Ended(EdgegolfError(f"{task.description} failed: {error!r}"))
+    return _Ended()

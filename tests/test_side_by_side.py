@@ -60,6 +60,15 @@ def test_everything_that_is_sent_arrives_in_order() -> None:
     }
 
 
+def process_id(send: Callable[[object], None]) -> int:
+    return os.getpid()
+
+
+def test_a_process_does_one_task_after_another() -> None:
+    (first, second, third) = (number for _, number in run_side_by_side([task(process_id)] * 3, 1))
+    assert first == second == third != os.getpid()
+
+
 def test_an_error_of_a_task_is_raised_as_it_is() -> None:
     with pytest.raises(EdgegolfError, match="no such thing") as raised:
         list(run_side_by_side([task(refuse)], 1))

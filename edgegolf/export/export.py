@@ -146,45 +146,51 @@ def export_model(
     input_names = [tensor.name for tensor in model.inputs]
     fixed = for_inference(model, options.batch)
     exported = []
-    for way_name, way in track(ways.items(), f"exporting {model_path}"):
-        started = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            made = Path(folder) / way_name
-            way.write(fixed, data.calibration, made)
+    with tempfile.TemporaryDirectory() as stock:
+
+        def converted(name: str) -> Path:
+            """What the stock converter makes, once."""
+            path = Path(stock) / name
+            if not path.exists():
+                WAYS[name].write(fixed, data.calibration, path)
+            return path
+
+        for way_name, way in track(ways.items(), f"exporting {model_path}"):
+            started = time.perf_counter()
+            made = converted(way_name)
             files = {way_name: made.read_bytes()}
             if way.dtype == "int8" and _is_image_classifier(source, options, fixed):
-                reference = Path(folder) / f"float32{made.suffix}"
-                WAYS[reference.name].write(fixed, data.calibration, reference)
+                reference = converted(f"float32{made.suffix}")
                 candidates = _candidates(fixed, source, reference, made)
                 show(way.file_format, candidates)
                 best = best_files(candidates, made.suffix, options.goal)
                 files = {name: candidate.data for name, candidate in best.items()}
-        _remove_others(destination, way, files)
-        for name, content in files.items():
-            with atomic_path(destination / name) as temporary:
-                temporary.write_bytes(content)
-                try:
-                    found = run_file(temporary, input_names, data.validation)
-                    is_exact = way.dtype == "float32"
-                    result = check(
-                        name, is_exact, found, expected, data.validation, options.max_drop
+            _remove_others(destination, way, files)
+            for name, content in files.items():
+                with atomic_path(destination / name) as temporary:
+                    temporary.write_bytes(content)
+                    try:
+                        found = run_file(temporary, input_names, data.validation)
+                        is_exact = way.dtype == "float32"
+                        result = check(
+                            name, is_exact, found, expected, data.validation, options.max_drop
+                        )
+                    except EdgegolfError:
+                        (destination / name).unlink(missing_ok=True)
+                        raise
+                exported.append(
+                    ExportedFile(
+                        name=name,
+                        format=way.file_format,
+                        dtype=way.dtype,
+                        bytes=len(content),
+                        validation_accuracy=result.accuracy,
+                        keras_accuracy=result.keras_accuracy,
+                        max_difference=result.max_difference,
+                        seconds=time.perf_counter() - started,
                     )
-                except EdgegolfError:
-                    (destination / name).unlink(missing_ok=True)
-                    raise
-            exported.append(
-                ExportedFile(
-                    name=name,
-                    format=way.file_format,
-                    dtype=way.dtype,
-                    bytes=len(content),
-                    validation_accuracy=result.accuracy,
-                    keras_accuracy=result.keras_accuracy,
-                    max_difference=result.max_difference,
-                    seconds=time.perf_counter() - started,
                 )
-            )
-            started = time.perf_counter()
+                started = time.perf_counter()
     return tuple(exported)
 
 

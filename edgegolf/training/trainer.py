@@ -79,6 +79,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, dataset: Dataset, seed: int, threads: int) -> None:
         keras = _prepare(threads)
+        keras.utils.clear_session()  # layers get the same names as in a process of their own
         keras.utils.set_random_seed(seed)
         training = recipe.training
         split = dataset.split("train")

@@ -28,12 +28,12 @@ def _mlp_training(n: int) -> Training:
 def _cnn_training(n: int) -> Training:
     if n >= 16:
         return Training(epochs=8, learning_rate=0.002, shift=2)
-    return Training(epochs=12, learning_rate=0.01, shift=1)
+    return Training(epochs=10, learning_rate=0.01, shift=1)
 
 
 def _double_cnn_training(n: int) -> Training:
     if n <= 4:
-        return Training(epochs=16, learning_rate=0.015, shift=1)
+        return Training(epochs=12, learning_rate=0.015, shift=1)
     return Training(epochs=12, learning_rate=0.004, shift=2)
 
 

@@ -46,6 +46,14 @@ def test_compiled_steps_end_where_keras_ends(net: str, monkeypatch: pytest.Monke
         assert ours.accuracy(split) == pytest.approx(reference.accuracy(split), abs=0.012)
 
 
+def test_a_second_trainer_in_a_process_is_the_same_to_the_name() -> None:
+    recipe = with_epochs(find_recipe("tight_resnet"), 1)
+    first, second = trainer_of(recipe).copy(), trainer_of(recipe).copy()
+    assert [layer.name for layer in first.layers] == [layer.name for layer in second.layers]
+    for one, other in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("net", ["cnn:16", "loop_resnet:8"])
 def test_a_restored_trainer_goes_on_like_the_first(tmp_path: Path, net: str) -> None:
     """From the middle of an epoch, with the dropout and the statistics that it has there."""

@@ -25,6 +25,7 @@ Goal = Literal["size", "latency", "balanced"]
 LATENCY_ROUNDS = 40
 SECONDS_PER_ROUND = 0.003
 TIMEOUT = 900.0  # seconds for one kind of measurement of all files
+SAME_LATENCY = 1.05  # two measurements of one file differ by as much
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def choose(
     Args:
         candidates: To choose from.
         goal: `size` for the fewest bytes, `latency` for the fastest, `balanced` for the smallest
-            product of both.
+            product of both. Where latencies cannot be told apart, the smallest file wins.
         runtime: Whose latency counts.
         least_accuracy: Candidates below are chosen only if none reaches it.
 
@@ -150,7 +151,10 @@ def choose(
             "balanced": candidate.size_bytes * latency,
         }[goal]
 
-    return min(good, key=cost)
+    margin = 1.0 if goal == "size" else SAME_LATENCY
+    least_cost = min(map(cost, good))
+    alike = [candidate for candidate in good if cost(candidate) <= margin * least_cost]
+    return min(alike, key=lambda candidate: candidate.size_bytes)
 
 
 def _costs(candidate: Candidate, runtime: str) -> tuple[float, ...]:
