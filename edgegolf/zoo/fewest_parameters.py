@@ -27,7 +27,7 @@ PITCH = 16
 SLOPE = 0.1  # of the leaky ReLU: a dead channel is a tenth of this net
 
 TRAINING = Training(
-    epochs=8,
+    epochs=10,
     optimizer="full_matrix_adam",  # its few weights, which serve five steps, interact
     learning_rate=0.05,
     warm_up_epochs=1.2,
