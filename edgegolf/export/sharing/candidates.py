@@ -148,7 +148,7 @@ def _is_worth_a_file(candidate: Candidate, balanced: Candidate, goal: Goal, runt
     """Whether it beats the balanced file by more than a trifle."""
     if goal == "size":
         return candidate.size_bytes < NOTICEABLY_SMALLER * balanced.size_bytes
-    return candidate.latency_us[runtime] < NOTICEABLY_FASTER * balanced.latency_us[runtime]
+    return candidate.latency_ratio[runtime] < NOTICEABLY_FASTER * balanced.latency_ratio[runtime]
 
 
 # ---------------------------------------------------------------------------------------- making

@@ -144,7 +144,7 @@ def choose(
     good = good or [max(front, key=lambda candidate: candidate.accuracy)]
 
     def cost(candidate: Candidate) -> float:
-        latency = candidate.latency_us[runtime]
+        latency = candidate.latency_ratio[runtime]
         return {
             "size": candidate.size_bytes,
             "latency": latency,
@@ -158,7 +158,8 @@ def choose(
 
 
 def _costs(candidate: Candidate, runtime: str) -> tuple[float, ...]:
-    return candidate.size_bytes, candidate.latency_us[runtime], -candidate.accuracy
+    # The ratio: what slows the machine for a while slows all alike.
+    return candidate.size_bytes, candidate.latency_ratio[runtime], -candidate.accuracy
 
 
 def accuracies_of(paths: Sequence[Path], validation: Split) -> list[float | None]:
