@@ -9,6 +9,7 @@ times, and with factors that minimise the noise that rounding causes on real ima
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, fields, replace
 from typing import TypeAlias
 
@@ -259,11 +260,13 @@ def importances(network: Network, images: Array) -> dict[Weight, Array]:
 
 def _powers(network: Network, images: Array) -> dict[Value, NDArray[np.float64]]:
     """The mean square of each channel of each value; in a loop, over all iterations."""
-    found: dict[Value, list[NDArray[np.float64]]] = {}
+    sums: dict[Value, NDArray[np.float64]] = {}
+    counts: Counter[Value] = Counter()
 
     def observe(value: Value, array: Array) -> None:
-        squares = np.square(array.reshape(-1, array.shape[-1]), dtype=np.float64)
-        found.setdefault(value, []).append(squares.mean(axis=0))
+        pixels = array.reshape(-1, array.shape[-1])
+        sums[value] = sums.get(value, 0) + np.square(pixels, dtype=np.float64).sum(axis=0)
+        counts[value] += len(pixels)
 
     evaluate(network, images, observe)
-    return {value: np.mean(squares, axis=0) for value, squares in found.items()}
+    return {value: total / counts[value] for value, total in sums.items()}

@@ -33,17 +33,25 @@ from edgegolf.runtimes import Array
 
 Observer = Callable[[Value, Array], None]
 
+IMAGES_AT_ONCE = 50  # whose values stay in a core's cache
 
-def evaluate(network: Network, images: Array, observe: Observer | None = None) -> Array:
+
+def evaluate(
+    network: Network, images: Array, observe: Observer = lambda value, array: None
+) -> Array:
     """The network's output for a batch.
 
     Args:
         network: With one input and one output.
         images: float32 [n, ...].
-        observe: Told of every value as it is computed; of those in a loop, once per iteration.
+        observe: Told of every value as it is computed, for some of the images at a time; of those
+            in a loop, once per iteration.
     """
-    (output,) = _run(network, (images,), observe or (lambda value, array: None))
-    return output
+    outputs = [
+        _run(network, (images[first : first + IMAGES_AT_ONCE],), observe)[0]
+        for first in range(0, max(1, len(images)), IMAGES_AT_ONCE)
+    ]
+    return np.concatenate(outputs)
 
 
 def _run(network: Network, inputs: tuple[Array, ...], observe: Observer) -> tuple[Array, ...]:
@@ -101,6 +109,8 @@ def _(operation: Dense, x: Array) -> Array:
 
 @compute.register
 def _(operation: Rectifier, x: Array) -> Array:
+    if operation.slope == 0:
+        return np.maximum(x, np.float32(0))
     return np.where(x > 0, x, np.float32(operation.slope) * x)
 
 
