@@ -18,9 +18,12 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.runtimes import Array, Session, installed_runtimes, open_session
 from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.classify import accuracy, quantize
+from edgegolf.runtimes.registry import preferred_runtime
 
 Compute = Literal["float32", "int8", "int8-weights"]
 Goal = Literal["size", "latency", "balanced"]
+# Of each file: microseconds, and their ratio to the first file's; None where it does not run.
+Latencies = list[tuple[float, float] | None]
 
 LATENCY_ROUNDS = 40
 SECONDS_PER_ROUND = 0.003
@@ -82,20 +85,21 @@ def measure(drafts: Sequence[Draft], suffix: str, validation: Split) -> tuple[Ca
         paths = [Path(folder) / f"{index}{suffix}" for index in range(len(drafts))]
         for path, draft in zip(paths, drafts, strict=True):
             path.write_bytes(draft.data)
-        accuracies: list[float | None] = run_in_child(
-            accuracies_of, paths, validation, timeout=TIMEOUT
+        preferred = preferred_runtime(paths[0])
+        others = set(installed_runtimes(paths[0])) - {preferred, "litert-reference"}
+        latencies: dict[str, Latencies] = {}
+        accuracies, latencies[preferred] = run_in_child(
+            accuracies_and_latencies_of, paths, preferred, validation, timeout=TIMEOUT
         )
-        image = validation.images[:1]
-        runtimes = [name for name in installed_runtimes(paths[0]) if name != "litert-reference"]
-        latencies: dict[str, list[tuple[float, float] | None]] = {
-            name: run_in_child(latencies_of, paths, name, image, timeout=TIMEOUT)
-            for name in runtimes
-        }
+        for name in sorted(others):
+            latencies[name] = run_in_child(
+                latencies_of, paths, name, validation.images[:1], timeout=TIMEOUT
+            )
     candidates = []
     for index, (draft, accuracy_found) in enumerate(zip(drafts, accuracies, strict=True)):
         if accuracy_found is None:
             continue
-        found = {name: pair for name in runtimes if (pair := latencies[name][index])}
+        found = {name: pair for name, pairs in latencies.items() if (pair := pairs[index])}
         candidates.append(
             Candidate(
                 name=draft.name,
@@ -162,8 +166,10 @@ def _costs(candidate: Candidate, runtime: str) -> tuple[float, ...]:
     return candidate.size_bytes, candidate.latency_ratio[runtime], -candidate.accuracy
 
 
-def accuracies_of(paths: Sequence[Path], validation: Split) -> list[float | None]:
-    """The accuracy of each file in the preferred runtime of its kind; None where it does not run.
+def accuracies_and_latencies_of(
+    paths: Sequence[Path], runtime: str, validation: Split
+) -> tuple[list[float | None], Latencies]:
+    """The accuracy of each file, None where it does not run, and what `latencies_of` gives.
 
     Raises:
         EdgegolfError: The first file does not run.
@@ -171,18 +177,16 @@ def accuracies_of(paths: Sequence[Path], validation: Split) -> list[float | None
     found: list[float | None] = []
     for path in paths:
         try:
-            with open_session(path) as session:
+            with open_session(path, runtime) as session:
                 found.append(accuracy(session, validation))
         except EdgegolfError:
             if not found:
                 raise
             found.append(None)
-    return found
+    return found, latencies_of(paths, runtime, validation.images[:1])
 
 
-def latencies_of(
-    paths: Sequence[Path], runtime: str, image: Array
-) -> list[tuple[float, float] | None]:
+def latencies_of(paths: Sequence[Path], runtime: str, image: Array) -> Latencies:
     """Microseconds of each file, and their ratio to the first file's; None where it does not run.
 
     The files take turns, so that whatever else the machine does slows all of them alike.
