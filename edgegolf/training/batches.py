@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +37,9 @@ class Batches:
         seed: int,
     ) -> None:
         margin = ((0, 0), (shift, shift), (shift, shift), (0, 0))
-        self._padded = np.pad(images, margin)
+        windows = sliding_window_view(np.pad(images, margin), images.shape[1:3], axis=(1, 2))
+        # [n, down, right, height, width, channels]: an image in every place that it may move to.
+        self._windows = windows.transpose(0, 1, 2, 4, 5, 3)
         self._labels = labels
         self._shape = images.shape[1:]
         self._batch_size = min(batch_size, len(images))
@@ -52,14 +55,8 @@ class Batches:
         random = np.random.default_rng((self._seed, epoch))
         order = random.permutation(len(self._labels))[: len(self) * self._batch_size]
         shifts = random.integers(0, 2 * self._shift + 1, (len(order), 2))
-        height, width, _ = self._shape
-        images = np.empty((len(order), *self._shape), np.uint8)
-        # All images that are moved alike at once: whole rows are copied, not pixels.
-        for down in range(2 * self._shift + 1):
-            for right in range(2 * self._shift + 1):
-                alike = (shifts == (down, right)).all(axis=1)
-                window = self._padded[:, down : down + height, right : right + width]
-                images[alike] = window[order[alike]]
+        down, right = shifts.T
+        images = self._windows[order, down, right]
         mirrored = random.random(len(order)) < self._flip
         images[mirrored] = images[mirrored, :, ::-1]
         batched = (len(self), self._batch_size)

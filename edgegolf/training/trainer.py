@@ -266,7 +266,11 @@ def _compiled_steps(model: keras.Model) -> Steps:
 
     # XLA fuses what surrounds dense layers; its convolutions on CPUs are slower than oneDNN's.
     convolutions = any("Conv" in type(layer).__name__ for layer in model.layers)
-    compiled = tensorflow.function(loop, jit_compile=not convolutions, reduce_retracing=True)
+    batches = tensorflow.TensorSpec((None, None, *model.input_shape[1:]), "uint8")
+    labels_of_batches = tensorflow.TensorSpec((None, None), "int64")
+    compiled = tensorflow.function(
+        loop, input_signature=[batches, labels_of_batches], jit_compile=not convolutions
+    )
     return lambda images, labels: float(
         compiled(tensorflow.constant(images), tensorflow.constant(labels))
     )
