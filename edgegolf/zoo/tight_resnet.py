@@ -26,7 +26,7 @@ TRAINING = Training(
     shift=2,  # pixels: digits keep a margin of 4
 )
 
-# Three times the parameters learn faster, and a fifteen-minute `make train export` has to hold both.
+# Three times the parameters learn faster; `make train export` has minutes for both.
 UNSHARED_TRAINING = replace(TRAINING, epochs=12, learning_rate=0.005)
 
 
