@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 import time
 from collections.abc import Callable, Collection
@@ -15,9 +16,10 @@ from edgegolf.export.model import for_inference, load_model
 from edgegolf.export.samples import Samples, read_data
 from edgegolf.export.sharing.candidates import best_files, onnx_candidates, tflite_candidates
 from edgegolf.export.sharing.measuring import Candidate, Goal
-from edgegolf.export.verify import check, predict, run_file
+from edgegolf.export.verify import Comparison, check, predict, run_file
 from edgegolf.files import atomic_path
 from edgegolf.progress import track
+from edgegolf.runtimes import Array
 
 if TYPE_CHECKING:
     import keras
@@ -142,17 +144,21 @@ def export_model(
         return ()
     model = load_model(model_path)
     data = read_data(source, model, options.calibration_images)
-    expected = predict(model, data.validation)
-    input_names = [tensor.name for tensor in model.inputs]
+    reference = _Reference(
+        [tensor.name for tensor in model.inputs],
+        data.validation,
+        predict(model, data.validation),
+        options.max_drop,
+    )
     fixed = for_inference(model, options.batch)
     exported = []
     with tempfile.TemporaryDirectory() as stock:
 
+        @functools.cache
         def converted(name: str) -> Path:
-            """What the stock converter makes, once."""
+            """What the stock converter makes."""
             path = Path(stock) / name
-            if not path.exists():
-                WAYS[name].write(fixed, data.calibration, path)
+            WAYS[name].write(fixed, data.calibration, path)
             return path
 
         for way_name, way in track(ways.items(), f"exporting {model_path}"):
@@ -160,38 +166,63 @@ def export_model(
             made = converted(way_name)
             files = {way_name: made.read_bytes()}
             if way.dtype == "int8" and _is_image_classifier(source, options, fixed):
-                reference = converted(f"float32{made.suffix}")
-                candidates = _candidates(fixed, source, reference, made)
+                candidates = _candidates(fixed, source, converted(f"float32{made.suffix}"), made)
                 show(way.file_format, candidates)
                 best = best_files(candidates, made.suffix, options.goal)
                 files = {name: candidate.data for name, candidate in best.items()}
             _remove_others(destination, way, files)
             for name, content in files.items():
-                with atomic_path(destination / name) as temporary:
-                    temporary.write_bytes(content)
-                    try:
-                        found = run_file(temporary, input_names, data.validation)
-                        is_exact = way.dtype == "float32"
-                        result = check(
-                            name, is_exact, found, expected, data.validation, options.max_drop
-                        )
-                    except EdgegolfError:
-                        (destination / name).unlink(missing_ok=True)
-                        raise
+                found = _publish(destination / name, content, way.dtype == "float32", reference)
                 exported.append(
                     ExportedFile(
                         name=name,
                         format=way.file_format,
                         dtype=way.dtype,
                         bytes=len(content),
-                        validation_accuracy=result.accuracy,
-                        keras_accuracy=result.keras_accuracy,
-                        max_difference=result.max_difference,
+                        validation_accuracy=found.accuracy,
+                        keras_accuracy=found.keras_accuracy,
+                        max_difference=found.max_difference,
                         seconds=time.perf_counter() - started,
                     )
                 )
                 started = time.perf_counter()
     return tuple(exported)
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """What the files are compared with.
+
+    Attributes:
+        input_names: The Keras model's.
+        samples: The validation samples.
+        outputs: What the Keras model gives for them.
+        max_drop: The accuracy that a file may lose, a fraction.
+    """
+
+    input_names: list[str]
+    samples: Samples
+    outputs: list[Array]
+    max_drop: float
+
+
+def _publish(path: Path, content: bytes, is_exact: bool, reference: _Reference) -> Comparison:
+    """Write a file that gets its name if it is still the same model."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+        try:
+            outputs = run_file(temporary, reference.input_names, reference.samples)
+            return check(
+                path.name,
+                is_exact,
+                outputs,
+                reference.outputs,
+                reference.samples,
+                reference.max_drop,
+            )
+        except EdgegolfError:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def _is_image_classifier(

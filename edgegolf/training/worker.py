@@ -155,7 +155,7 @@ def train(job: Job, threads: int, report: Callable[[Progress], None]) -> Run:
     with trainer.averaged():
         finished = replace(
             run,
-            validation_accuracy=trainer.accuracy(validation),
+            validation_accuracy=run.epochs[-1].validation_accuracy,
             test_accuracy=trainer.accuracy(dataset.split("test")),
         )
         with atomic_path(job.folder / WEIGHTS_NAME) as temporary:
