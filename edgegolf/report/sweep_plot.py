@@ -42,7 +42,7 @@ def draw_sweep(results: SweepResults, path: Path) -> None:
     parameters.set(
         xscale="log", yscale="log", xlabel="parameters", ylabel="errors on the test set, %"
     )
-    parameters.legend()
+    figure.legend(*parameters.get_legend_handles_labels(), loc="outside right center")
     for axes, cost, label in zip(
         others, (_bytes, _latency), ("bytes, smallest int8 file", "µs, one thread"), strict=False
     ):
@@ -82,7 +82,7 @@ def _draw_records(axes: Any, nets: Sequence[NetSummary], dataset: str) -> None:
     front = pareto_front(nets)
     axes.step(
         [net.parameters for net in front], [_error(net.mean) for net in front],
-        where="post", color="#888888", zorder=0, label="fewest parameters",
+        where="post", color="black", linewidth=0.8, zorder=0, label="fewest parameters",
     )  # fmt: skip
     articles = [(net.parameters, net.article_accuracy) for net in nets if net.article_accuracy]
     published = [
