@@ -12,12 +12,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from edgegolf.bench.result import read_results
 from edgegolf.cards import read_card
 from edgegolf.emulation.instructions import read_instructions
 from edgegolf.files import write_atomically
 from edgegolf.footprint.result import read_footprint
 from edgegolf.records import from_json
 from edgegolf.report.ablation_table import ablation_markdown
+from edgegolf.report.costs_markdown import costs_markdown
 from edgegolf.report.footprint_plot import draw_footprint
 from edgegolf.report.footprint_table import footprint_sections
 from edgegolf.report.instructions_markdown import instructions_sections
@@ -42,6 +44,7 @@ OUTPUTS = {  # of commands, by the name of the section that shows it
 INSTRUCTIONS = ROOT / "benchmarks" / "arm_instructions.json"  # arm_instructions.py writes it
 SWEEPS = DOCS / "sweeps"  # edgegolf sweep NAME --output docs/sweeps/NAME.json
 ABLATIONS = DOCS / "ablations"  # edgegolf ablate NET --output docs/ablations/NET.json
+COSTS = DOCS / "costs"  # docs/cifar10.md says how DATASET.json and DATASET-arm.json are made
 PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
 
 
@@ -69,11 +72,14 @@ def main() -> None:
 
 
 def other_sections() -> dict[str, str]:
-    """Of the models on other data sets than MNIST, and of ablations."""
+    """Of the models on other data sets than MNIST, of what they cost, and of ablations."""
     sections = {}
     for dataset in sorted((ROOT / "models").iterdir()):
         cards = [card for folder in sorted(dataset.iterdir()) if (card := read_card(folder))]
         sections[f"training-{dataset.name}"] = training_markdown(cards)
+        if (path := COSTS / f"{dataset.name}.json").exists():
+            counts = read_instructions(COSTS / f"{dataset.name}-arm.json")
+            sections[f"costs-{dataset.name}"] = costs_markdown(read_results(path), counts)
     for path in sorted(ABLATIONS.glob("*.json")):
         results = from_json(path.read_bytes(), AblationResults, str(path))
         sections[f"ablation-{path.stem}"] = ablation_markdown(results)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from edgegolf.bench.result import read_results
 from edgegolf.cards import read_card
 from edgegolf.emulation.instructions import read_instructions
 from edgegolf.files import sha256
 from edgegolf.records import from_json
 from edgegolf.report.ablation_table import ablation_markdown
+from edgegolf.report.costs_markdown import costs_markdown
 from edgegolf.report.instructions_markdown import instructions_sections
 from edgegolf.report.models_markdown import files_markdown, replace_section, training_markdown
 from edgegolf.sweep.ablation import AblationResults
@@ -33,6 +35,11 @@ def test_tables_of_ablations_and_of_other_data_sets_are_written_from_their_recor
     for dataset in (ROOT / "models").iterdir():
         cards = [card for folder in sorted(dataset.iterdir()) if (card := read_card(folder))]
         written = replace_section(written, f"training-{dataset.name}", training_markdown(cards))
+        if (path := ROOT / "docs" / "costs" / f"{dataset.name}.json").exists():
+            counts = read_instructions(path.with_name(f"{dataset.name}-arm.json"))
+            content = costs_markdown(read_results(path), counts)
+            written = replace_section(written, f"costs-{dataset.name}", content)
+            assert content in written
     for path in (ROOT / "docs" / "ablations").glob("*.json"):
         content = ablation_markdown(from_json(path.read_bytes(), AblationResults, str(path)))
         written = replace_section(written, f"ablation-{path.stem}", content)

@@ -13,6 +13,7 @@ from typing import Any
 
 from edgegolf.bench.result import BenchResult
 from edgegolf.bench.system import System
+from edgegolf.cards import Card
 from edgegolf.errors import EdgegolfError, require
 from edgegolf.files import atomic_path, write_atomically
 from edgegolf.golf.anatomy import anatomy as dissect
@@ -63,22 +64,14 @@ def write_report(paths: Sequence[Path], output: Path, figures: Path | None = Non
 
 def make_charts(sources: Sources) -> Charts:
     """The charts that the sources have something for."""
-    cards = [card for _, card in sources.folders]
     charts: Charts = {}
-    if cards:
-        charts["front"] = (
-            "Parameters and errors",
-            "Every net by how many parameters it has and how many test images it gets wrong, "
-            "beside what its article reports. Fewer is better on both axes.",
-            page_charts.front(cards),
-        )
-        charts["variants"] = (
-            "Bytes and errors",
-            "Every exported file by its bytes and by how many test images it gets wrong.",
-            page_charts.variants(cards, sources.benches),
-        )
-    for number, dataset in enumerate(dict.fromkeys(sweep.dataset for sweep in sources.sweeps)):
-        charts |= _sweep_charts(sources, dataset, f"-{number + 1}" if number else "")
+    suffixes = {
+        dataset: f"-{number}" if number > 1 else ""
+        for number, dataset in enumerate(_datasets(sources), start=1)
+    }
+    for dataset, suffix in suffixes.items():
+        charts |= _card_charts(sources, dataset, suffix)
+        charts |= _sweep_charts(sources, dataset, suffix)
     for folder, card in sources.folders:
         if card.net == "tight_resnet" and (folder / DISSECTED).is_file():
             charts["anatomy"] = (
@@ -92,14 +85,44 @@ def make_charts(sources: Sources) -> Charts:
             "What the files cost as the block is applied more often.",
             page_charts.depth(footprint),
         )
-    epochs = curves(sources.folders)
-    if epochs:
-        charts["training"] = (
-            "Training",
-            "Errors on the validation images after each epoch, a line for each run.",
-            page_charts.training(epochs),
-        )
+    for dataset, suffix in suffixes.items():
+        if epochs := curves(_folders(sources, dataset)):
+            charts[f"training{suffix}"] = (
+                f"Training, {dataset}",
+                "Errors on the validation images after each epoch, a line for each run.",
+                page_charts.training(epochs),
+            )
     return charts
+
+
+def _datasets(sources: Sources) -> list[str]:
+    """The data sets of the nets and sweeps, those of the smallest nets first."""
+    of_nets = [card.dataset for _, card in sources.folders]
+    return list(dict.fromkeys([*of_nets, *(sweep.dataset for sweep in sources.sweeps)]))
+
+
+def _folders(sources: Sources, dataset: str) -> list[tuple[Path, Card]]:
+    return [(folder, card) for folder, card in sources.folders if card.dataset == dataset]
+
+
+def _card_charts(sources: Sources, dataset: str, suffix: str) -> Charts:
+    """The nets of a data set, and their files."""
+    cards = [card for _, card in _folders(sources, dataset)]
+    if not cards:
+        return {}
+    return {
+        f"front{suffix}": (
+            f"Parameters and errors, {dataset}",
+            "Every net by how many parameters it has and how many test images it gets wrong, "
+            "beside what its article reports. Fewer is better on both axes.",
+            page_charts.front(cards),
+        ),
+        f"variants{suffix}": (
+            f"Bytes and errors, {dataset}",
+            "Every exported file by its bytes and by how many test images it gets wrong.",
+            page_charts.variants(cards, sources.benches),
+        ),
+    }
 
 
 def _sweep_charts(sources: Sources, dataset: str, suffix: str) -> Charts:
@@ -212,12 +235,15 @@ def _cell(value: Any) -> str:
 
 
 def _judgements(sources: Sources) -> str:
-    try:
-        judgements = judge(sources.folders)
-    except EdgegolfError as error:
-        return f"<p>Not made here: {escape(error.message)}.</p>"
+    judgements: list[Judgement] = []
+    failures = ""
+    for dataset in _datasets(sources):
+        try:
+            judgements += judge(_folders(sources, dataset))
+        except EdgegolfError as error:
+            failures += f"<p>Not made here: {escape(error.message)}.</p>"
     if not judgements:
-        return "<p>None: no model folder is among the sources.</p>"
+        return failures or "<p>None: no model folder is among the sources.</p>"
     best = max(judgements, key=lambda each: sum(row[n] for n, row in enumerate(each.confusion)))
     options = "".join(
         f'<option value="{number}"{" selected" if each is best else ""}>'
@@ -225,7 +251,11 @@ def _judgements(sources: Sources) -> str:
         for number, each in enumerate(judgements)
     )
     chooser = f'<p><label>Net <select id="judged">{options}</select></label></p>'
-    return chooser + "".join(_judgement(number, each) for number, each in enumerate(judgements))
+    return (
+        failures
+        + chooser
+        + "".join(_judgement(number, each) for number, each in enumerate(judgements))
+    )
 
 
 def _judgement(number: int, judgement: Judgement) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ from test_sweep_report import MEASURED
 from edgegolf.cards import read_card
 from edgegolf.errors import EdgegolfError
 from edgegolf.records import to_json
-from edgegolf.report.page import write_report
+from edgegolf.report.page import make_charts, write_report
+from edgegolf.report.page_data import read_sources
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 pytest.importorskip("vl_convert", reason="vl-convert-python is not installed")
@@ -194,3 +197,25 @@ def test_what_is_no_source_is_one_error(tmp_path: Path) -> None:
         with pytest.raises(EdgegolfError, match=path.name):
             write_report([path], tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_data_sets_have_charts_of_their_own_and_a_missing_one_costs_no_other(
+    tmp_path: Path,
+) -> None:
+    other = tmp_path / "linear"
+    shutil.copytree(MODELS / "linear", other)
+    card = read_card(MODELS / "linear")
+    assert card is not None
+    (other / "card.json").write_text(to_json(replace(card, dataset="elsewhere")))
+    sources = read_sources([MODELS / "linear", other, MODELS / "tight_resnet"])
+    charts = make_charts(sources)
+    titles = {name: title for name, (title, _, _) in charts.items()}
+    assert titles["front"] == "Parameters and errors, mnist"
+    assert titles["front-2"] == "Parameters and errors, elsewhere"
+    assert {"variants-2", "training-2"} < set(charts)
+    assert {each["net"] for each in charts["front-2"][2]["data"]["values"]} == {"linear"}
+
+    write_report([MODELS / "linear", other], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "Not made here: " in page
+    assert "Test images by label" in page

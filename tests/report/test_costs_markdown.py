@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgegolf.bench.result import BenchResult, Latency, Memory
+from edgegolf.bench.system import describe_system
+from edgegolf.emulation.instructions import Instructions
+from edgegolf.report.costs_markdown import costs_markdown
+
+RESULT = BenchResult(
+    file="models/mnist/linear/int8.tflite",
+    runtime="litert",
+    provider="cpu",
+    threads=1,
+    system=describe_system(),
+    size_bytes=8494,
+    parameters=7850,
+    accuracy=0.9285,
+    latency_us=Latency(900, 120, 1234.5, 110, 130, 95, 102, 5, 1000, 3, 1, 0.5, 0.1),
+    memory=Memory(40_000_000, 10_000_000, 3_000_000, 100_000, 14_000_000, 2_000, 784),
+)
+COUNT = Instructions(RESULT.file, "litert", "2.3.0", "Raspberry Pi 5", "cortex-a76", "7.2", 8190)
+
+
+def test_a_row_has_the_figures_of_its_file_and_runtime():
+    other = replace(RESULT, runtime="tflite-runtime", accuracy=None)
+    failed = replace(RESULT, error="it broke", latency_us=None)
+    assert costs_markdown([RESULT, other, failed], [COUNT]).splitlines()[2:] == [
+        "| `linear/int8.tflite` | litert | 8,494 | 7,850 | 92.85% | 784 | 1,234 | 8,190 |",
+        "| `linear/int8.tflite` | tflite-runtime | 8,494 | 7,850 | – | 784 | 1,234 | – |",
+    ]
+
+
+def test_without_counts_there_is_no_column_of_them():
+    text = costs_markdown([RESULT], [])
+    assert "instructions" not in text
+    assert len({line.count("|") for line in text.splitlines()}) == 1
