@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -50,6 +51,21 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def end_with_parent() -> None:
+    """Let this process, started by multiprocessing, end as soon as its parent has.
+
+    A parent that was killed can stop nobody, and native code may run for minutes.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_await_end, args=(parent.sentinel,), daemon=True).start()
+
+
+def _await_end(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
 
 
 def run_side_by_side(tasks: Sequence[Task], at_once: int) -> Generator[tuple[int, Any], None, None]:
@@ -121,6 +137,7 @@ def _receive(receiver: Connection, process: BaseProcess, description: str, log: 
 
 
 def _work(connection: Connection, log: Path) -> None:
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops us
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that temporary files are removed
     with log.open("w") as file:

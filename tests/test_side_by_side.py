@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -88,3 +90,20 @@ def test_whoever_stops_reading_stops_the_tasks_which_clean_up(tmp_path: Path) ->
         assert [next(messages)[1], next(messages)[1]] == ["here", "here"]
         assert len(list(tmp_path.iterdir())) == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_tasks_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    script = (
+        "from pathlib import Path; import test_side_by_side as t\n"
+        "if __name__ == '__main__':\n"
+        f"    tasks = [t.task(t.linger, Path({str(tmp_path)!r}))]\n"
+        "    for _, message in t.run_side_by_side(tasks, 1): print(message, flush=True)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=Path(__file__).parent, stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"here\n"
+        parent.kill()
+        # The task has the same standard output: it ends when both are gone.
+        assert parent.communicate(timeout=60) == (b"", None)

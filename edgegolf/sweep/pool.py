@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import socket
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.side_by_side import available_cores
+from edgegolf.side_by_side import available_cores, end_with_parent
 from edgegolf.sweep.runs import RunSpec
 from edgegolf.sweep.store import Store
 from edgegolf.sweep.worker import work
@@ -54,7 +53,7 @@ def _run_group(
     processes = [
         context.Process(
             target=_child,
-            args=(store.address, store.lease_seconds, runs, worker, threads, os.getpid()),
+            args=(store.address, store.lease_seconds, runs, worker, threads),
         )
         for worker in workers
     ]
@@ -85,10 +84,10 @@ def _child(
     runs: Sequence[RunSpec],
     worker: str,
     threads: int,
-    parent: int,
 ) -> None:
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops us
     try:
-        work(address, lease_seconds, runs, worker, threads, parent)
+        work(address, lease_seconds, runs, worker, threads)
     except EdgegolfError as error:
         sys.exit(f"error: {error.message}")

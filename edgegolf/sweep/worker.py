@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
@@ -25,7 +24,6 @@ def work(
     runs: Sequence[RunSpec],
     worker: str,
     threads: int,
-    parent: int | None = None,
 ) -> None:
     """Train what nobody else trains; wait for what others train, and take over if they die.
 
@@ -35,7 +33,6 @@ def work(
         runs: What the sweep consists of; they share one data set.
         worker: A name that no other worker has.
         threads: Threads of every operation.
-        parent: The process that this one must not outlive.
     """
     store = Store(address, lease_seconds)
     datasets: dict[str, Dataset] = {}
@@ -43,10 +40,9 @@ def work(
         while True:
             run = store.claim(runs, worker)
             if run is not None:
-                with _renewals(store, run, worker, parent):
+                with _renewals(store, run, worker):
                     _train(store, run, worker, threads, datasets)
             elif store.count(runs, CLAIMED):
-                _leave_if_orphaned(parent)
                 time.sleep(lease_seconds / RENEWALS_PER_LEASE)
             else:
                 return
@@ -100,13 +96,12 @@ def train_in_memory(run: RunSpec, dataset: Dataset, threads: int) -> SweepRun:
 
 
 @contextmanager
-def _renewals(store: Store, run: RunSpec, worker: str, parent: int | None) -> Iterator[None]:
-    """Renew a claim in the background; a process whose parent is gone ends."""
+def _renewals(store: Store, run: RunSpec, worker: str) -> Iterator[None]:
+    """Renew a claim in the background."""
     done = threading.Event()
 
     def renew() -> None:
         while not done.wait(store.lease_seconds / RENEWALS_PER_LEASE):
-            _leave_if_orphaned(parent)
             with suppress(EdgegolfError):  # a store may be out of reach for a moment
                 store.renew(run, worker)
 
@@ -117,8 +112,3 @@ def _renewals(store: Store, run: RunSpec, worker: str, parent: int | None) -> It
     finally:
         done.set()
         thread.join()
-
-
-def _leave_if_orphaned(parent: int | None) -> None:
-    if parent is not None and os.getppid() != parent:
-        os._exit(1)
