@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgegolf.bench.result import BenchResult, Latency, Memory
+from test_bench_table import LATENCY, MEMORY
+
+from edgegolf.bench.result import BenchResult
 from edgegolf.bench.system import describe_system
 from edgegolf.emulation.instructions import Instructions
 from edgegolf.report.costs_markdown import costs_markdown
@@ -16,8 +18,8 @@ RESULT = BenchResult(
     size_bytes=8494,
     parameters=7850,
     accuracy=0.9285,
-    latency_us=Latency(900, 120, 1234.5, 110, 130, 95, 102, 5, 1000, 3, 1, 0.5, 0.1),
-    memory=Memory(40_000_000, 10_000_000, 3_000_000, 100_000, 14_000_000, 2_000, 784),
+    latency_us=replace(LATENCY, p50=1234.5),
+    memory=replace(MEMORY, activation_peak_bytes=784),
 )
 COUNT = Instructions(RESULT.file, "litert", "2.3.0", "Raspberry Pi 5", "cortex-a76", "7.2", 8190)
 
