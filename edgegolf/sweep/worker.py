@@ -12,6 +12,7 @@ from edgegolf.data import Dataset, load_dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.sweep.runs import RunSpec, SweepRun
 from edgegolf.sweep.store import CLAIMED, Store
+from edgegolf.training.precision import for_this_machine
 from edgegolf.training.trainer import Position, Trainer
 from edgegolf.zoo.summary import summarize
 
@@ -73,7 +74,7 @@ def train_in_memory(run: RunSpec, dataset: Dataset, threads: int) -> SweepRun:
     Raises:
         EdgegolfError: A package is missing, the data set does not fit the net, or the run diverged.
     """
-    trainer = Trainer(run.recipe, dataset, run.seed, threads)
+    trainer = Trainer(for_this_machine(run.recipe), dataset, run.seed, threads)
     epochs = [
         trainer.train_epoch(Position(epoch), lambda _: None) for epoch in range(run.training.epochs)
     ]

@@ -70,7 +70,7 @@ def write_results(recipe: Recipe, jobs: Sequence[Job], runs: Sequence[Run], fold
         parameters=model.count_params(),
         trained_parameters=sum(layer.parameters for layer in layers if layer.trained),
         macs=sum(layer.macs for layer in layers),
-        recipe=job.recipe.training.to_dict(),
+        recipe=run.recipe,
         article_accuracy=recipe.article.accuracy,
         article_epochs=recipe.article.epochs,
         seeds=tuple(_result(run) for run in runs),

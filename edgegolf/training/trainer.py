@@ -26,8 +26,11 @@ from edgegolf.errors import EdgegolfError, require
 from edgegolf.files import atomic_path
 from edgegolf.quiet import import_keras, import_tensorflow
 from edgegolf.training.batches import Batches
+from edgegolf.training.faster import faster
 from edgegolf.training.full_matrix_adam import full_matrix_adam
+from edgegolf.training.muon import muon
 from edgegolf.zoo import Recipe
+from edgegolf.zoo.recipe import FLOAT32
 
 if TYPE_CHECKING:
     import keras
@@ -87,10 +90,12 @@ class Trainer:
         self._batches = Batches(
             split.images, split.labels, training.batch_size, training.shift, training.flip, seed
         )
-        self.model = self._build()
+        on_tensorflow = keras.backend.backend() == "tensorflow"
+        plain = self._build()
+        self.model = faster(plain, training.precision) if on_tensorflow else plain
+        self._judged = self.model if training.precision == FLOAT32 else plain
         _compile(self.model, recipe, len(self._batches))
         self.model.optimizer.build(self.model.trainable_variables)
-        on_tensorflow = keras.backend.backend() == "tensorflow"
         self._steps = _compiled_steps(self.model) if on_tensorflow else _steps_of_keras(self.model)
         self._name = f"{recipe.name} with seed {seed}"
 
@@ -139,8 +144,10 @@ class Trainer:
                 variable.assign(value)
 
     def accuracy(self, split: Split) -> float:
-        """The share of a split's images that the net, with its weights as they are, gets right."""
-        scores = self.model.predict(
+        """The share of a split's images that the net gets right, as it is and in float32."""
+        if self._judged is not self.model:
+            self._judged.set_weights(self.model.get_weights())
+        scores = self._judged.predict(
             split.images.astype("float32") / 255, batch_size=IMAGES_PER_PREDICTION, verbose=0
         )
         return float((scores.argmax(axis=1) == split.labels).mean())
@@ -208,6 +215,7 @@ def _compile(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
     optimizers = {
         "adam": keras.optimizers.Adam,
         "full_matrix_adam": full_matrix_adam,
+        "muon": muon,
         "sgd": partial(keras.optimizers.SGD, momentum=0.9, nesterov=True),
     }
     optimizer = optimizers[training.optimizer](

@@ -12,6 +12,7 @@ from typing import ClassVar
 from edgegolf.data import load_dataset
 from edgegolf.files import atomic_path, read_bounded, write_atomically
 from edgegolf.records import from_json, to_json
+from edgegolf.training.precision import for_this_machine
 from edgegolf.training.trainer import Position, Trainer
 from edgegolf.zoo import Recipe, find_recipe, with_epochs
 
@@ -120,7 +121,7 @@ def train(job: Job, threads: int, report: Callable[[Progress], None]) -> Run:
     Raises:
         EdgegolfError: A package is missing, the data set does not fit the net, or the run diverged.
     """
-    recipe = job.recipe
+    recipe = for_this_machine(job.recipe)
     dataset = load_dataset(job.dataset)
     run = _matching_run(job, recipe, dataset.checksum)
     if run.test_accuracy is not None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 IMAGE_SHAPES = {"mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
 CLASSES = 10  # of all of them
 
+FLOAT32 = "float32"
+MIXED_BFLOAT16 = "mixed_bfloat16"
+
 
 @dataclass(frozen=True)
 class Article:
@@ -45,8 +48,9 @@ class Training:
     Attributes:
         epochs: Passes over the training images.
         learning_rate: The highest learning rate.
-        optimizer: `adam` (Kingma and Ba 2015), `sgd` with Nesterov's momentum of 0.9, or
-            `full_matrix_adam` for a few hundred parameters.
+        optimizer: `adam` (Kingma and Ba 2015), `sgd` with Nesterov's momentum of 0.9,
+            `full_matrix_adam` for a few hundred parameters, or `muon` (Jordan et al. 2024), which
+            is for the kernels of convolutions and leaves the rest to Adam.
         batch_size: Images per step.
         warm_up_epochs: Length of the linear rise, in epochs.
         shift: Each image is moved by up to this many pixels, either way, both axes.
@@ -56,7 +60,8 @@ class Training:
         flip: Probability that an image is mirrored, left to right.
         label_smoothing: Share of the target that is spread over all classes (Szegedy et al. 2016).
         weight_decay: Kernels shrink by this times the learning rate per step (Loshchilov and
-            Hutter 2019); biases and normalizations do not.
+            Hutter 2019); biases and normalizations do not, nor what `muon` leaves to Adam.
+        precision: `float32`, or `mixed_bfloat16` where the machine is fast at it.
     """
 
     epochs: int
@@ -70,19 +75,22 @@ class Training:
     flip: float = 0.0
     label_smoothing: float = 0.0
     weight_decay: float = 0.0
+    precision: str = FLOAT32
 
     def to_dict(self) -> dict[str, float | str]:
         """The hyper-parameters by name, as they are written beside results.
 
-        Those that were added later are left out where they do nothing, so that earlier results
+        Those that were added later are left out at their defaults, so that earlier results
         stay those of the same recipe.
         """
         return {
-            name: value for name, value in asdict(self).items() if value or name not in ADDED_LATER
+            name: value
+            for name, value in asdict(self).items()
+            if name not in ADDED_LATER or value != getattr(Training, name)
         }
 
 
-ADDED_LATER = ("flip", "label_smoothing", "weight_decay")
+ADDED_LATER = ("flip", "label_smoothing", "weight_decay", "precision")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgegolf.errors import EdgegolfError, require
-from edgegolf.zoo.recipe import Article, Training, net
+from edgegolf.zoo.recipe import MIXED_BFLOAT16, Article, Training, net
 
 if TYPE_CHECKING:
     import keras
@@ -17,15 +17,16 @@ KERNELS = 135  # the sizes in a set, in their order
 DROPOUT = 25  # percent, after each set
 
 TRAINING = Training(
-    epochs=20,
-    learning_rate=0.1,
-    optimizer="sgd",
-    batch_size=128,
-    warm_up_epochs=4.0,  # the rate rises for a fifth of the training, as in airbench
-    shift=2,
+    epochs=40,
+    learning_rate=0.02,
+    optimizer="muon",
+    batch_size=256,
+    warm_up_epochs=2.0,
+    shift=3,
     flip=0.5,
     label_smoothing=0.1,
-    weight_decay=0.005,
+    weight_decay=0.1,
+    precision=MIXED_BFLOAT16,
 )
 
 

@@ -13,6 +13,7 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.training import trainer as module
 from edgegolf.training.trainer import Position, Trainer
 from edgegolf.zoo import Recipe, find_recipe, with_epochs
+from edgegolf.zoo.recipe import FLOAT32, MIXED_BFLOAT16
 
 pytest.importorskip("tensorflow")
 
@@ -157,3 +158,19 @@ def test_divergence_is_an_error() -> None:
     broken = replace(recipe, training=replace(recipe.training, learning_rate=float("inf")))
     with pytest.raises(EdgegolfError, match="pooled_linear with seed 3 diverged in epoch 1"):
         trainer_of(broken).train_epoch(Position(0), ignore)
+
+
+def test_a_net_trained_in_bfloat16_is_a_net_of_float32() -> None:
+    recipe = with_epochs(find_recipe("loop_resnet:8"), 2)
+    digits = load_dataset("digits")
+    found = {}
+    for precision in (FLOAT32, MIXED_BFLOAT16):
+        training = replace(recipe.training, precision=precision)
+        trainer = trainer_of(replace(recipe, training=training))
+        found[precision] = trainer.train_epoch(Position(0), ignore).mean_loss
+    assert found[MIXED_BFLOAT16] == pytest.approx(found[FLOAT32], rel=0.1)
+    model = trainer.copy()
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    split = digits.split("validation")
+    scores = model.predict(split.images.astype("float32") / 255, verbose=0)
+    assert trainer.accuracy(split) == (scores.argmax(axis=1) == split.labels).mean()
