@@ -183,7 +183,9 @@ def file_rows(sources: Sources) -> list[tuple[Any, ...]]:
             benches: list[BenchResult | None] = [
                 bench
                 for bench in sources.benches
-                if bench.error is None and Path(bench.file).parts[-2:] == (folder.name, name)
+                if bench.error is None
+                and Path(bench.file).parts[-2:] == (folder.name, name)
+                and bench.size_bytes == facts.size_bytes  # else of an earlier file
             ]
             told |= {id(bench) for bench in benches}
             known = (card.net, name, card.parameters, card.macs, facts.size_bytes)

@@ -91,7 +91,7 @@ def front(cards: Sequence[Card]) -> Spec:
 def variants(cards: Sequence[Card], benches: Sequence[BenchResult]) -> Spec:
     """Bytes of every file against errors; larger points are slower, where that was measured."""
     latencies = {
-        Path(bench.file).parts[-2:]: bench.latency_us.p50
+        (*Path(bench.file).parts[-2:], bench.size_bytes): bench.latency_us.p50
         for bench in benches
         if bench.latency_us is not None
     }
@@ -101,7 +101,7 @@ def variants(cards: Sequence[Card], benches: Sequence[BenchResult]) -> Spec:
             "file": name,
             "bytes": facts.size_bytes,
             "error": 100 - 100 * facts.test_accuracy,
-            "latency": latencies.get((card.net.replace(":", "-"), name)),
+            "latency": latencies.get((card.net.replace(":", "-"), name, facts.size_bytes)),
         }
         for card in cards
         for name, facts in card.files.items()
