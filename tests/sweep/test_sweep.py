@@ -95,8 +95,9 @@ def test_a_finished_sweep_is_not_done_again(folder: Path, killed: Path) -> None:
 
 
 def test_a_sweep_is_extended_and_survives_an_interruption(folder: Path, killed: Path) -> None:
-    command = [sys.executable, "-m", "edgegolf", "sweep", "small.toml", "--dataset", "digits",
-               "--store", "store.sqlite", "--seeds", "4"]  # fmt: skip
+    (folder / "long.toml").write_text(SWEEP.replace("epochs = 2", "epochs = 100000"))
+    command = [sys.executable, "-m", "edgegolf", "sweep", "long.toml", "--dataset", "digits",
+               "--store", "store.sqlite"]  # fmt: skip
     process = subprocess.Popen(
         command,
         cwd=folder,
@@ -106,12 +107,12 @@ def test_a_sweep_is_extended_and_survives_an_interruption(folder: Path, killed: 
         # A test run in the background inherits that Ctrl-C is ignored; a user's shell does not.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    while len(attempts(killed)) < 4:
+    while process.poll() is None and len(attempts(killed)) < 4:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 130, said
-    assert len(attempts(killed)) == 3  # its claim is given up, the others' results stay
+    assert len(attempts(killed)) == 3  # its claims are given up, the others' results stay
     done = edgegolf(folder, "small.toml", "--seeds", "4")
     assert done.returncode == 0, done.stderr
     assert len(attempts(killed)) == 4
