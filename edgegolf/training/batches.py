@@ -1,4 +1,4 @@
-"""Shuffled, moved, mirrored batches that depend on nothing but the seed and the epoch."""
+"""Shuffled, moved, mirrored, cut batches that depend on nothing but the seed and the epoch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 class Batches:
     """The training images, an epoch of batches at a time.
 
-    The order, the shifts and the flips of an epoch are drawn from `(seed, epoch)` alone, so that a
-    resumed run sees exactly what an uninterrupted one would have seen. The last, incomplete batch
-    of an epoch is left out: another batch shape would compile every step anew.
+    All that is random in an epoch is drawn from `(seed, epoch)` alone, so that a resumed run sees
+    exactly what an uninterrupted one would have seen. The last, incomplete batch of an epoch is
+    left out: another batch shape would compile every step anew.
 
     Args:
         images: uint8 [n, height, width, channels].
@@ -24,6 +24,7 @@ class Batches:
         batch_size: Images per batch; at most n are taken.
         shift: Largest movement of an image, in pixels; the border is filled with zeros.
         flip: Probability that an image is mirrored, left to right.
+        cutout: Side of a square that is filled with zeros, in pixels; its centre is anywhere.
         seed: What the random numbers are drawn from.
     """
 
@@ -34,6 +35,7 @@ class Batches:
         batch_size: int,
         shift: int,
         flip: float,
+        cutout: int,
         seed: int,
     ) -> None:
         margin = ((0, 0), (shift, shift), (shift, shift), (0, 0))
@@ -45,6 +47,7 @@ class Batches:
         self._batch_size = min(batch_size, len(images))
         self._shift = shift
         self._flip = flip
+        self._cutout = cutout
         self._seed = seed
 
     def __len__(self) -> int:
@@ -59,5 +62,17 @@ class Batches:
         images = self._windows[order, down, right]
         mirrored = random.random(len(order)) < self._flip
         images[mirrored] = images[mirrored, :, ::-1]
+        if self._cutout:
+            rows, columns = (
+                _near(random.integers(0, size, (len(order), 1)), size, self._cutout)
+                for size in self._shape[:2]
+            )
+            images[rows[:, :, None] & columns[:, None, :]] = 0
         batched = (len(self), self._batch_size)
         return images.reshape(*batched, *self._shape), self._labels[order].reshape(batched)
+
+
+def _near(centres: NDArray[np.int64], size: int, width: int) -> NDArray[np.bool_]:
+    """Which of `size` pixels are among the `width` around each centre, bool [n, size]."""
+    distances = np.arange(size) - centres + width // 2
+    return (distances >= 0) & (distances < width)

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from edgegolf.training.batches import Batches
 from edgegolf.training.faster import faster
 from edgegolf.training.full_matrix_adam import full_matrix_adam
 from edgegolf.training.muon import muon
+from edgegolf.training.statistics import statistics_gatherer
 from edgegolf.zoo import Recipe
 from edgegolf.zoo.recipe import FLOAT32
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 STRETCHES = 10  # of an epoch, after each of which progress is reported
 IMAGES_PER_PREDICTION = 500
+IMAGES_OF_STATISTICS = 5000  # that batch normalizations of averaged weights are gathered from
 
 # From batches, images [batches, batch, height, width, channels] and labels, to the sum of losses.
 Steps = Callable[["NDArray[np.uint8]", "NDArray[np.int64]"], float]
@@ -88,7 +90,13 @@ class Trainer:
         split = dataset.split("train")
         self._build = lambda: recipe.build(dataset.image_shape, dataset.classes)
         self._batches = Batches(
-            split.images, split.labels, training.batch_size, training.shift, training.flip, seed
+            split.images,
+            split.labels,
+            training.batch_size,
+            training.shift,
+            training.flip,
+            training.cutout,
+            seed,
         )
         on_tensorflow = keras.backend.backend() == "tensorflow"
         plain = self._build()
@@ -97,6 +105,7 @@ class Trainer:
         _compile(self.model, recipe, len(self._batches))
         self.model.optimizer.build(self.model.trainable_variables)
         self._steps = _compiled_steps(self.model) if on_tensorflow else _steps_of_keras(self.model)
+        self._gather_statistics = statistics_gatherer(self.model)
         self._name = f"{recipe.name} with seed {seed}"
 
     @property
@@ -134,14 +143,22 @@ class Trainer:
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """The running average in place of the weights, where the recipe keeps one."""
-        optimizer, variables = self.model.optimizer, self.model.trainable_variables
-        weights = [np.array(variable) for variable in variables]
-        optimizer.finalize_variable_values(variables)
+        variables = self.model.variables
+        values = [np.array(variable) for variable in variables]
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        if self._gather_statistics is not None:
+            self._gather_statistics(self._sample)
         try:
             yield
         finally:
-            for variable, value in zip(variables, weights, strict=True):
+            for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
+
+    @cached_property
+    def _sample(self) -> NDArray[np.uint8]:
+        """Some batches as they are trained on."""
+        images, _ = self._batches.epoch(0)
+        return images[: math.ceil(IMAGES_OF_STATISTICS / images.shape[1])].copy()
 
     def accuracy(self, split: Split) -> float:
         """The share of a split's images that the net gets right, as it is and in float32."""

@@ -58,6 +58,8 @@ class Training:
             1992) over about this share of all steps; 0 keeps the last weights.
         clip_norm: Longest gradient, as a Euclidean norm; 0 does not clip.
         flip: Probability that an image is mirrored, left to right.
+        cutout: Side of a square somewhere in each image that is blackened, in pixels (DeVries and
+            Taylor 2017, https://arxiv.org/abs/1708.04552).
         label_smoothing: Share of the target that is spread over all classes (Szegedy et al. 2016).
         weight_decay: Kernels shrink by this times the learning rate per step (Loshchilov and
             Hutter 2019); biases and normalizations do not, nor what `muon` leaves to Adam.
@@ -73,6 +75,7 @@ class Training:
     average_share: float = 0.05
     clip_norm: float = 0.0
     flip: float = 0.0
+    cutout: int = 0
     label_smoothing: float = 0.0
     weight_decay: float = 0.0
     precision: str = FLOAT32
@@ -90,7 +93,7 @@ class Training:
         }
 
 
-ADDED_LATER = ("flip", "label_smoothing", "weight_decay", "precision")
+ADDED_LATER = ("flip", "cutout", "label_smoothing", "weight_decay", "precision")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def moved(image: np.ndarray, down: int, right: int, shift: int) -> np.ndarray:
 @settings(max_examples=50, deadline=None)
 def test_batches_are_moved_images(count: int, batch_size: int, shift: int, seed: int) -> None:
     images, labels = images_and_labels(count)
-    batches = Batches(images, labels, batch_size, shift, 0.0, seed)
+    batches = Batches(images, labels, batch_size, shift, 0.0, 0, seed)
     pixels, indices = batches.epoch(epoch=3)
     size = min(batch_size, count)
     assert len(batches) == count // size
@@ -41,7 +41,7 @@ def test_order_depends_on_seed_and_epoch_only() -> None:
     images, labels = images_and_labels(20)
 
     def order(seed: int, epoch: int) -> list[int]:
-        return Batches(images, labels, 10, 0, 0.5, seed).epoch(epoch)[1].ravel().tolist()
+        return Batches(images, labels, 10, 0, 0.5, 2, seed).epoch(epoch)[1].ravel().tolist()
 
     assert order(1, 2) == order(1, 2)
     assert order(1, 2) != order(1, 3)
@@ -51,7 +51,7 @@ def test_order_depends_on_seed_and_epoch_only() -> None:
 def test_every_move_occurs() -> None:
     images = np.full((400, 6, 5, 1), 7, np.uint8)
     images[:, 3, 2] = 9  # where this pixel goes tells the move
-    pixels, _ = Batches(images, np.arange(400), 100, 2, 0.0, seed=0).epoch(0)
+    pixels, _ = Batches(images, np.arange(400), 100, 2, 0.0, 0, seed=0).epoch(0)
     places = np.argwhere(pixels.reshape(400, 6, 5) == 9)[:, 1:]
     assert {tuple(place) for place in places.tolist()} == {
         (row, column) for row in range(1, 6) for column in range(5)
@@ -60,10 +60,23 @@ def test_every_move_occurs() -> None:
 
 def test_images_are_mirrored_left_to_right_as_often_as_asked() -> None:
     images, labels = images_and_labels(1000)
-    pixels, indices = Batches(images, labels, 100, 0, 0.25, seed=0).epoch(0)
+    pixels, indices = Batches(images, labels, 100, 0, 0.25, 0, seed=0).epoch(0)
     originals = images[indices.ravel()]
     found = pixels.reshape(originals.shape)
     same = (found == originals).all((1, 2, 3))
     mirrored = (found == originals[:, :, ::-1]).all((1, 2, 3))
     assert (same | mirrored).all()
     assert mirrored.mean() == pytest.approx(0.25, abs=0.06)  # four standard deviations
+
+
+def test_a_square_around_every_pixel_is_cut() -> None:
+    images = np.full((600, 6, 5, 1), 7, np.uint8)
+    pixels, _ = Batches(images, np.arange(600), 100, 0, 0.0, 3, seed=0).epoch(0)
+    found = {image.tobytes() for image in pixels.reshape(600, 6, 5)}
+    expected = set()
+    for row in range(6):
+        for column in range(5):
+            image = np.full((6, 5), 7, np.uint8)
+            image[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = 0
+            expected.add(image.tobytes())
+    assert found == expected

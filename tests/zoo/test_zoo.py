@@ -131,20 +131,20 @@ def test_tencnn_is_the_articles_to_the_layer() -> None:
 def test_loop_resnet_shares_its_convolutions_and_not_their_normalizations() -> None:
     layers = {layer.name: layer for layer in summarize(build("loop_resnet:16"))}
     twin = summarize(build("loop_resnet_unshared:16"))
-    assert (layers["loop_0_0"].applications, layers["loop_1_0"].applications) == (2, 4)
+    assert [layer.applications for name, layer in layers.items() if "loop" in name] == [2] * 4
     assert all(layer.applications == 1 for layer in twin)
     assert sum(layer.macs for layer in twin) == sum(layer.macs for layer in layers.values())
     normalizations = [layer for layer in layers.values() if layer.kind == "BatchNormalization"]
-    assert len(normalizations) == 1 + (1 + 2) + (1 + 4)
+    assert len(normalizations) == 1 + 2 * (1 + 4)
     assert {layer.applications for layer in normalizations} == {1}
-    assert find_recipe("loop_resnet:64").parameters <= 100_000
-    assert find_recipe("loop_resnet:112").parameters <= 300_000
+    assert find_recipe("loop_resnet:144").parameters <= 100_000
+    assert find_recipe("loop_resnet:264").parameters <= 300_000
 
 
 def test_the_nets_to_train_by_default_are_those_for_the_images() -> None:
     assert "tight_resnet" in default_names((28, 28, 1))
     assert all(find_recipe(name).parameters < 10_000 for name in default_names((28, 28, 1)))
-    assert set(default_names((32, 32, 3))) >= {"tencnn", "loop_resnet:64"}
+    assert set(default_names((32, 32, 3))) >= {"tencnn", "loop_resnet:144"}
     assert not set(default_names((28, 28, 1))) & set(default_names((32, 32, 3)))
 
 
@@ -154,5 +154,5 @@ def test_hyper_parameters_added_later_do_not_change_earlier_recipes() -> None:
         "average_share", "clip_norm",
     }  # fmt: skip
     assert set(find_recipe("tight_resnet").training.to_dict()) == earlier
-    later = {"flip", "label_smoothing", "weight_decay"}
+    later = {"flip", "cutout", "label_smoothing", "weight_decay", "precision"}
     assert set(find_recipe("tencnn").training.to_dict()) == earlier | later

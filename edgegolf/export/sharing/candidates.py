@@ -25,7 +25,9 @@ RUNTIMES = {".tflite": "litert", ".onnx": "onnxruntime"}  # whose latency counts
 CALIBRATION_IMAGES = 500
 NOTICEABLY_FASTER = 0.95  # of the balanced file's latency
 NOTICEABLY_SMALLER = 0.99  # of its bytes
-MAXIMUM_DROP = 0.002  # of accuracy, against the stock float32 file
+# Of accuracy, against the stock float32 file: as many more errors, but within these bounds.
+MORE_ERRORS = 1 / 15
+DROPS = (0.002, 0.005)
 
 
 def tflite_candidates(
@@ -84,6 +86,7 @@ def onnx_candidates(
         "weights": "int8-weights",
         "scales": "int8-weights",
         "compute": "int8",
+        "channels": "int8",
     }
     for form in FORMS:
         with tempfile.TemporaryDirectory() as folder:
@@ -110,7 +113,7 @@ def _judges(train: Split, validation: Split) -> Split:
 
 
 def best_files(
-    candidates: Sequence[Candidate], suffix: str, goal: Goal | None, max_drop: float = MAXIMUM_DROP
+    candidates: Sequence[Candidate], suffix: str, goal: Goal | None
 ) -> dict[str, Candidate]:
     """The candidates worth keeping, by the name of their file.
 
@@ -119,10 +122,10 @@ def best_files(
         suffix: `.tflite` or `.onnx`.
         goal: What `int8.tflite` (or `int8.onnx`) is chosen for. None: it is the balanced one, and
             the smallest and the fastest are kept beside it where these are others.
-        max_drop: The accuracy that may be lost against the stock float32 file, a fraction.
     """
     runtime = RUNTIMES[suffix]
-    least = candidates[0].accuracy - max_drop
+    accuracy = candidates[0].accuracy
+    least = accuracy - float(np.clip(MORE_ERRORS * (1 - accuracy), *DROPS))
     # onnxruntime computes fastest in float32, LiteRT in int8: see docs/sharing.md.
     wanted = ("int8", "int8-weights") if suffix == ".onnx" else ("int8",)
     fitting = [candidate for candidate in candidates if candidate.compute in wanted]

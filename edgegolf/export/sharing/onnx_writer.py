@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgegolf.export.sharing import onnx_integers, onnx_lowering
 from edgegolf.export.sharing.calibration import Style, calibrate, ranges
 from edgegolf.export.sharing.equalization import equalize, importances
-from edgegolf.export.sharing.network import Network, Shape
+from edgegolf.export.sharing.network import Convolution, Dense, Network, Shape
 from edgegolf.export.sharing.onnx_calls import (
     DOMAIN_VERSION,
     FUNCTION_DOMAIN,
@@ -34,14 +34,15 @@ from edgegolf.export.sharing.onnx_integers import (
     IntegerLowering,
 )
 from edgegolf.export.sharing.onnx_lowering import INPUT, OUTPUT, Lowered, lower
-from edgegolf.export.sharing.quantization import Quantization
+from edgegolf.export.sharing.quantization import Grid, Quantization
 from edgegolf.export.sharing.reader import UnsupportedLayerError
+from edgegolf.export.sharing.scale_search import search_scales
 from edgegolf.files import write_atomically
 from edgegolf.golf.protobuf import Message, message, write_protobuf
 
 _LARGEST = 127
-# Without VNNI, x86 CPUs add two products of uint8 and int8 in 16 bits, which saturates with 8-bit
-# weights: the file would have another accuracy on another CPU.
+# Without VNNI, x86 CPUs add two products of uint8 and int8 in 16 bits, which saturates where both
+# have 8 bits: the file would have another accuracy on another CPU.
 _SEVEN_BITS = 127 / 63
 _IR_VERSION = 8  # the first with functions
 # TensorProto.DataType: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
@@ -61,7 +62,7 @@ def write_shared_onnx(
         destination: The `.onnx` file. Its input is float32, images with their channels first.
         form: `weights` computes in float32, with every weight and bias stored as int8 with one
             scale; `scales` likewise with a scale for each. `compute` computes in uint8 with int8
-            weights and int32 biases.
+            weights and int32 biases; `channels` likewise with scales for each channel of weights.
 
     Raises:
         UnsupportedLayerError: The network has an operation that this cannot express.
@@ -105,7 +106,51 @@ def _compute(network: Network, calibration: NDArray[np.float32]) -> Message:
     return _model(lowered, imports)
 
 
-FORMS = {"weights": _weights, "scales": _scales, "compute": _compute}
+def _channels(network: Network, calibration: NDArray[np.float32]) -> Message:
+    style = Style(rectifier="requantize", activations="shared", weights="channel")
+    images = np.rint(calibration * 255).astype(np.uint8)
+
+    def calibrated(network: Network) -> Quantization:
+        return _unsaturated(network, calibrate(network, ranges(network, calibration), style))
+
+    def made(network: Network, quantization: Quantization) -> Message:
+        lowered = IntegerLowering(quantization=quantization).lower_network(network)
+        return _model(lowered, {"": onnx_integers.OPSET, RUNTIME_DOMAIN: RUNTIME_VERSION})
+
+    def write(network: Network, quantization: Quantization) -> bytes:
+        return write_protobuf(made(network, quantization))
+
+    return made(*search_scales(network, images, calibrated, write, suffix=".onnx"))
+
+
+FORMS = {"weights": _weights, "scales": _scales, "compute": _compute, "channels": _channels}
+
+
+def _unsaturated(network: Network, quantization: Quantization) -> Quantization:
+    """What is multiplied in pairs in 7 bits: activations, or the weights of pixels.
+
+    Activations lose less by it than weights do, and where their ranges are clipped, what is above
+    them has the eighth bit. Depthwise convolutions do not add in pairs.
+    """
+    grids, weights = quantization.activations, dict(quantization.weights)
+    fixed = {grids[value] for value in (*network.inputs, *network.outputs)}
+    halved = set()
+    for node in network.walk():
+        if isinstance(node.operation, Convolution | Dense):
+            grid = grids[node.inputs[0]]
+            weight = node.operation.weights[0]
+            if grid in fixed:
+                weights[weight] = tuple(scale * _SEVEN_BITS for scale in weights[weight])
+            else:
+                halved.add(grid)
+
+    def in_lower_half(grid: Grid) -> Grid:  # of uint8, which begin at int8's -128
+        return Grid((2 * grid.scale,), (grid.zero_point - 128) // 2)
+
+    activations = {
+        value: in_lower_half(grid) if grid in halved else grid for value, grid in grids.items()
+    }
+    return Quantization(activations, weights)
 
 
 def _best_scale(weights: Sequence[tuple[NDArray[np.float32], NDArray[np.float64]]]) -> np.float32:

@@ -38,6 +38,7 @@ def search_scales(
     calibrate: Calibrate,
     write: Write,
     temperatures: tuple[float, ...] = (1.0,),
+    suffix: str = ".tflite",
 ) -> tuple[Network, Quantization]:
     """Scale all grids but those of pixels and probabilities by the factor that is best.
 
@@ -52,6 +53,7 @@ def search_scales(
         write: Makes the file.
         temperatures: What to try dividing the values before softmax by, because where all values
             have one scale these should not be much larger than others.
+        suffix: The file's.
 
     Returns:
         The network that computes the same, and its grids.
@@ -61,7 +63,7 @@ def search_scales(
     exact = evaluate(network, images / np.float32(255))
 
     def loss(choice: tuple[Network, Quantization]) -> float:
-        found = probabilities_of(write(*choice), images)
+        found = probabilities_of(write(*choice), images, suffix)
         return float(-(exact * np.log(found + SMALLEST_PROBABILITY)).sum(axis=1).mean())
 
     def choices() -> Iterator[tuple[Network, Quantization]]:
@@ -102,10 +104,12 @@ def _scaled(network: Network, quantization: Quantization, factor: float) -> Quan
     return replace(quantization, activations=activations)
 
 
-def probabilities_of(data: bytes, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What a `.tflite` file gives for images, float32 [n, classes]."""
+def probabilities_of(
+    data: bytes, images: NDArray[np.uint8], suffix: str = ".tflite"
+) -> NDArray[np.float32]:
+    """What a file gives for images, float32 [n, classes]."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "choice.tflite"
+        path = Path(folder) / f"choice{suffix}"
         path.write_bytes(data)
         with open_session(path) as session:
             return scores(session, images)
