@@ -105,7 +105,8 @@ class Trainer:
         _compile(self.model, recipe, len(self._batches))
         self.model.optimizer.build(self.model.trainable_variables)
         self._steps = _compiled_steps(self.model) if on_tensorflow else _steps_of_keras(self.model)
-        self._gather_statistics = statistics_gatherer(self.model)
+        has_average = training.average_share > 0  # the last weights have their statistics
+        self._gather_statistics = statistics_gatherer(self.model) if has_average else None
         self._name = f"{recipe.name} with seed {seed}"
 
     @property
