@@ -2,11 +2,11 @@
 
 No article shows these nets. A stage halves the image, and then adds to it, several times, what one
 of two separable convolutions makes of it, which take turns. Their weights are shared among the
-iterations, their normalizations are not: the
-statistics of the iterations differ too much for one (Jastrzębski et al. 2018,
-https://arxiv.org/abs/1710.04773). A normalization of its own costs an iteration four numbers per
-channel, and none of the sharing: folded into the convolution it scales each filter, which in a
-quantized file is the filter's scale and bias, not its weights. Therefore no scale may be negative.
+iterations, their normalizations are not: the statistics of the iterations differ too much for one
+(Jastrzębski et al. 2018, https://arxiv.org/abs/1710.04773). A normalization of its own costs an
+iteration four numbers per channel, and none of the sharing: folded into the convolution it scales
+each filter, which in a quantized file is the filter's scale and bias, not its weights. Therefore no
+scale may be negative.
 """
 
 from __future__ import annotations

@@ -100,10 +100,7 @@ def _compute(network: Network, calibration: NDArray[np.float32]) -> Message:
     style = Style(rectifier="requantize", activations="shared", weights="tensor")
     found = calibrate(equalized, ranges(equalized, calibration), style)
     coarser = {w: tuple(s * _SEVEN_BITS for s in scales) for w, scales in found.weights.items()}
-    quantization = Quantization(found.activations, coarser)
-    lowered = IntegerLowering(quantization=quantization).lower_network(equalized)
-    imports = {"": onnx_integers.OPSET, RUNTIME_DOMAIN: RUNTIME_VERSION}
-    return _model(lowered, imports)
+    return _in_integers(equalized, Quantization(found.activations, coarser))
 
 
 def _channels(network: Network, calibration: NDArray[np.float32]) -> Message:
@@ -113,14 +110,15 @@ def _channels(network: Network, calibration: NDArray[np.float32]) -> Message:
     def calibrated(network: Network) -> Quantization:
         return _unsaturated(network, calibrate(network, ranges(network, calibration), style))
 
-    def made(network: Network, quantization: Quantization) -> Message:
-        lowered = IntegerLowering(quantization=quantization).lower_network(network)
-        return _model(lowered, {"": onnx_integers.OPSET, RUNTIME_DOMAIN: RUNTIME_VERSION})
-
     def write(network: Network, quantization: Quantization) -> bytes:
-        return write_protobuf(made(network, quantization))
+        return write_protobuf(_in_integers(network, quantization))
 
-    return made(*search_scales(network, images, calibrated, write, suffix=".onnx"))
+    return _in_integers(*search_scales(network, images, calibrated, write, suffix=".onnx"))
+
+
+def _in_integers(network: Network, quantization: Quantization) -> Message:
+    lowered = IntegerLowering(quantization=quantization).lower_network(network)
+    return _model(lowered, {"": onnx_integers.OPSET, RUNTIME_DOMAIN: RUNTIME_VERSION})
 
 
 FORMS = {"weights": _weights, "scales": _scales, "compute": _compute, "channels": _channels}
