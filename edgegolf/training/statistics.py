@@ -1,7 +1,8 @@
 """The statistics of batch normalizations, for weights that they were not gathered with.
 
-During a training they follow its weights. An average of weights is another net, whose statistics
-have to be gathered anew (Izmailov et al. 2018, https://arxiv.org/abs/1803.05407).
+An average of weights is another net than any of them, whose statistics have to be gathered anew
+(Izmailov et al. 2018, https://arxiv.org/abs/1803.05407). The last weights' own follow them slowly:
+after one epoch of large batches they are still partly those that the net began with.
 """
 
 from __future__ import annotations

@@ -105,8 +105,7 @@ class Trainer:
         _compile(self.model, recipe, len(self._batches))
         self.model.optimizer.build(self.model.trainable_variables)
         self._steps = _compiled_steps(self.model) if on_tensorflow else _steps_of_keras(self.model)
-        has_average = training.average_share > 0  # the last weights have their statistics
-        self._gather_statistics = statistics_gatherer(self.model) if has_average else None
+        self._gather_statistics = statistics_gatherer(self.model)
         self._name = f"{recipe.name} with seed {seed}"
 
     @property
@@ -143,7 +142,10 @@ class Trainer:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """The running average in place of the weights, where the recipe keeps one."""
+        """The running average in place of the weights, where the recipe keeps one, and statistics.
+
+        Those of batch normalizations are gathered anew, whichever weights these are.
+        """
         variables = self.model.variables
         values = [np.array(variable) for variable in variables]
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
