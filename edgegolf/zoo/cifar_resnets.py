@@ -40,10 +40,18 @@ TRAINING = Training(
     weight_decay=0.1,
 )
 
+# Of this many channels, nets learn the images by heart with the smaller squares.
+MANY_CHANNELS = 200
+LARGE_CUTOUT = 16
+
 # Without normalization steps of that length diverge.
 TRAINING_WITHOUT_NORMS = replace(TRAINING, learning_rate=0.002)
 
 Norms = Literal["each", "one", "none"]
+
+
+def _training(n: int) -> Training:
+    return TRAINING if n < MANY_CHANNELS else replace(TRAINING, cutout=LARGE_CUTOUT)
 
 
 def _parameters(n: int, shared: bool = True, norms: Norms = "each") -> int:
@@ -61,7 +69,7 @@ def _parameters(n: int, shared: bool = True, norms: Norms = "each") -> int:
 
 
 @family(
-    lambda n: TRAINING,
+    _training,
     lambda n: Article(TITLE, dataset="cifar10"),
     parameters=_parameters,
     sizes=(144, 264),
@@ -72,7 +80,7 @@ def loop_resnet(image_shape: tuple[int, int, int], classes: int, n: int) -> kera
 
 
 @family(
-    lambda n: TRAINING,
+    _training,
     lambda n: Article(TITLE, dataset="cifar10"),
     parameters=lambda n: _parameters(n, shared=False),
     sizes=(144, 264),
@@ -83,7 +91,7 @@ def loop_resnet_unshared(image_shape: tuple[int, int, int], classes: int, n: int
 
 
 @family(
-    lambda n: TRAINING,
+    _training,
     lambda n: Article(TITLE, dataset="cifar10"),
     parameters=lambda n: _parameters(n, norms="one"),
     sizes=(),
