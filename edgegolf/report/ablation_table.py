@@ -42,13 +42,14 @@ def ablation_markdown(results: AblationResults) -> str:
 
 
 def _heading(results: AblationResults) -> str:
-    return f"{results.title} {results.epochs} epochs each, on {results.dataset}"
+    epochs = "1 epoch" if results.epochs == 1 else f"{results.epochs} epochs"
+    return f"{results.title} {epochs} each, on {results.dataset}"
 
 
 def _cells(idea: IdeaResult) -> tuple[str, ...]:
     return (
         idea.title,
-        UNKNOWN if idea.article is None else f"{idea.article:.2%}",
+        _accuracy(() if idea.article is None else (idea.article,)),
         _accuracy(idea.validation_accuracies),
         _accuracy(idea.test_accuracies),
         str(len(idea.test_accuracies)),
