@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from edgegolf.zoo.recipe import BLACK
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -22,10 +24,12 @@ class Batches:
         images: uint8 [n, height, width, channels].
         labels: int64 [n].
         batch_size: Images per batch; at most n are taken.
-        shift: Largest movement of an image, in pixels; the border is filled with zeros.
+        shift: Largest movement of an image, in pixels.
         flip: Probability that an image is mirrored, left to right.
-        cutout: Side of a square that is filled with zeros, in pixels; its centre is anywhere.
+        cutout: Side of a square that is cut out, in pixels; its centre is anywhere.
         seed: What the random numbers are drawn from.
+        background: What a moved image uncovers and a cut square shows: zeros, or (`photo`) the
+            image's reflection in its border and the mean colour of all images.
     """
 
     def __init__(
@@ -37,9 +41,12 @@ class Batches:
         flip: float,
         cutout: int,
         seed: int,
+        background: str = BLACK,
     ) -> None:
         margin = ((0, 0), (shift, shift), (shift, shift), (0, 0))
-        windows = sliding_window_view(np.pad(images, margin), images.shape[1:3], axis=(1, 2))
+        black = background == BLACK
+        padded = np.pad(images, margin, mode="constant" if black else "reflect")
+        windows = sliding_window_view(padded, images.shape[1:3], axis=(1, 2))
         # [n, down, right, height, width, channels]: an image in every place that it may move to.
         self._windows = windows.transpose(0, 1, 2, 4, 5, 3)
         self._labels = labels
@@ -48,6 +55,7 @@ class Batches:
         self._shift = shift
         self._flip = flip
         self._cutout = cutout
+        self._filling = 0 if black else images.mean(axis=(0, 1, 2)).round().astype(np.uint8)
         self._seed = seed
 
     def __len__(self) -> int:
@@ -67,7 +75,7 @@ class Batches:
                 _near(random.integers(0, size, (len(order), 1)), size, self._cutout)
                 for size in self._shape[:2]
             )
-            images[rows[:, :, None] & columns[:, None, :]] = 0
+            images[rows[:, :, None] & columns[:, None, :]] = self._filling
         batched = (len(self), self._batch_size)
         return images.reshape(*batched, *self._shape), self._labels[order].reshape(batched)
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 STRETCHES = 10  # of an epoch, after each of which progress is reported
 IMAGES_PER_PREDICTION = 500
-IMAGES_OF_STATISTICS = 5000  # that batch normalizations of averaged weights are gathered from
+IMAGES_OF_STATISTICS = 5000  # that those of batch normalizations are gathered from
 
 # From batches, images [batches, batch, height, width, channels] and labels, to the sum of losses.
 Steps = Callable[["NDArray[np.uint8]", "NDArray[np.int64]"], float]
@@ -97,21 +97,40 @@ class Trainer:
             training.flip,
             training.cutout,
             seed,
+            training.background,
         )
         on_tensorflow = keras.backend.backend() == "tensorflow"
+        self._compile_steps = _compiled_steps if on_tensorflow else _steps_of_keras
         plain = self._build()
         self.model = faster(plain, training.precision) if on_tensorflow else plain
         self._judged = self.model if training.precision == FLOAT32 else plain
         _compile(self.model, recipe, len(self._batches))
         self.model.optimizer.build(self.model.trainable_variables)
-        self._steps = _compiled_steps(self.model) if on_tensorflow else _steps_of_keras(self.model)
-        self._gather_statistics = statistics_gatherer(self.model)
+        dropouts = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
+        self._dropouts = [(layer, layer.rate) for layer in dropouts]
+        share = training.dropout_share
+        self._dropout_epochs = share * training.epochs if share < 1 else math.inf
+        self._trace()
         self._name = f"{recipe.name} with seed {seed}"
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches of an epoch."""
         return len(self._batches)
+
+    def _trace(self) -> None:
+        """Make the functions that train, anew whenever a layer's settings have changed."""
+        self._steps = self._compile_steps(self.model)
+        self._gather_statistics = statistics_gatherer(self.model)
+
+    def _set_dropout(self, epoch: int) -> None:
+        """Let dropout act as it is to in that epoch."""
+        acts = epoch < self._dropout_epochs
+        wanted = [(layer, rate if acts else 0) for layer, rate in self._dropouts]
+        if any(layer.rate != rate for layer, rate in wanted):
+            for layer, rate in wanted:
+                layer.rate = rate
+            self._trace()
 
     def train_epoch(self, start: Position, report: Callable[[Position], None]) -> Position:
         """Train to the end of an epoch.
@@ -123,6 +142,7 @@ class Trainer:
         Raises:
             EdgegolfError: The loss is no number any more.
         """
+        self._set_dropout(start.epoch)
         images, labels = self._batches.epoch(start.epoch)
         steps = self.steps_per_epoch
         bounds = np.linspace(0, steps, min(steps, STRETCHES) + 1).astype(int).tolist()
@@ -196,6 +216,7 @@ class Trainer:
             for variable, value in zip(self._state(), values, strict=True):
                 variable.assign(value)
             epoch, batches, loss, seconds = position.tolist()
+            self._set_dropout(epoch)
             return Position(int(epoch), int(batches), loss, seconds)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise EdgegolfError(
@@ -306,6 +327,8 @@ def _compiled_steps(model: keras.Model) -> Steps:
 
 def _steps_of_keras(model: keras.Model) -> Steps:
     """The steps one by one through Keras, on any backend."""
+
+    model.make_train_function(force=True)
 
     def steps(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
         total = 0.0

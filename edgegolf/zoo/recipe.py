@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 IMAGE_SHAPES = {"mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
 CLASSES = 10  # of all of them
 
+BLACK = "black"
+PHOTO = "photo"
+
 FLOAT32 = "float32"
 MIXED_BFLOAT16 = "mixed_bfloat16"
 
@@ -58,12 +61,17 @@ class Training:
             1992) over about this share of all steps; 0 keeps the last weights.
         clip_norm: Longest gradient, as a Euclidean norm; 0 does not clip.
         flip: Probability that an image is mirrored, left to right.
-        cutout: Side of a square somewhere in each image that is blackened, in pixels (DeVries and
+        cutout: Side of a square somewhere in each image that is cut out, in pixels (DeVries and
             Taylor 2017, https://arxiv.org/abs/1708.04552).
         label_smoothing: Share of the target that is spread over all classes (Szegedy et al. 2016).
         weight_decay: Kernels shrink by this times the learning rate per step (Loshchilov and
             Hutter 2019); biases and normalizations do not, nor what `muon` leaves to Adam.
         precision: `float32`, or `mixed_bfloat16` where the machine is fast at it.
+        background: What moved images uncover and cut squares show: `black`, as behind digits, or
+            `photo`, which has none: its reflection in its border, and the images' mean colour.
+        dropout_share: Dropout acts in this share of the epochs, the first ones; a net that has
+            not learnt its images yet does better without in the end (Liu et al. 2023,
+            https://arxiv.org/abs/2303.01500).
     """
 
     epochs: int
@@ -79,6 +87,8 @@ class Training:
     label_smoothing: float = 0.0
     weight_decay: float = 0.0
     precision: str = FLOAT32
+    background: str = BLACK
+    dropout_share: float = 1.0
 
     def to_dict(self) -> dict[str, float | str]:
         """The hyper-parameters by name, as they are written beside results.
@@ -93,7 +103,15 @@ class Training:
         }
 
 
-ADDED_LATER = ("flip", "cutout", "label_smoothing", "weight_decay", "precision")
+ADDED_LATER = (
+    "flip",
+    "cutout",
+    "label_smoothing",
+    "weight_decay",
+    "precision",
+    "background",
+    "dropout_share",
+)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgegolf.errors import EdgegolfError, require
-from edgegolf.zoo.recipe import MIXED_BFLOAT16, Article, Training, net
+from edgegolf.zoo.recipe import MIXED_BFLOAT16, PHOTO, Article, Training, net
 
 if TYPE_CHECKING:
     import keras
@@ -18,9 +18,9 @@ DROPOUT = 25  # percent, after each set
 
 TRAINING = Training(
     epochs=40,
-    learning_rate=0.02,
+    learning_rate=0.01,
     optimizer="muon",
-    batch_size=256,
+    batch_size=128,
     warm_up_epochs=2.0,
     shift=4,
     flip=0.5,
@@ -28,6 +28,8 @@ TRAINING = Training(
     label_smoothing=0.1,
     weight_decay=0.1,
     precision=MIXED_BFLOAT16,
+    background=PHOTO,
+    dropout_share=0.25,
 )
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgegolf.training.batches import Batches
+from edgegolf.zoo.recipe import BLACK, PHOTO
 
 
 def images_and_labels(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -15,16 +16,33 @@ def images_and_labels(count: int) -> tuple[np.ndarray, np.ndarray]:
     return random.integers(1, 256, (count, 6, 5, 1), np.uint8), np.arange(count, dtype=np.int64)
 
 
-def moved(image: np.ndarray, down: int, right: int, shift: int) -> np.ndarray:
-    padded = np.pad(image, ((shift, shift), (shift, shift), (0, 0)))
-    return padded[down : down + 6, right : right + 5]
+def moved(image: np.ndarray, down: int, right: int, background: str) -> np.ndarray:
+    """The image so many pixels further down and right."""
+    result = np.zeros_like(image)
+    for row in range(6):
+        for column in range(5):
+            from_row, from_column = row - down, column - right
+            if background == PHOTO:  # a mirror in the middle of the outermost pixels
+                from_row = 5 - abs(5 - abs(from_row))
+                from_column = 4 - abs(4 - abs(from_column))
+            if 0 <= from_row < 6 and 0 <= from_column < 5:
+                result[row, column] = image[from_row, from_column]
+    return result
 
 
-@given(st.integers(1, 30), st.integers(1, 12), st.integers(0, 3), st.integers(0, 2**32))
+@given(
+    st.integers(1, 30),
+    st.integers(1, 12),
+    st.integers(0, 3),
+    st.integers(0, 2**32),
+    st.sampled_from([BLACK, PHOTO]),
+)
 @settings(max_examples=50, deadline=None)
-def test_batches_are_moved_images(count: int, batch_size: int, shift: int, seed: int) -> None:
+def test_batches_are_moved_images(
+    count: int, batch_size: int, shift: int, seed: int, background: str
+) -> None:
     images, labels = images_and_labels(count)
-    batches = Batches(images, labels, batch_size, shift, 0.0, 0, seed)
+    batches = Batches(images, labels, batch_size, shift, 0.0, 0, seed, background)
     pixels, indices = batches.epoch(epoch=3)
     size = min(batch_size, count)
     assert len(batches) == count // size
@@ -32,9 +50,10 @@ def test_batches_are_moved_images(count: int, batch_size: int, shift: int, seed:
     assert indices.shape == (count // size, size)
     seen = indices.ravel().tolist()
     assert len(set(seen)) == len(seen)
-    moves = [(down, right) for down in range(2 * shift + 1) for right in range(2 * shift + 1)]
+    steps = range(-shift, shift + 1)
+    moves = [(down, right, background) for down in steps for right in steps]
     for index, found in zip(seen, pixels.reshape(-1, 6, 5, 1), strict=True):
-        assert any(np.array_equal(found, moved(images[index], *move, shift)) for move in moves)
+        assert any(np.array_equal(found, moved(images[index], *move)) for move in moves)
 
 
 def test_order_depends_on_seed_and_epoch_only() -> None:
@@ -69,14 +88,24 @@ def test_images_are_mirrored_left_to_right_as_often_as_asked() -> None:
     assert mirrored.mean() == pytest.approx(0.25, abs=0.06)  # four standard deviations
 
 
-def test_a_square_around_every_pixel_is_cut() -> None:
-    images = np.full((600, 6, 5, 1), 7, np.uint8)
-    pixels, _ = Batches(images, np.arange(600), 100, 0, 0.0, 3, seed=0).epoch(0)
-    found = {image.tobytes() for image in pixels.reshape(600, 6, 5)}
+@pytest.mark.parametrize(("background", "filling"), [(BLACK, 0), (PHOTO, 8)])
+def test_a_square_around_every_pixel_is_cut(background: str, filling: int) -> None:
+    images = np.full((1200, 6, 5, 1), 7, np.uint8)
+    images[600:] = 9  # so that their mean is none of them
+    pixels, _ = Batches(images, np.arange(1200), 100, 0, 0.0, 3, 0, background).epoch(0)
+    found = {image.tobytes() for image in pixels.reshape(1200, 6, 5)}
     expected = set()
-    for row in range(6):
-        for column in range(5):
-            image = np.full((6, 5), 7, np.uint8)
-            image[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = 0
-            expected.add(image.tobytes())
+    for value in (7, 9):
+        for row in range(6):
+            for column in range(5):
+                image = np.full((6, 5), value, np.uint8)
+                image[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = filling
+                expected.add(image.tobytes())
     assert found == expected
+
+
+def test_cut_squares_of_photos_have_the_mean_colour() -> None:
+    images = np.zeros((10, 4, 4, 3), np.uint8)
+    images[:5] = (10, 20, 31)
+    pixels, _ = Batches(images, np.arange(10), 10, 0, 0.0, 9, 0, PHOTO).epoch(0)
+    assert set(map(tuple, pixels.reshape(-1, 3).tolist())) == {(5, 10, 16)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from edgegolf.zoo import Recipe, find_recipe, with_epochs
 from edgegolf.zoo.recipe import FLOAT32, MIXED_BFLOAT16
 
 pytest.importorskip("tensorflow")
+keras = pytest.importorskip("keras")
 
 
 def trainer_of(recipe: Recipe, seed: int = 3) -> Trainer:
@@ -55,10 +57,15 @@ def test_a_second_trainer_in_a_process_is_the_same_to_the_name() -> None:
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("net", ["cnn:16", "loop_resnet:8"])
-def test_a_restored_trainer_goes_on_like_the_first(tmp_path: Path, net: str) -> None:
+@pytest.mark.parametrize(
+    ("net", "dropout_share"), [("cnn:16", 1.0), ("cnn:16", 0.3), ("loop_resnet:8", 1.0)]
+)
+def test_a_restored_trainer_goes_on_like_the_first(
+    tmp_path: Path, net: str, dropout_share: float
+) -> None:
     """From the middle of an epoch, with the dropout and the statistics that it has there."""
     recipe = with_epochs(find_recipe(net), 3)
+    recipe = replace(recipe, training=replace(recipe.training, dropout_share=dropout_share))
     first = trainer_of(recipe)
     first.train_epoch(Position(0), ignore)
     path = tmp_path / "state.npz"
@@ -75,6 +82,38 @@ def test_a_restored_trainer_goes_on_like_the_first(tmp_path: Path, net: str) -> 
     with first.averaged(), second.averaged():
         for one, other in zip(first.copy().get_weights(), second.copy().get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("steps", ["_compiled_steps", "_steps_of_keras"])
+def test_dropout_ends_after_its_share_of_the_epochs(
+    steps: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From there on, a net trains as one that never had any."""
+    monkeypatch.setattr(module, "_compiled_steps", getattr(module, steps))
+    plain = with_epochs(find_recipe("cnn:16"), 2)
+    recipe = replace(plain, training=replace(plain.training, dropout_share=0.5))
+    net, reference = trainer_of(recipe), trainer_of(replace(recipe, build=without_dropout(recipe)))
+    loss = net.train_epoch(Position(0), ignore).mean_loss
+    assert loss > reference.train_epoch(Position(0), ignore).mean_loss + 0.01
+    for one, other in (
+        (reference.model.weights, net.model.weights),
+        (reference.model.optimizer.variables, net.model.optimizer.variables),
+    ):
+        for variable, value in zip(one, other, strict=True):
+            variable.assign(value)
+    loss = net.train_epoch(Position(1), ignore).mean_loss
+    assert loss == pytest.approx(reference.train_epoch(Position(1), ignore).mean_loss, rel=1e-5)
+
+
+def without_dropout(recipe: Recipe) -> Callable[[tuple[int, int, int], int], keras.Model]:
+    def build(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
+        model = recipe.build(image_shape, classes)
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0
+        return model
+
+    return build
 
 
 def test_sgd_decay_and_smoothing_are_those_of_their_definitions() -> None:
