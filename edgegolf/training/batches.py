@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from edgegolf.zoo.recipe import BLACK
+from edgegolf.zoo.recipe import BLACK, PHOTO
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+PADDING: dict[str, Literal["constant", "reflect"]] = {BLACK: "constant", PHOTO: "reflect"}
 
 
 class Batches:
@@ -44,8 +46,7 @@ class Batches:
         background: str = BLACK,
     ) -> None:
         margin = ((0, 0), (shift, shift), (shift, shift), (0, 0))
-        black = background == BLACK
-        padded = np.pad(images, margin, mode="constant" if black else "reflect")
+        padded = np.pad(images, margin, mode=PADDING[background])
         windows = sliding_window_view(padded, images.shape[1:3], axis=(1, 2))
         # [n, down, right, height, width, channels]: an image in every place that it may move to.
         self._windows = windows.transpose(0, 1, 2, 4, 5, 3)
@@ -55,7 +56,7 @@ class Batches:
         self._shift = shift
         self._flip = flip
         self._cutout = cutout
-        self._filling = 0 if black else images.mean(axis=(0, 1, 2)).round().astype(np.uint8)
+        self._filling = _mean_colour(images) if background == PHOTO else 0
         self._seed = seed
 
     def __len__(self) -> int:
@@ -78,6 +79,10 @@ class Batches:
             images[rows[:, :, None] & columns[:, None, :]] = self._filling
         batched = (len(self), self._batch_size)
         return images.reshape(*batched, *self._shape), self._labels[order].reshape(batched)
+
+
+def _mean_colour(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return images.mean(axis=(0, 1, 2)).round().astype(np.uint8)
 
 
 def _near(centres: NDArray[np.int64], size: int, width: int) -> NDArray[np.bool_]:

@@ -108,7 +108,7 @@ class Trainer:
         self.model.optimizer.build(self.model.trainable_variables)
         dropouts = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
         self._dropouts = [(layer, layer.rate) for layer in dropouts]
-        share = training.dropout_share
+        share = training.dropout_share  # all of it: also in statistics after the last epoch
         self._dropout_epochs = share * training.epochs if share < 1 else math.inf
         self._trace()
         self._name = f"{recipe.name} with seed {seed}"
