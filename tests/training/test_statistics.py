@@ -66,6 +66,19 @@ def test_the_fast_copy_of_a_net_gathers_the_same() -> None:
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
 
 
+def test_dropout_does_not_act() -> None:
+    image = keras.Input((5, 5, 2))
+    normalization, dropout = keras.layers.BatchNormalization(), keras.layers.Dropout(0.5)
+    model = keras.Model(image, normalization(dropout(image)))
+    gather = statistics_gatherer(model)
+    assert gather is not None
+    gather(random_images(0))
+    pixels = random_images(0).astype(np.float64) / 255
+    variance = pixels.var((1, 2, 3)).mean(0)  # with dropout five times as large
+    np.testing.assert_allclose(normalization.moving_variance, variance, rtol=1e-5)
+    assert dropout.rate == 0.5
+
+
 def test_a_net_without_normalization_has_none() -> None:
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     assert statistics_gatherer(model) is None
