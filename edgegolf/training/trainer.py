@@ -28,6 +28,7 @@ from edgegolf.quiet import import_keras, import_tensorflow
 from edgegolf.training.batches import Batches
 from edgegolf.training.faster import faster
 from edgegolf.training.full_matrix_adam import full_matrix_adam
+from edgegolf.training.mirror import keep_mirror_pairs
 from edgegolf.training.muon import muon
 from edgegolf.training.statistics import statistics_gatherer
 from edgegolf.zoo import Recipe
@@ -105,6 +106,8 @@ class Trainer:
         self.model = faster(plain, training.precision) if on_tensorflow else plain
         self._judged = self.model if training.precision == FLOAT32 else plain
         _compile(self.model, recipe, len(self._batches))
+        if training.mirror_pairs:
+            keep_mirror_pairs(self.model)
         self.model.optimizer.build(self.model.trainable_variables)
         dropouts = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
         self._dropouts = [(layer, layer.rate) for layer in dropouts]

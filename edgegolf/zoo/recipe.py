@@ -72,6 +72,8 @@ class Training:
         dropout_share: Dropout acts in this share of the epochs, the first ones; a net that has
             not learnt its images yet does better without in the end (Liu et al. 2023,
             https://arxiv.org/abs/2303.01500).
+        mirror_pairs: Filters come in pairs that are each other's mirror image, so that the net
+            cannot tell an image from its mirror image; half of the weights are learnt.
     """
 
     epochs: int
@@ -89,6 +91,7 @@ class Training:
     precision: str = FLOAT32
     background: str = BLACK
     dropout_share: float = 1.0
+    mirror_pairs: bool = False
 
     def to_dict(self) -> dict[str, float | str]:
         """The hyper-parameters by name, as they are written beside results.
@@ -111,6 +114,7 @@ ADDED_LATER = (
     "precision",
     "background",
     "dropout_share",
+    "mirror_pairs",
 )
 
 

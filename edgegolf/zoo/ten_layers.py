@@ -30,6 +30,7 @@ TRAINING = Training(
     precision=MIXED_BFLOAT16,
     background=PHOTO,
     dropout_share=0.25,
+    mirror_pairs=True,
 )
 
 

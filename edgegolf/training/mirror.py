@@ -1,0 +1,91 @@
+"""Filters in mirror pairs: a net to which an image and its mirror image are the same.
+
+Every filter has a twin, half of the filters further on, that is its mirror image, left to right,
+and takes the twins of its channels. Of a mirrored image, a layer then makes the mirror image of
+what it made of the image, with twins exchanged, and a classifier that weighs twins alike cannot
+tell the two apart. Layers and parameters are those of any net; half of the weights are learnt, and
+none of that twice (Cohen and Welling 2016, https://arxiv.org/abs/1602.07576, for one mirror).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from edgegolf.errors import EdgegolfError, require
+
+if TYPE_CHECKING:
+    import keras
+
+Twin = Callable[[Any], Any]
+
+
+def keep_mirror_pairs(model: keras.Model) -> None:
+    """Make a net's filters mirror pairs, and have its optimizer keep them.
+
+    Every variable becomes the mean of itself and its twin, and in every step each gradient does.
+
+    Args:
+        model: A compiled sequential net of convolutions, normalizations and a classifier of one
+            position, whose optimizer has no state yet.
+
+    Raises:
+        EdgegolfError: The net is another one, or has an odd number of filters.
+    """
+    twins = dict(_twins(model))
+    for variable in model.trainable_variables:
+        variable.assign(_mean(variable.value, twins[variable.path]))
+    optimizer = model.optimizer
+    plain = optimizer.apply
+
+    def apply(gradients: Any, trainable_variables: Any = None) -> None:
+        paths = [each.path for each in trainable_variables or model.trainable_variables]
+        means = [_mean(each, twins[path]) for each, path in zip(gradients, paths, strict=True)]
+        plain(means, trainable_variables)
+
+    optimizer.apply = apply
+
+
+def _mean(value: Any, twin: Twin) -> Any:
+    return (value + twin(value)) / 2
+
+
+def _twins(model: keras.Model) -> Iterator[tuple[str, Twin]]:
+    """The paths of trainable variables, each with what makes its twin of its value."""
+    keras = require("keras", extra="train")
+    layers = keras.layers
+    alike = (layers.BatchNormalization, layers.ReLU, layers.MaxPooling2D, layers.Dropout)
+    paired = False  # the colours of an image have no twins
+    for layer in model.layers if isinstance(model, keras.Sequential) else [model]:
+        channels = [-2] if paired else []
+        if type(layer) is layers.Conv2D:
+            paired = paired or layer.kernel_size[1] > 1  # a single column is its own mirror image
+            yield layer.kernel.path, _twin([1], channels + [-1] * paired)
+        elif type(layer) is layers.Dense:
+            yield layer.kernel.path, _twin([], channels)
+            paired = False
+        elif not isinstance(layer, alike) and not _flattens_one_position(layer):
+            raise EdgegolfError(f"the filters before {layer.name!r} cannot be kept in mirror pairs")
+        if paired and layer.output.shape[-1] % 2:
+            raise EdgegolfError(f"{layer.name!r} has {layer.output.shape[-1]} filters: no pairs")
+        for variable in layer.trainable_variables:
+            if len(variable.shape) == 1:
+                yield variable.path, _twin([], [-1] * paired)
+
+
+def _flattens_one_position(layer: Any) -> bool:
+    flatten = require("keras", extra="train").layers.Flatten
+    return isinstance(layer, flatten) and layer.input.shape[1:3] == (1, 1)
+
+
+def _twin(mirrored: list[int], paired: list[int]) -> Twin:
+    """What mirrors some axes, and exchanges the halves of others."""
+    ops = require("keras", extra="train").ops
+
+    def twin(value: Any) -> Any:
+        value = ops.flip(value, axis=mirrored) if mirrored else value
+        for axis in paired:
+            value = ops.roll(value, value.shape[axis] // 2, axis=axis)
+        return value
+
+    return twin
