@@ -100,7 +100,7 @@ class Card:
     parameters: int
     trained_parameters: int
     macs: int
-    recipe: dict[str, float | str]
+    recipe: dict[str, float | str | bool]
     article_accuracy: float | None
     article_epochs: int | None
     seeds: tuple[SeedResult, ...]

@@ -44,7 +44,7 @@ def from_dict(data: object, kind: type[R], source: str = "the record") -> R:
     from cattrs.strategies import configure_union_passthrough
 
     converter = cattrs.Converter()
-    configure_union_passthrough(float | int | str, converter)
+    configure_union_passthrough(float | int | str | bool, converter)
     found = data.get("schema") if isinstance(data, dict) else None
     if found != kind.SCHEMA:
         raise EdgegolfError(f"{source} has schema {found!r}, not {kind.SCHEMA!r}")

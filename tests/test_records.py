@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from edgegolf.cards import Card, FileFacts, SeedResult, read_card, write_card
 from edgegolf.errors import EdgegolfError
 from edgegolf.records import from_json, to_dict, to_json
+from edgegolf.zoo import Recipe, all_names, all_recipes
 
 FRACTIONS = st.floats(0, 1)
 COUNTS = st.integers(0, 2**40)
@@ -25,7 +27,7 @@ CARDS = st.builds(
     parameters=COUNTS,
     trained_parameters=COUNTS,
     macs=COUNTS,
-    recipe=st.dictionaries(st.text(), FRACTIONS),
+    recipe=st.dictionaries(st.text(), FRACTIONS | st.text() | st.booleans()),
     article_accuracy=st.none() | FRACTIONS,
     article_epochs=st.none() | COUNTS,
     seeds=st.lists(SEED_RESULTS).map(tuple),
@@ -43,6 +45,12 @@ CARD = Card(
 
 @given(CARDS)
 def test_records_survive_json(card: Card) -> None:
+    assert from_json(to_json(card), Card) == card
+
+
+@pytest.mark.parametrize("recipe", all_recipes(), ids=all_names())
+def test_the_hyper_parameters_of_every_net_survive_json(recipe: Recipe) -> None:
+    card = replace(CARD, recipe=recipe.training.to_dict())
     assert from_json(to_json(card), Card) == card
 
 

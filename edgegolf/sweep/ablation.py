@@ -32,7 +32,7 @@ class Idea:
 
     title: str
     net: str
-    training: Mapping[str, float | int | str] = field(default_factory=dict)
+    training: Mapping[str, float | int | str | bool] = field(default_factory=dict)
     article: float | None = None
 
 
@@ -48,7 +48,7 @@ class Group:
 
     title: str
     ideas: tuple[Idea, ...]
-    training: Mapping[str, float | int | str] = field(default_factory=dict)
+    training: Mapping[str, float | int | str | bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def read_ablation(name: str) -> Definition:
             f"there is no ablation of {name!r}", hint=f"one of {', '.join(ablation_names())}"
         )
     converter = cattrs.Converter(forbid_extra_keys=True)
-    configure_union_passthrough(float | int | str, converter)
+    configure_union_passthrough(float | int | str | bool, converter)
     content = tomllib.loads((SHIPPED / f"{name}.toml").read_text("utf-8"))
     return converter.structure(content, Definition)
 

@@ -111,20 +111,15 @@ class Trainer:
         self.model.optimizer.build(self.model.trainable_variables)
         dropouts = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
         self._dropouts = [(layer, layer.rate) for layer in dropouts]
-        share = training.dropout_share  # all of it: also in statistics after the last epoch
-        self._dropout_epochs = share * training.epochs if share < 1 else math.inf
-        self._trace()
+        self._dropout_epochs = training.dropout_share * training.epochs
+        self._steps = self._compile_steps(self.model)
+        self._gather_statistics = statistics_gatherer(self.model)
         self._name = f"{recipe.name} with seed {seed}"
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches of an epoch."""
         return len(self._batches)
-
-    def _trace(self) -> None:
-        """Make the functions that train, anew whenever a layer's settings have changed."""
-        self._steps = self._compile_steps(self.model)
-        self._gather_statistics = statistics_gatherer(self.model)
 
     def _set_dropout(self, epoch: int) -> None:
         """Let dropout act as it is to in that epoch."""
@@ -133,7 +128,7 @@ class Trainer:
         if any(layer.rate != rate for layer, rate in wanted):
             for layer, rate in wanted:
                 layer.rate = rate
-            self._trace()
+            self._steps = self._compile_steps(self.model)  # they are compiled with the rates
 
     def train_epoch(self, start: Position, report: Callable[[Position], None]) -> Position:
         """Train to the end of an epoch.

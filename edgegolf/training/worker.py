@@ -72,7 +72,7 @@ class Run:
     dataset: str
     dataset_checksum: str
     seed: int
-    recipe: dict[str, float | str]
+    recipe: dict[str, float | str | bool]
     epochs: tuple[EpochResult, ...]
     validation_accuracy: float | None = None
     test_accuracy: float | None = None

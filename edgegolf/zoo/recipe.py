@@ -93,7 +93,7 @@ class Training:
     dropout_share: float = 1.0
     mirror_pairs: bool = False
 
-    def to_dict(self) -> dict[str, float | str]:
+    def to_dict(self) -> dict[str, float | str | bool]:
         """The hyper-parameters by name, as they are written beside results.
 
         Those that were added later are left out at their defaults, so that earlier results

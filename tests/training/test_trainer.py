@@ -105,6 +105,31 @@ def test_dropout_ends_after_its_share_of_the_epochs(
     assert loss == pytest.approx(reference.train_epoch(Position(1), ignore).mean_loss, rel=1e-5)
 
 
+@pytest.mark.parametrize("steps", ["_compiled_steps", "_steps_of_keras"])
+def test_mirror_pairs_are_kept(steps: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_compiled_steps", getattr(module, steps))
+
+    def build(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
+        layers = keras.layers
+        return keras.Sequential(
+            [
+                keras.Input(image_shape),
+                layers.Conv2D(4, 7), layers.BatchNormalization(), layers.ReLU(),
+                layers.Conv2D(6, 22), layers.Flatten(), layers.Dense(classes, "softmax"),
+            ]
+        )  # fmt: skip
+
+    recipe = with_epochs(find_recipe("cnn:16"), 1)
+    trainer = trainer_of(
+        replace(recipe, build=build, training=replace(recipe.training, mirror_pairs=True))
+    )
+    before = trainer.model.get_weights()[0]
+    trainer.train_epoch(Position(0), ignore)
+    kernel = trainer.model.get_weights()[0]
+    assert np.abs(kernel - before).max() > 1e-3
+    np.testing.assert_allclose(kernel[..., 2:], kernel[:, ::-1, :, :2], atol=1e-5)
+
+
 def without_dropout(recipe: Recipe) -> Callable[[tuple[int, int, int], int], keras.Model]:
     def build(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
         model = recipe.build(image_shape, classes)
