@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +29,12 @@ TRAINING_ONLY_LAYERS = (
     "GaussianNoise",
     "ActivityRegularization",
 )
+
+# What reading an entry of a zip file raises where bytes of it are others, and JSON of it.
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, OverflowError,
+    ValueError, RuntimeError,
+)  # fmt: skip
 
 
 def load_model(path: Path) -> keras.Model:
@@ -127,7 +136,7 @@ def _check_archive(path: Path) -> None:
             config = json.loads(archive.read("config.json"))
     except KeyError:
         raise EdgegolfError(f"{path} is a zip file without config.json, no Keras model") from None
-    except (zipfile.BadZipFile, ValueError, RecursionError, RuntimeError, NotImplementedError):
+    except DAMAGED:
         raise EdgegolfError(
             f"{path} is damaged or not a Keras model", hint="save with model.save('x.keras')"
         ) from None

@@ -3,8 +3,8 @@
 Every filter has a twin, half of the filters further on, that is its mirror image, left to right,
 and takes the twins of its channels. Of a mirrored image, a layer then makes the mirror image of
 what it made of the image, with twins exchanged, and a classifier that weighs twins alike cannot
-tell the two apart. Layers and parameters are those of any net; half of the weights are learnt, and
-none of that twice (Cohen and Welling 2016, https://arxiv.org/abs/1602.07576, for one mirror).
+tell the two apart. Layers and parameters are those of any net, and half of the weights are free
+(Cohen and Welling 2016, https://arxiv.org/abs/1602.07576, for the group of one mirror).
 """
 
 from __future__ import annotations
@@ -54,18 +54,17 @@ def _twins(model: keras.Model) -> Iterator[tuple[str, Twin]]:
     """The paths of trainable variables, each with what makes its twin of its value."""
     keras = require("keras", extra="train")
     layers = keras.layers
-    alike = (layers.BatchNormalization, layers.ReLU, layers.MaxPooling2D, layers.Dropout)
     paired = False  # the colours of an image have no twins
     for layer in model.layers if isinstance(model, keras.Sequential) else [model]:
+        if not _is_symmetric(layer):
+            raise EdgegolfError(f"a net with {layer.name!r} cannot be kept in mirror pairs")
         channels = [-2] if paired else []
-        if type(layer) is layers.Conv2D:
+        if isinstance(layer, layers.Conv2D):
             paired = paired or layer.kernel_size[1] > 1  # a single column is its own mirror image
             yield layer.kernel.path, _twin([1], channels + [-1] * paired)
-        elif type(layer) is layers.Dense:
+        elif isinstance(layer, layers.Dense):
             yield layer.kernel.path, _twin([], channels)
             paired = False
-        elif not isinstance(layer, alike) and not _flattens_one_position(layer):
-            raise EdgegolfError(f"the filters before {layer.name!r} cannot be kept in mirror pairs")
         if paired and layer.output.shape[-1] % 2:
             raise EdgegolfError(f"{layer.name!r} has {layer.output.shape[-1]} filters: no pairs")
         for variable in layer.trainable_variables:
@@ -73,9 +72,17 @@ def _twins(model: keras.Model) -> Iterator[tuple[str, Twin]]:
                 yield variable.path, _twin([], [-1] * paired)
 
 
-def _flattens_one_position(layer: Any) -> bool:
-    flatten = require("keras", extra="train").layers.Flatten
-    return isinstance(layer, flatten) and layer.input.shape[1:3] == (1, 1)
+def _is_symmetric(layer: Any) -> bool:
+    """Whether a layer, its weights apart, does the same from the right as from the left."""
+    layers = require("keras", extra="train").layers
+    if isinstance(layer, layers.Flatten):
+        return bool(layer.input.shape[1:3] == (1, 1))
+    if type(layer) not in (layers.Conv2D, layers.MaxPooling2D):
+        everywhere = (layers.Dense, layers.BatchNormalization, layers.ReLU, layers.Dropout)
+        return isinstance(layer, everywhere)
+    window = layer.kernel_size if isinstance(layer, layers.Conv2D) else layer.pool_size
+    columns_left = (layer.input.shape[2] - window[1]) % layer.strides[1]
+    return layer.padding == "valid" and columns_left == 0
 
 
 def _twin(mirrored: list[int], paired: list[int]) -> Twin:

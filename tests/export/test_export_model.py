@@ -97,6 +97,19 @@ def test_damaged_archives_give_one_error_or_a_model(tmp_path, saved, data):
         assert load_model(path).inputs
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_no_damaged_byte_gives_another_error(tmp_path, compression):
+    path = tmp_path / "damaged.keras"
+    with zipfile.ZipFile(path, "w", compression) as file:
+        file.writestr("config.json", b'{"class_name": "Sequential"}')
+    sound = path.read_bytes()
+    for position in range(len(sound)):
+        for value in (0x00, 0x57, 0xFF, sound[position] ^ 1, sound[position] ^ 8):
+            path.write_bytes(sound[:position] + bytes([value]) + sound[position + 1 :])
+            with pytest.raises(EdgegolfError):
+                load_model(path)
+
+
 def test_lambda_layers_are_refused_by_name_and_never_run(tmp_path):
     image = keras.Input((4,))
     inner = keras.Model(image, layers.Lambda(lambda x: x * 2, name="double")(image))

@@ -8,6 +8,7 @@ import pytest
 from edgegolf.errors import EdgegolfError
 from edgegolf.training.mirror import keep_mirror_pairs
 from edgegolf.training.muon import muon
+from edgegolf.zoo import find_recipe
 
 keras = pytest.importorskip("keras")
 layers = keras.layers
@@ -61,12 +62,34 @@ def test_an_image_and_its_mirror_image_are_the_same_to_the_net_before_and_after_
     np.testing.assert_allclose(half[..., 3:], half[:, ::-1, :, :3], atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["tencnn:dropout=0", "tencnn:kernels=531,dropout=0"])
+def test_the_ten_layers_can_be_kept_in_pairs(name: str) -> None:
+    model = find_recipe(name).build((32, 32, 3), 10)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    keep_mirror_pairs(model)
+    images = np.random.default_rng(0).random((4, 32, 32, 3)).astype("float32")
+    scores = [model(each, training=True).numpy() for each in (images, images[:, :, ::-1])]
+    np.testing.assert_allclose(*scores, atol=1e-5)
+    assert scores[0].std() > 1e-2
+
+
 def test_filters_without_a_twin_are_refused() -> None:
     with pytest.raises(EdgegolfError, match="7 filters"):
         keep_mirror_pairs(net(filters=7))
 
 
-@pytest.mark.parametrize("layer", [layers.DepthwiseConv2D(1), layers.UpSampling2D(2)])
+@pytest.mark.parametrize(
+    "layer",
+    [layers.DepthwiseConv2D(1), layers.UpSampling2D(2), layers.Conv2D(4, 1, padding="same")],
+)
 def test_layers_that_cannot_be_mirrored_are_refused(layer: keras.Layer) -> None:
-    with pytest.raises(EdgegolfError, match="mirror pairs"):
+    with pytest.raises(EdgegolfError, match=layer.name):
         keep_mirror_pairs(net(layer))
+
+
+def test_columns_must_not_be_left_over_on_one_side() -> None:
+    pools = [keras.Input((8, 8, 2)), layers.MaxPooling2D((1, 3)), layers.Conv2D(2, (8, 2))]
+    model = keras.Sequential([*pools, layers.Flatten(), layers.Dense(2)])
+    model.compile("sgd", "mse")
+    with pytest.raises(EdgegolfError, match="max_pooling2d"):
+        keep_mirror_pairs(model)
