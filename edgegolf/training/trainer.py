@@ -106,7 +106,8 @@ class Trainer:
         self.model = faster(plain, training.precision) if on_tensorflow else plain
         self._judged = self.model if training.precision == FLOAT32 else plain
         _compile(self.model, recipe, len(self._batches))
-        if training.mirror_pairs:
+        self._mirror_pairs = training.mirror_pairs
+        if self._mirror_pairs:
             keep_mirror_pairs(self.model)
         self.model.optimizer.build(self.model.trainable_variables)
         dropouts = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
@@ -179,7 +180,10 @@ class Trainer:
     def _sample(self) -> NDArray[np.uint8]:
         """Some batches as they are trained on."""
         images, _ = self._batches.epoch(0)
-        return images[: math.ceil(IMAGES_OF_STATISTICS / images.shape[1])].copy()
+        sample = images[: math.ceil(IMAGES_OF_STATISTICS / images.shape[1])].copy()
+        if self._mirror_pairs:  # twins have the same statistics only where images have theirs
+            sample = np.concatenate([sample, sample[..., ::-1, :]])
+        return sample
 
     def accuracy(self, split: Split) -> float:
         """The share of a split's images that the net gets right, as it is and in float32."""

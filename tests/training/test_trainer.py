@@ -128,6 +128,11 @@ def test_mirror_pairs_are_kept(steps: str, monkeypatch: pytest.MonkeyPatch) -> N
     kernel = trainer.model.get_weights()[0]
     assert np.abs(kernel - before).max() > 1e-3
     np.testing.assert_allclose(kernel[..., 2:], kernel[:, ::-1, :, :2], atol=1e-5)
+    images = load_dataset("digits").split("validation").images[:50].astype("float32") / 255
+    with trainer.averaged():  # with the statistics that it is used with
+        scores, mirrored = (trainer.model.predict(each) for each in (images, images[:, :, ::-1]))
+    assert scores.std() > 0.01
+    np.testing.assert_allclose(scores, mirrored, atol=1e-4)
 
 
 def without_dropout(recipe: Recipe) -> Callable[[tuple[int, int, int], int], keras.Model]:
