@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,14 +25,14 @@ from edgegolf.data import Dataset, Split
 from edgegolf.errors import EdgegolfError, require
 from edgegolf.files import atomic_path
 from edgegolf.quiet import import_keras, import_tensorflow
-from edgegolf.training.batches import Batches
+from edgegolf.training.batches import Batches, Targets
 from edgegolf.training.faster import faster
 from edgegolf.training.full_matrix_adam import full_matrix_adam
 from edgegolf.training.mirror import keep_mirror_pairs
 from edgegolf.training.muon import muon
 from edgegolf.training.statistics import statistics_gatherer
 from edgegolf.zoo import Recipe
-from edgegolf.zoo.recipe import FLOAT32
+from edgegolf.zoo.recipe import FLOAT32, Training
 
 if TYPE_CHECKING:
     import keras
@@ -42,8 +42,8 @@ STRETCHES = 10  # of an epoch, after each of which progress is reported
 IMAGES_PER_PREDICTION = 500
 IMAGES_OF_STATISTICS = 5000  # that those of batch normalizations are gathered from
 
-# From batches, images [batches, batch, height, width, channels] and labels, to the sum of losses.
-Steps = Callable[["NDArray[np.uint8]", "NDArray[np.int64]"], float]
+# From batches, images [batches, batch, height, width, channels] and targets, to the sum of losses.
+Steps = Callable[["NDArray[np.uint8]", Targets], float]
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,7 @@ class Trainer:
             training.cutout,
             seed,
             training.background,
+            training.cutmix,
         )
         on_tensorflow = keras.backend.backend() == "tensorflow"
         self._compile_steps = _compiled_steps if on_tensorflow else _steps_of_keras
@@ -142,13 +143,13 @@ class Trainer:
             EdgegolfError: The loss is no number any more.
         """
         self._set_dropout(start.epoch)
-        images, labels = self._batches.epoch(start.epoch)
+        images, targets = self._batches.epoch(start.epoch)
         steps = self.steps_per_epoch
         bounds = np.linspace(0, steps, min(steps, STRETCHES) + 1).astype(int).tolist()
         position = start
         for first, stop in pairwise(bound for bound in bounds if bound >= start.batches):
             began = time.monotonic()
-            loss = position.loss + self._steps(images[first:stop], labels[first:stop])
+            loss = position.loss + self._steps(images[first:stop], targets[first:stop])
             seconds = position.seconds + time.monotonic() - began
             position = Position(start.epoch, stop, loss, seconds)
             report(position)
@@ -274,13 +275,16 @@ def _compile(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
         )
     model.compile(
         optimizer=optimizer,
-        loss=_loss(keras, training.label_smoothing),
+        loss=_loss(keras, training),
         jit_compile=keras.backend.backend() == "jax",
     )
 
 
-def _loss(keras: Any, label_smoothing: float) -> Any:
-    """Cross-entropy of class probabilities and labels, which may be smoothed."""
+def _loss(keras: Any, training: Training) -> Any:
+    """Cross-entropy of class probabilities and targets, which may be smoothed."""
+    label_smoothing = training.label_smoothing
+    if training.cutmix:
+        return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
     if not label_smoothing:
         return keras.losses.SparseCategoricalCrossentropy()
 
@@ -297,19 +301,19 @@ def _compiled_steps(model: keras.Model) -> Steps:
     """The steps as one TensorFlow function, compiled once."""
     tensorflow = import_tensorflow()
 
-    def step(images: Any, labels: Any) -> Any:
+    def step(images: Any, targets: Any) -> Any:
         with tensorflow.GradientTape() as tape:
             scores = model(tensorflow.cast(images, "float32") / 255, training=True)
-            loss = model.compute_loss(y=labels, y_pred=scores)
+            loss = model.compute_loss(y=targets, y_pred=scores)
         gradients = tape.gradient(loss, model.trainable_variables)
         model.optimizer.apply(gradients, model.trainable_variables)
         return loss
 
-    def loop(images: Any, labels: Any) -> Any:
+    def loop(images: Any, targets: Any) -> Any:
         def body(index: Any, total: Any) -> tuple[Any, Any]:
-            return index + 1, total + step(images[index], labels[index])
+            return index + 1, total + step(images[index], targets[index])
 
-        count = tensorflow.shape(labels)[0]
+        count = tensorflow.shape(targets)[0]
         _, total = tensorflow.while_loop(
             lambda index, _: index < count, body, (0, 0.0), parallel_iterations=1
         )
@@ -318,12 +322,16 @@ def _compiled_steps(model: keras.Model) -> Steps:
     # XLA fuses what surrounds dense layers; its convolutions on CPUs are slower than oneDNN's.
     convolutions = any("Conv" in type(layer).__name__ for layer in model.layers)
     batches = tensorflow.TensorSpec((None, None, *model.input_shape[1:]), "uint8")
-    labels_of_batches = tensorflow.TensorSpec((None, None), "int64")
-    compiled = tensorflow.function(
-        loop, input_signature=[batches, labels_of_batches], jit_compile=not convolutions
+    targets_of_batches = {
+        "int64": tensorflow.TensorSpec((None, None), "int64"),
+        "float32": tensorflow.TensorSpec((None, None, *model.output_shape[1:]), "float32"),
+    }
+    function = tensorflow.function(loop, jit_compile=not convolutions)
+    compiled = cache(
+        lambda dtype: function.get_concrete_function(batches, targets_of_batches[dtype])
     )
-    return lambda images, labels: float(
-        compiled(tensorflow.constant(images), tensorflow.constant(labels))
+    return lambda images, targets: float(
+        compiled(targets.dtype.name)(tensorflow.constant(images), tensorflow.constant(targets))
     )
 
 
@@ -332,11 +340,11 @@ def _steps_of_keras(model: keras.Model) -> Steps:
 
     model.make_train_function(force=True)
 
-    def steps(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
+    def steps(images: NDArray[np.uint8], targets: Targets) -> float:
         total = 0.0
-        for batch, classes in zip(images, labels, strict=True):
+        for batch, wanted in zip(images, targets, strict=True):
             model.reset_metrics()  # else the loss is the mean of all batches so far
-            total += float(model.train_on_batch(batch.astype("float32") / 255, classes))
+            total += float(model.train_on_batch(batch.astype("float32") / 255, wanted))
         return total
 
     return steps

@@ -74,6 +74,8 @@ class Training:
             https://arxiv.org/abs/2303.01500).
         mirror_pairs: Filters come in pairs that are each other's mirror image, so that the net
             cannot tell an image from its mirror image; half of the weights are learnt.
+        cutmix: Probability that a rectangle of an image shows another's, whose class then has its
+            share of the target (Yun et al. 2019, https://arxiv.org/abs/1905.04899).
     """
 
     epochs: int
@@ -92,6 +94,7 @@ class Training:
     background: str = BLACK
     dropout_share: float = 1.0
     mirror_pairs: bool = False
+    cutmix: float = 0.0
 
     def to_dict(self) -> dict[str, float | str | bool]:
         """The hyper-parameters by name, as they are written beside results.
@@ -115,6 +118,7 @@ ADDED_LATER = (
     "background",
     "dropout_share",
     "mirror_pairs",
+    "cutmix",
 )
 
 

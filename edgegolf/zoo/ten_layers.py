@@ -23,13 +23,14 @@ TRAINING = Training(
     batch_size=128,
     warm_up_epochs=2.0,
     shift=4,
-    cutout=12,
+    cutout=8,
     label_smoothing=0.1,
     weight_decay=0.1,
     precision=MIXED_BFLOAT16,
     background=PHOTO,
     dropout_share=0.25,
     mirror_pairs=True,
+    cutmix=0.5,
 )
 
 

@@ -109,3 +109,24 @@ def test_cut_squares_of_photos_have_the_mean_colour() -> None:
     images[:5] = (10, 20, 31)
     pixels, _ = Batches(images, np.arange(10), 10, 0, 0.0, 9, 0, PHOTO).epoch(0)
     assert set(map(tuple, pixels.reshape(-1, 3).tolist())) == {(5, 10, 16)}
+
+
+def test_targets_are_what_mixed_images_show() -> None:
+    labels = np.arange(1200, dtype=np.int64) % 7
+    images = np.broadcast_to(labels[:, None, None, None], (1200, 20, 10, 1)).astype(np.uint8)
+    pixels, shares = Batches(images, labels, 100, 0, 0.0, 0, 0, cutmix=0.5).epoch(0)
+    shown = np.stack([(pixels == label).mean(axis=(2, 3, 4)) for label in range(7)], axis=-1)
+    np.testing.assert_allclose(shares, shown, atol=1e-6)
+    whole = (shares.max(axis=-1) == 1).mean()
+    # Neighbours are of one class a seventh of the time; few rectangles are too small to be seen.
+    assert whole == pytest.approx(1 - 0.5 * 6 / 7, abs=0.06)
+
+
+def test_mixed_images_show_rectangles() -> None:
+    images = np.stack([np.full((8, 8, 1), value, np.uint8) for value in (3, 5)] * 300)
+    labels = np.arange(600, dtype=np.int64) % 2
+    pixels, _ = Batches(images, labels, 600, 0, 0.0, 0, 0, cutmix=1.0).epoch(0)
+    for image in pixels.reshape(600, 8, 8):
+        rows, columns = (image == 3).any(axis=1), (image == 3).any(axis=0)
+        pasted = [np.outer(rows, columns), ~np.outer((image == 5).any(1), (image == 5).any(0))]
+        assert any(np.array_equal(image == 3, each) for each in pasted)

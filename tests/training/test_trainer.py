@@ -28,9 +28,14 @@ def ignore(position: Position) -> None:
     pass
 
 
-@pytest.mark.parametrize("net", ["pooled_mlp:8", "random_cnn"])  # through XLA, and not
-def test_compiled_steps_end_where_keras_ends(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("net", "cutmix"), [("pooled_mlp:8", 0), ("random_cnn", 0), ("random_cnn", 0.5)]
+)  # through XLA, and not, and with targets that are shares
+def test_compiled_steps_end_where_keras_ends(
+    net: str, cutmix: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = with_epochs(find_recipe(net), 3)
+    recipe = replace(recipe, training=replace(recipe.training, cutmix=cutmix))
     ours = trainer_of(recipe)
     losses = [ours.train_epoch(Position(epoch), ignore).mean_loss for epoch in range(3)]
     monkeypatch.setattr(module, "_compiled_steps", module._steps_of_keras)
