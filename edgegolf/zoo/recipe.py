@@ -76,6 +76,8 @@ class Training:
             cannot tell an image from its mirror image; half of the weights are learnt.
         cutmix: Probability that a rectangle of an image shows another's, whose class then has its
             share of the target (Yun et al. 2019, https://arxiv.org/abs/1905.04899).
+        teachers: Nets of the zoo, with `+` between them, whose mean probabilities are the targets
+            in place of labels (Hinton et al. 2015, https://arxiv.org/abs/1503.02531).
     """
 
     epochs: int
@@ -95,6 +97,7 @@ class Training:
     dropout_share: float = 1.0
     mirror_pairs: bool = False
     cutmix: float = 0.0
+    teachers: str = ""
 
     def to_dict(self) -> dict[str, float | str | bool]:
         """The hyper-parameters by name, as they are written beside results.
@@ -119,6 +122,7 @@ ADDED_LATER = (
     "dropout_share",
     "mirror_pairs",
     "cutmix",
+    "teachers",
 )
 
 

@@ -24,13 +24,13 @@ TRAINING = Training(
     warm_up_epochs=2.0,
     shift=4,
     cutout=8,
-    label_smoothing=0.1,
     weight_decay=0.1,
     precision=MIXED_BFLOAT16,
     background=PHOTO,
     dropout_share=0.25,
     mirror_pairs=True,
-    cutmix=0.5,
+    cutmix=1.0,
+    teachers="loop_resnet:264+loop_resnet_unshared:144+loop_resnet:144",
 )
 
 
