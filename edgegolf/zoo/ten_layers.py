@@ -30,6 +30,7 @@ TRAINING = Training(
     dropout_share=0.25,
     mirror_pairs=True,
     cutmix=1.0,
+    cutmix_share=0.7,
     teachers="loop_resnet:264+loop_resnet_unshared:144+loop_resnet:144",
 )
 
