@@ -27,10 +27,9 @@ TRAINING = Training(
     weight_decay=0.1,
     precision=MIXED_BFLOAT16,
     background=PHOTO,
-    dropout_share=0.25,
+    dropout_share=0.1,
     mirror_pairs=True,
-    cutmix=1.0,
-    cutmix_share=0.7,
+    cutmix=0.5,
     teachers="loop_resnet:264+loop_resnet_unshared:144+loop_resnet:144",
 )
 
