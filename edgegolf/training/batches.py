@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -34,6 +35,7 @@ class Batches:
             image's reflection in its border and the mean colour of all images.
         cutmix: Probability that a rectangle of an image shows another's of the epoch. It has the
             image's proportions, an area that is uniformly distributed, and its centre anywhere.
+        cutmix_epochs: Images are mixed in the epochs below this one.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Batches:
         seed: int,
         background: str = BLACK,
         cutmix: float = 0.0,
+        cutmix_epochs: float = math.inf,
     ) -> None:
         margin = ((0, 0), (shift, shift), (shift, shift), (0, 0))
         padded = np.pad(images, margin, mode=PADDING[background])
@@ -61,10 +64,15 @@ class Batches:
         self._cutout = cutout
         self._filling = _mean_colour(images) if background == PHOTO else 0
         self._cutmix = cutmix
+        self._cutmix_epochs = cutmix_epochs
         self._seed = seed
 
     def __len__(self) -> int:
         return len(self._labels) // self._batch_size
+
+    def mixes(self, epoch: int) -> bool:
+        """Whether images are mixed in an epoch, if they ever are."""
+        return epoch < self._cutmix_epochs
 
     def epoch(self, epoch: int) -> tuple[NDArray[np.uint8], Targets]:
         """Images uint8 [batches, batch, height, width, channels] and what they show.
@@ -81,7 +89,7 @@ class Batches:
         images[mirrored] = images[mirrored, :, ::-1]
         targets: Targets = self._labels[order]
         if self._cutmix:
-            targets = self._mix(random, images, targets)
+            targets = self._mix(random, images, targets, self._cutmix * self.mixes(epoch))
         if self._cutout:
             rows, columns = (
                 _near(random.integers(0, size, (len(order), 1)), size, self._cutout)
@@ -95,11 +103,15 @@ class Batches:
         )
 
     def _mix(
-        self, random: np.random.Generator, images: NDArray[np.uint8], labels: NDArray[np.int64]
+        self,
+        random: np.random.Generator,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        probability: float,
     ) -> NDArray[np.float32]:
         """Show a rectangle of its neighbour in some images, and return the classes' shares."""
         count = len(labels)
-        sides = np.sqrt(random.random((count, 1))) * (random.random((count, 1)) < self._cutmix)
+        sides = np.sqrt(random.random((count, 1))) * (random.random((count, 1)) < probability)
         rows, columns = (
             _near(random.integers(0, size, (count, 1)), size, (sides * size).round().astype(int))
             for size in self._shape[:2]

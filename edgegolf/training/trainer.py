@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +101,7 @@ class Trainer:
             seed,
             training.background,
             training.cutmix,
+            training.cutmix_share * training.epochs,
         )
         self._teach = teachers_of(training.teachers, dataset.name, threads)
         on_tensorflow = keras.backend.backend() == "tensorflow"
@@ -116,6 +117,9 @@ class Trainer:
         dropouts = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
         self._dropouts = [(layer, layer.rate) for layer in dropouts]
         self._dropout_epochs = training.dropout_share * training.epochs
+        self._epochs = training.epochs
+        self._epoch = 0
+        self._sample = cache(self._sample_of)
         self._steps = self._compile_steps(self.model)
         self._gather_statistics = statistics_gatherer(self.model)
         self._name = f"{recipe.name} with seed {seed}"
@@ -125,8 +129,9 @@ class Trainer:
         """Batches of an epoch."""
         return len(self._batches)
 
-    def _set_dropout(self, epoch: int) -> None:
+    def _begin(self, epoch: int) -> None:
         """Let dropout act as it is to in that epoch."""
+        self._epoch = epoch
         acts = epoch < self._dropout_epochs
         wanted = [(layer, rate if acts else 0) for layer, rate in self._dropouts]
         if any(layer.rate != rate for layer, rate in wanted):
@@ -144,7 +149,7 @@ class Trainer:
         Raises:
             EdgegolfError: The loss is no number any more.
         """
-        self._set_dropout(start.epoch)
+        self._begin(start.epoch)
         images, targets = self._batches.epoch(start.epoch)
         steps = self.steps_per_epoch
         bounds = np.linspace(0, steps, min(steps, STRETCHES) + 1).astype(int).tolist()
@@ -174,17 +179,16 @@ class Trainer:
         values = [np.array(variable) for variable in variables]
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
         if self._gather_statistics is not None:
-            self._gather_statistics(self._sample)
+            self._gather_statistics(self._sample(self._batches.mixes(self._epoch)))
         try:
             yield
         finally:
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
 
-    @cached_property
-    def _sample(self) -> NDArray[np.uint8]:
-        """Some batches as they are trained on."""
-        images, _ = self._batches.epoch(0)
+    def _sample_of(self, mixed: bool) -> NDArray[np.uint8]:
+        """Some batches as they are trained on, in the first epochs or in the last one."""
+        images, _ = self._batches.epoch(0 if mixed else self._epochs - 1)
         sample = images[: math.ceil(IMAGES_OF_STATISTICS / images.shape[1])].copy()
         if self._mirror_pairs:  # twins have the same statistics only where images have theirs
             sample = np.concatenate([sample, sample[..., ::-1, :]])
@@ -223,7 +227,7 @@ class Trainer:
             for variable, value in zip(self._state(), values, strict=True):
                 variable.assign(value)
             epoch, batches, loss, seconds = position.tolist()
-            self._set_dropout(epoch)
+            self._begin(min(int(epoch), self._epochs - 1))
             return Position(int(epoch), int(batches), loss, seconds)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise EdgegolfError(

@@ -76,6 +76,7 @@ class Training:
             cannot tell an image from its mirror image; half of the weights are learnt.
         cutmix: Probability that a rectangle of an image shows another's, whose class then has its
             share of the target (Yun et al. 2019, https://arxiv.org/abs/1905.04899).
+        cutmix_share: Images are mixed in this share of the epochs, the first ones.
         teachers: Nets of the zoo, with `+` between them, whose mean probabilities are the targets
             in place of labels (Hinton et al. 2015, https://arxiv.org/abs/1503.02531).
     """
@@ -97,6 +98,7 @@ class Training:
     dropout_share: float = 1.0
     mirror_pairs: bool = False
     cutmix: float = 0.0
+    cutmix_share: float = 1.0
     teachers: str = ""
 
     def to_dict(self) -> dict[str, float | str | bool]:
@@ -122,6 +124,7 @@ ADDED_LATER = (
     "dropout_share",
     "mirror_pairs",
     "cutmix",
+    "cutmix_share",
     "teachers",
 )
 

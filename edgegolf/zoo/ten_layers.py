@@ -27,9 +27,10 @@ TRAINING = Training(
     weight_decay=0.1,
     precision=MIXED_BFLOAT16,
     background=PHOTO,
-    dropout_share=0.1,
+    dropout_share=0.25,
     mirror_pairs=True,
-    cutmix=0.5,
+    cutmix=1.0,
+    cutmix_share=0.7,
     teachers="loop_resnet:264+loop_resnet_unshared:144+loop_resnet:144",
 )
 

@@ -130,3 +130,14 @@ def test_mixed_images_show_rectangles() -> None:
         rows, columns = (image == 3).any(axis=1), (image == 3).any(axis=0)
         pasted = [np.outer(rows, columns), ~np.outer((image == 5).any(1), (image == 5).any(0))]
         assert any(np.array_equal(image == 3, each) for each in pasted)
+
+
+def test_mixing_ends_before_its_last_epoch_and_is_the_same_until_then() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), np.uint8)
+    labels = np.arange(60, dtype=np.int64) % 3
+    always, never = (Batches(images, labels, 20, 1, 0.0, 2, 0, cutmix=p) for p in (1.0, 1e-9))
+    ending = Batches(images, labels, 20, 1, 0.0, 2, 0, cutmix=1.0, cutmix_epochs=1.5)
+    assert [ending.mixes(epoch) for epoch in range(4)] == [True, True, False, False]
+    for epoch, reference in enumerate((always, always, never, never)):
+        for found, expected in zip(ending.epoch(epoch), reference.epoch(epoch), strict=True):
+            np.testing.assert_array_equal(found, expected)

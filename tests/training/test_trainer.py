@@ -265,3 +265,33 @@ def test_averaged_weights_have_statistics_of_their_own(monkeypatch: pytest.Monke
     monkeypatch.setattr(trainer, "_gather_statistics", None)
     with trainer.averaged():
         assert own > trainer.accuracy(validation) + 0.05  # those of other weights: mere chance
+
+
+def test_statistics_are_those_of_images_as_the_net_has_just_seen_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mixed while they are mixed, and whole afterwards, also where training was interrupted."""
+    recipe = with_epochs(find_recipe("loop_resnet:8"), 2)
+    training = replace(recipe.training, shift=0, flip=0, cutout=0, cutmix=1.0, cutmix_share=0.5)
+    recipe = replace(recipe, training=training)
+    known = {image.tobytes() for image in load_dataset("digits").split("train").images}
+    seen: list[float] = []
+
+    def gather(batches: np.ndarray) -> None:
+        images = [image.tobytes() for batch in batches for image in batch]
+        seen.append(sum(image in known for image in images) / len(images))
+
+    trainer = trainer_of(recipe)
+    restored = trainer_of(recipe)
+    for each in (trainer, restored):
+        monkeypatch.setattr(each, "_gather_statistics", gather)
+    for epoch in range(2):
+        trainer.train_epoch(Position(epoch), ignore)
+        with trainer.averaged():
+            pass
+    trainer.save(tmp_path / "state.npz", Position(2))
+    restored.restore(tmp_path / "state.npz")
+    with restored.averaged():
+        pass
+    assert seen[0] < 0.3
+    assert seen[1:] == [1, 1]
