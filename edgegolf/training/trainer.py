@@ -130,7 +130,7 @@ class Trainer:
         return len(self._batches)
 
     def _begin(self, epoch: int) -> None:
-        """Let dropout act as it is to in that epoch."""
+        """Remember the epoch, and let dropout act as it is to in it."""
         self._epoch = epoch
         acts = epoch < self._dropout_epochs
         wanted = [(layer, rate if acts else 0) for layer, rate in self._dropouts]
