@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegolf.data import Split
-from edgegolf.export.sharing.drafts import FINETUNING_STEPS, tflite_drafts
+from edgegolf.export.sharing.drafts import FINETUNING_STEPS, equivalents, tflite_drafts
 from edgegolf.export.sharing.measuring import Candidate, Draft, Goal, choose, measure
 from edgegolf.export.sharing.onnx_writer import FORMS, write_shared_onnx
 from edgegolf.export.sharing.reader import UnsupportedLayerError, read_network
@@ -88,14 +89,18 @@ def onnx_candidates(
         "compute": "int8",
         "channels": "int8",
     }
-    for form in FORMS:
+    try:
+        networks = equivalents(read_network(model))
+    except UnsupportedLayerError:
+        networks = {}
+    for (prefix, network), form in product(networks.items(), FORMS):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "shared.onnx"
             try:
-                write_shared_onnx(read_network(model), pixels, path, form)
+                write_shared_onnx(network, pixels, path, form)
             except UnsupportedLayerError:
                 continue
-            drafts.append(Draft(f"shared {form}", computes[form], path.read_bytes()))
+            drafts.append(Draft(f"{prefix}shared {form}", computes[form], path.read_bytes()))
     return measure(drafts, ".onnx", _judges(train, validation))
 
 

@@ -15,6 +15,7 @@ from edgegolf.export.sharing.equalization import equalize
 from edgegolf.export.sharing.evaluate import evaluate
 from edgegolf.export.sharing.finetuning import finetune
 from edgegolf.export.sharing.measuring import Draft
+from edgegolf.export.sharing.mirror_pairs import fold_mirror_pairs
 from edgegolf.export.sharing.network import Network
 from edgegolf.export.sharing.quantization import Quantization
 from edgegolf.export.sharing.scale_search import Write, probabilities_of, search_scales
@@ -50,22 +51,34 @@ def tflite_drafts(network: Network, train: Split, steps: int, seed: int) -> list
     """
     rolled = roll(network)
     if rolled is network:
-        return _without_sharing(network, train)
+        return [
+            draft
+            for name, each in equivalents(network).items()
+            for draft in _without_sharing(name, each, train)
+        ]
     return _with_sharing(network, rolled, train, steps, seed)
 
 
-def _without_sharing(network: Network, train: Split) -> list[Draft]:
+def equivalents(network: Network) -> dict[str, Network]:
+    """The networks that compute the same and may be best, by what to put before a draft's name."""
+    folded = fold_mirror_pairs(network)
+    return {"": network} | ({} if folded is network else {"mirror pairs, ": folded})
+
+
+def _without_sharing(prefix: str, network: Network, train: Split) -> list[Draft]:
     """ReLUs that XNNPACK has, and as many scales as help."""
     drafts = []
     for style, name in ((OWN_SCALES, "scale per channel"), (FEWER_SCALES, "scale per tensor")):
-        drafts += _fast_drafts(name, *_searched(network, train, style, write_int8))
+        found = _searched(network, train, style, write_int8)
+        drafts += _fast_drafts(f"{prefix}{name}", *found)
     # Multiples of one weight are the same integers only where each channel has its scale.
     multiples = any(weight.base is not None for weight in network.weights)
     style, name = (
         (OWN_SCALES, "scale per channel") if multiples else (FEWER_SCALES, "scale per tensor")
     )
     scales = Quantization({}, weight_scales(network, style))
-    drafts.append(Draft(name, "int8-weights", write_int8_weights(network, scales)))
+    data = write_int8_weights(network, scales)
+    drafts.append(Draft(f"{prefix}{name}", "int8-weights", data))
     return drafts
 
 

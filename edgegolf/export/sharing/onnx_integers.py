@@ -41,6 +41,7 @@ from edgegolf.export.sharing.onnx_lowering import (
     pooling_attributes,
 )
 from edgegolf.export.sharing.quantization import (
+    Grid,
     Quantization,
     quantized_weight,
     weight_scales_of,
@@ -49,7 +50,7 @@ from edgegolf.export.sharing.reader import UnsupportedLayerError
 
 OPSET = 12  # the first with MaxPool for uint8
 RUNTIME_DOMAIN, RUNTIME_VERSION = "com.microsoft", 1
-_SATURATING = (Convolution, DepthwiseConvolution, Dense, Add)
+_SATURATING = (Convolution, DepthwiseConvolution, Dense, Add, Subtract)
 _OFFSET = 128  # of uint8 from the int8 that grids count in
 
 
@@ -77,9 +78,13 @@ class IntegerLowering(FloatLowering):
             return name
         return self.call("DequantizeLinear", name, *self.grid(value))
 
+    def grid_of(self, value: Value) -> Grid:
+        """What the integers that stand for a value mean."""
+        return self.quantization.activations[self.rectified.get(value, value)]
+
     def grid(self, value: Value) -> tuple[str, str]:
         """The names of a value's scale and zero point."""
-        grid = self.quantization.activations[self.rectified.get(value, value)]
+        grid = self.grid_of(value)
         zero_point = np.uint8(grid.zero_point + _OFFSET)
         return self.constants.name(np.float32(grid.scale)), self.constants.name(zero_point)
 
@@ -163,12 +168,8 @@ class IntegerLowering(FloatLowering):
         """The name of its bias in units of input scale times weight scale, if it has one."""
         if operation.bias is None:
             return []
-        unit = scales * np.float32(self.quantization.activations[self.origin(node)].scale)
+        unit = scales * np.float32(self.grid_of(node.inputs[0]).scale)
         return [self.constants.name(np.rint(operation.bias.values / unit).astype(np.int32))]
-
-    def origin(self, node: Node) -> Value:
-        """The value whose grid a node's input has."""
-        return self.rectified.get(node.inputs[0], node.inputs[0])
 
     @lower.register
     def _(self, operation: Rectifier, node: Node) -> str:
@@ -191,13 +192,13 @@ class IntegerLowering(FloatLowering):
         return self.call("Softmax", self.in_real(node.inputs[0]))
 
     @lower.register
-    def _(self, operation: Add, node: Node) -> str:
-        terms = [part for value in node.inputs for part in (self.names[value], *self.grid(value))]
+    def _(self, operation: Add | Subtract, node: Node) -> str:
+        first, second = node.inputs
+        scale, zero_point = self.grid(second)
+        if isinstance(operation, Subtract):  # on a grid of negative scale, integers mean −value
+            scale = self.constants.name(-np.float32(self.grid_of(second).scale))
+        terms = (self.names[first], *self.grid(first), self.names[second], scale, zero_point)
         return self.runtime_call("QLinearAdd", *terms, *self.grid(node.output))
-
-    @lower.register
-    def _(self, operation: Subtract, node: Node) -> str:
-        raise UnsupportedLayerError("onnxruntime has no subtraction of integers on grids")
 
     @lower.register
     def _(self, operation: MaxPooling, node: Node) -> str:

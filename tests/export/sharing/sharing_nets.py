@@ -100,6 +100,37 @@ def difference_network() -> Network:
     return build.classify(build.apply(MaxPooling((2, 2), (2, 2)), edges))
 
 
+def mirror_pairs_network(
+    widths: tuple[int, ...] = (1, 3, 5, 2, 1), filters: int = 6, height: int = 3, stride: int = 1
+) -> Network:
+    """As one that was trained so: every filter has a twin, half of the filters further on."""
+    columns = sum(widths) + 6 - len(widths)
+    build = Builder(stride ** len(widths) * (height * len(widths) + 3), columns, 3)
+    hidden, paired = build.source, False
+    for width in widths:
+        values = build.weight(height, width, hidden.shape[2], filters).values
+        if paired or width > 1:
+            values = (values + mirrored(values, paired)) / 2
+        bias = build.weight(filters).values
+        bias = (bias + np.roll(bias, filters // 2)) / 2
+        layer = Convolution(Weight("w", values), Weight("b", bias), (stride, 1))
+        hidden = build.apply(Rectifier(), build.apply(layer, hidden))
+        paired = paired or width > 1
+    window = hidden.shape[:2]
+    hidden = build.apply(Reshape((filters,)), build.apply(MaxPooling(window, window), hidden))
+    matrix = build.weight(filters, 5).values
+    matrix = (matrix + np.roll(matrix, filters // 2, axis=0)) / 2
+    scores = build.apply(Dense(Weight("m", matrix), build.weight(5)), hidden)
+    return Network((build.source,), (build.apply(Softmax(), scores),), tuple(build.nodes))
+
+
+def mirrored(values: np.ndarray, paired: bool) -> np.ndarray:
+    """The twin of each filter [height, width, inputs, outputs] in its place."""
+    _, _, inputs, outputs = values.shape
+    values = np.roll(values[:, ::-1], outputs // 2, axis=3)
+    return np.roll(values, inputs // 2, axis=2) if paired else values
+
+
 Block = tuple[DepthwiseConvolution, Convolution]
 
 

@@ -4,12 +4,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sharing_nets import difference_network, images, plain_network, shared_network, three_loops
+from sharing_nets import (
+    difference_network,
+    images,
+    mirror_pairs_network,
+    plain_network,
+    shared_network,
+    three_loops,
+)
 
 from edgegolf.export.sharing.biases import share_biases
 from edgegolf.export.sharing.blocks import roll, unroll
 from edgegolf.export.sharing.calibration import Style, calibrate, ranges
 from edgegolf.export.sharing.evaluate import evaluate
+from edgegolf.export.sharing.mirror_pairs import fold_mirror_pairs
 from edgegolf.export.sharing.network import Network
 from edgegolf.export.sharing.quantization import Quantization, quantized_weight
 from edgegolf.export.sharing.scale_search import search_scales
@@ -25,6 +33,7 @@ NETWORKS = {
     "three loops": three_loops,
     "plain": plain_network,
     "difference": difference_network,
+    "mirror pairs": lambda: fold_mirror_pairs(mirror_pairs_network()),
 }
 
 ONE_SCALE = Style("leaky", "one", "one")

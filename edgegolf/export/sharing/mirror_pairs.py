@@ -1,0 +1,228 @@
+"""Stores and multiplies filters that are mirror images of each other once.
+
+In a network with mirror pairs (`edgegolf.training.mirror`), half of the filters are the mirror
+images, left to right, of the other half, and take the mirror images' channels. Of twin channels a
+and b, take the sum u = a + b and the difference v = a − b, which are the two irreducible
+representations of a mirror (Cohen and Welling 2017, https://arxiv.org/abs/1612.08498). A layer
+makes their successors u' and v' with filters that are symmetric or antisymmetric,
+
+    u' = u * P + v * Q        v' = v * R + u * S        P, R symmetric, Q, S antisymmetric
+
+so that mirrored columns, which have the same weight or the opposite one, can be added or subtracted
+before they are multiplied. That takes half of the weights and half of the multiplications, and
+computes the same: a' = u' + v' and b' = u' − v'.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegolf.export.sharing.network import (
+    Add,
+    Concatenate,
+    Convolution,
+    Crop,
+    Dense,
+    MaxPooling,
+    Network,
+    Node,
+    Operation,
+    Rectifier,
+    Reshape,
+    Shape,
+    Subtract,
+    Value,
+    Weight,
+)
+
+Array: TypeAlias = NDArray[np.float32]
+Twins: TypeAlias = tuple[Value, Value]
+
+# By which share of the largest weight twins may differ, which are equal but for rounding; of int8's
+# steps it is an eighth.
+TOLERANCE = 1e-3
+
+
+def fold_mirror_pairs(network: Network) -> Network:
+    """The same network with half of the weights and multiplications where filters are mirror pairs.
+
+    Twins are half of the channels apart. Convolutions are folded that move column by column and
+    have no padding at the sides. A network without mirror pairs comes back as it is.
+    """
+    folding = _Folding()
+    for node in network.nodes:
+        folding.add(node)
+    for value in network.outputs:
+        folding.join(value)
+    return (
+        Network(network.inputs, network.outputs, tuple(folding.nodes)) if folding.twins else network
+    )
+
+
+@dataclass
+class _Folding:
+    """The nodes so far, and the values that they give as two halves of their channels."""
+
+    nodes: list[Node] = field(default_factory=list)
+    twins: dict[Value, Twins] = field(default_factory=dict)
+    joined: set[Value] = field(default_factory=set)
+
+    def apply(self, operation: Operation, *inputs: Value, shape: Shape) -> Value:
+        output = Value(shape)
+        self.nodes.append(Node(operation, inputs, (output,)))
+        return output
+
+    def join(self, value: Value) -> None:
+        """Give a value as a whole, where there are only halves of it."""
+        if value in self.twins and value not in self.joined:
+            axis = len(value.shape) - 1
+            self.nodes.append(Node(Concatenate(axis), self.twins[value], (value,)))
+            self.joined.add(value)
+
+    def add(self, node: Node) -> None:
+        """Add a node of the network, folded if that is possible."""
+        operation = node.operation
+        twins = self.twins.get(node.inputs[0])
+        if isinstance(operation, Convolution) and _are_twins(operation, twins is not None):
+            self._convolve(node, operation, twins)
+        elif isinstance(operation, Dense) and twins and _halves_agree(operation.matrix):
+            matrix = operation.matrix
+            halved = replace(operation, matrix=Weight(matrix.name, _mean_of_halves(matrix)))
+            total = self.apply(Add(), *twins, shape=twins[0].shape)
+            self.nodes.append(Node(halved, (total,), node.outputs))
+        elif twins and _is_by_channel(node):
+            shape = _half_of(node.output)
+            each = Reshape(shape) if isinstance(operation, Reshape) else operation
+            first, second = (self.apply(each, twin, shape=shape) for twin in twins)
+            self.twins[node.output] = first, second
+        else:
+            for value in node.inputs:
+                self.join(value)
+            self.nodes.append(node)
+
+    def _convolve(self, node: Node, operation: Convolution, twins: Twins | None) -> None:
+        width = operation.filter.values.shape[1]
+        if twins is None:
+            of_sum, of_difference = self._mirrored(node.inputs[0], width)
+        else:
+            shape = twins[0].shape
+            even_sum, odd_sum = self._mirrored(self.apply(Add(), *twins, shape=shape), width)
+            even, odd = self._mirrored(self.apply(Subtract(), *twins, shape=shape), width)
+            of_sum, of_difference = even_sum + odd, even + odd_sum
+        filters = _folded_filters(operation.filter.values, twins is not None)
+        bias = operation.bias and Weight(operation.bias.name, _mean_of_halves(operation.bias))
+        shape = _half_of(node.output)
+
+        def convolved(columns: list[Value], values: Array, bias: Weight | None) -> Value:
+            folded = replace(operation, filter=Weight(operation.filter.name, values), bias=bias)
+            return self.apply(folded, self._side_by_side(columns), shape=shape)
+
+        total = convolved(of_sum, filters[0], bias)
+        difference = convolved(of_difference, filters[1], None)
+        self.twins[node.output] = (
+            self.apply(Add(), total, difference, shape=shape),
+            self.apply(Subtract(), total, difference, shape=shape),
+        )
+
+    def _mirrored(self, value: Value, width: int) -> tuple[list[Value], list[Value]]:
+        """Of a window's columns: the middle one and sums of mirrored ones; their differences."""
+        if width == 1:
+            return [value], []
+        height, columns, channels = value.shape
+        shape = (height, columns - width + 1, channels)
+
+        def column(index: int) -> Value:
+            margins = ((0, 0), (index, width - 1 - index))
+            return self.apply(Crop(margins), value, shape=shape)
+
+        middle = [column(width // 2)] if width % 2 else []
+        sides = [(column(right), column(width - 1 - right)) for right in _right_of_middle(width)]
+        sums = [self.apply(Add(), *side, shape=shape) for side in sides]
+        differences = [self.apply(Subtract(), *side, shape=shape) for side in sides]
+        return middle + sums, differences
+
+    def _side_by_side(self, values: list[Value]) -> Value:
+        """Values as the channels of one."""
+        if len(values) == 1:
+            return values[0]
+        shape = (*values[0].shape[:2], sum(value.shape[2] for value in values))
+        return self.apply(Concatenate(2), *values, shape=shape)
+
+
+def _right_of_middle(width: int) -> range:
+    return range((width + 1) // 2, width)
+
+
+def _folded_filters(values: Array, take_twins: bool) -> tuple[Array, Array]:
+    """The filters [height, 1, columns · inputs, outputs] that make the sum and the difference."""
+    inputs, outputs = values.shape[2:]
+    own = values[..., : outputs // 2]
+    if not take_twins:
+        return _in_one_column(_even(own)), _in_one_column(_odd(own))
+    own, others = own[:, :, : inputs // 2], own[:, ::-1, inputs // 2 :]
+    parts = (own + others) / 2, (own - others) / 2
+    of_sum, of_difference = (
+        np.concatenate([_in_one_column(_even(part)), _in_one_column(_odd(part))], axis=2)
+        for part in parts
+    )
+    return of_sum, of_difference
+
+
+def _even(values: Array) -> Array:
+    """The symmetric part of filters, from the middle column to the right."""
+    return ((values + values[:, ::-1]) / 2)[:, values.shape[1] // 2 :]
+
+
+def _odd(values: Array) -> Array:
+    """The antisymmetric part of filters, right of the middle."""
+    return ((values - values[:, ::-1]) / 2)[:, list(_right_of_middle(values.shape[1]))]
+
+
+def _in_one_column(values: Array) -> Array:
+    height, columns, inputs, outputs = values.shape
+    return values.reshape(height, 1, columns * inputs, outputs)
+
+
+def _are_twins(operation: Convolution, take_twins: bool) -> bool:
+    """Whether the second half of a layer's filters are the mirror images of the first."""
+    values = operation.filter.values
+    _, width, inputs, outputs = values.shape
+    by_column = operation.strides[1] == operation.dilation[1] == 1
+    if not by_column or operation.padding[1] != (0, 0) or outputs % 2:
+        return False
+    if not take_twins and width == 1:  # twins would be the same filter twice
+        return False
+    images = values[:, ::-1]
+    if take_twins:
+        images = np.roll(images, inputs // 2, axis=2)
+    images = np.roll(images, outputs // 2, axis=3)
+    return _agree(values, images) and (operation.bias is None or _halves_agree(operation.bias))
+
+
+def _halves_agree(weight: Weight) -> bool:
+    values = weight.values
+    return len(values) % 2 == 0 and _agree(values, np.roll(values, len(values) // 2, axis=0))
+
+
+def _agree(values: Array, others: Array) -> bool:
+    return bool(np.abs(values - others).max() <= TOLERANCE * np.abs(values).max())
+
+
+def _mean_of_halves(weight: Weight) -> Array:
+    first, second = np.split(weight.values, 2)
+    return (first + second) / 2
+
+
+def _half_of(value: Value) -> Shape:
+    return (*value.shape[:-1], value.shape[-1] // 2)
+
+
+def _is_by_channel(node: Node) -> bool:
+    """Whether a half of the result is of the same half of the channels."""
+    if isinstance(node.operation, Reshape):
+        return node.inputs[0].shape[:-1] == (1, 1) and len(node.output.shape) == 1
+    return isinstance(node.operation, Rectifier | MaxPooling)

@@ -1,0 +1,169 @@
+"""Filters that are mirror images of each other, folded into half of the weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sharing_nets import Builder, images, mirror_pairs_network, mirrored, plain_network
+
+from edgegolf.data import Split
+from edgegolf.export.sharing.drafts import tflite_drafts
+from edgegolf.export.sharing.evaluate import evaluate
+from edgegolf.export.sharing.measuring import measure
+from edgegolf.export.sharing.mirror_pairs import fold_mirror_pairs
+from edgegolf.export.sharing.network import (
+    Add,
+    Convolution,
+    Dense,
+    Network,
+    Node,
+    Operation,
+    Rectifier,
+    Reshape,
+    Weight,
+    replace_operations,
+)
+from edgegolf.export.sharing.reader import read_network
+
+
+def outputs(network: Network, count: int = 5) -> np.ndarray:
+    return evaluate(network, images(network, count) / np.float32(255))
+
+
+def multiplications(network: Network) -> int:
+    return sum(
+        node.operation.filter.values.size * int(np.prod(node.output.shape[:2]))
+        for node in network.nodes
+        if isinstance(node.operation, Convolution)
+    )
+
+
+def weights(network: Network) -> int:
+    return sum(weight.values.size for weight in network.weights)
+
+
+def layers(network: Network, kind: type[Operation]) -> list[Node]:
+    return [node for node in network.nodes if isinstance(node.operation, kind)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    widths=st.lists(st.integers(1, 5), min_size=1, max_size=4).map(tuple),
+    filters=st.sampled_from([2, 6, 8]),
+    height=st.integers(1, 3),
+    stride=st.integers(1, 2),
+)
+def test_the_result_stays_the_same(
+    widths: tuple[int, ...], filters: int, height: int, stride: int
+) -> None:
+    network = mirror_pairs_network(widths, filters, height, stride)
+    folded = fold_mirror_pairs(network)
+    assert (folded is network) == (set(widths) == {1})
+    assert folded.inputs == network.inputs
+    assert folded.outputs[0].shape == network.outputs[0].shape
+    np.testing.assert_allclose(outputs(folded), outputs(network), atol=2e-5)
+
+
+@pytest.mark.parametrize("width", [2, 3, 4, 5])
+def test_half_of_the_weights_and_multiplications_are_left(width: int) -> None:
+    network = mirror_pairs_network((width, 1, width), filters=8)
+    folded = fold_mirror_pairs(network)
+    assert multiplications(folded) * 2 == multiplications(network)
+    biases = 3 * 8 // 2
+    assert weights(folded) == (weights(network) - 5 - 2 * biases) / 2 + 5 + biases
+
+
+def test_the_net_of_the_article_is_folded_once_it_is_kept_in_mirror_pairs() -> None:
+    keras = pytest.importorskip("keras")
+    from edgegolf.training.mirror import keep_mirror_pairs
+    from edgegolf.zoo import find_recipe
+
+    keras.utils.set_random_seed(0)
+    model = find_recipe("tencnn:dropout=0").build((32, 32, 3), 10)
+    assert fold_mirror_pairs(plain := read_network(model)) is plain
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    keep_mirror_pairs(model)
+    pixels = np.random.default_rng(0).random((4, 32, 32, 3)).astype("float32")
+    both = np.concatenate([pixels, pixels[:, :, ::-1]])  # else twins have other statistics
+    model.train_on_batch(both, np.arange(8) % 4)
+    folded = fold_mirror_pairs(network := read_network(model))
+    np.testing.assert_allclose(outputs(folded, 2), outputs(network, 2), atol=1e-5)
+    assert weights(folded) < 0.501 * weights(network)
+    assert multiplications(folded) < 0.505 * multiplications(network)
+
+
+def test_filters_that_are_no_twins_stay_as_they_are() -> None:
+    assert fold_mirror_pairs(plain := plain_network()) is plain
+    network = mirror_pairs_network()
+    for node in layers(network, Convolution):
+        operation = node.operation
+        changed = operation.filter.values.copy()
+        changed[0, 0, 0, 0] += 0.02
+        other = replace(operation, filter=Weight("w", changed))
+        network = replace_operations(network, {operation: other})
+    assert fold_mirror_pairs(network) is network
+
+
+@pytest.mark.parametrize("broken", [Convolution, Dense])
+def test_what_tells_twins_apart_gets_them_side_by_side(broken: type[Operation]) -> None:
+    network = mirror_pairs_network((3, 5, 3))
+    operation = layers(network, broken)[-1].operation
+    weight = operation.weights[0]
+    values = np.random.default_rng(1).normal(size=weight.values.shape).astype(np.float32)
+    field = "filter" if broken is Convolution else "matrix"
+    other = replace(operation, **{field: Weight("w", values)})
+    network = replace_operations(network, {operation: other})
+    folded = fold_mirror_pairs(network)
+    assert len(layers(folded, Convolution)) == (5 if broken is Convolution else 6)
+    np.testing.assert_allclose(outputs(folded), outputs(network), atol=2e-5)
+
+
+def test_halves_may_be_read_several_times_and_be_the_output() -> None:
+    build = Builder(7, 9, 4)
+    values = build.weight(3, 3, 4, 6).values
+    values = (values + mirrored(values, paired=False)) / 2
+    hidden = build.apply(Convolution(Weight("w", values), None), build.source)
+    rectified = build.apply(Rectifier(), hidden)
+    total = build.apply(Add(), hidden, rectified)
+    flat = build.apply(Reshape((5 * 7 * 6,)), rectified)
+    network = Network((build.source,), (total, flat, hidden), tuple(build.nodes))
+    folded = fold_mirror_pairs(network)
+    assert folded.outputs == network.outputs
+    assert len(layers(folded, Convolution)) == 2
+    pixels = images(network, 3) / np.float32(255)
+    for index in range(3):
+        one, other = (
+            Network(each.inputs, (each.outputs[index],), each.nodes) for each in (network, folded)
+        )
+        np.testing.assert_allclose(evaluate(other, pixels), evaluate(one, pixels), atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "options", [{"strides": (1, 2)}, {"dilation": (1, 2)}, {"padding": ((0, 0), (1, 1))}]
+)
+def test_columns_that_are_skipped_or_made_up_are_not_folded(options: dict[str, tuple]) -> None:
+    build = Builder(7, 9, 4)
+    values = build.weight(3, 3, 4, 6).values
+    values = (values + mirrored(values, paired=False)) / 2
+    output = build.apply(Convolution(Weight("w", values), None, **options), build.source)
+    network = Network((build.source,), (output,), tuple(build.nodes))
+    assert fold_mirror_pairs(network) is network
+
+
+def test_the_folded_network_is_among_what_may_be_deployed() -> None:
+    network = mirror_pairs_network((3, 5, 3), filters=64)
+    shown = images(network)
+    labels = evaluate(network, shown / np.float32(255)).argmax(axis=1)
+    split = Split(shown, labels)
+    drafts = tflite_drafts(network, split, steps=0, seed=0)
+    found = {(each.name, each.compute): each for each in measure(drafts, ".tflite", split)}
+    folded = [each for name, each in found.items() if name[0].startswith("mirror pairs, ")]
+    assert {each.compute for each in folded} == {"int8", "int8-weights"}
+    for each in folded:
+        plain = found[each.name.removeprefix("mirror pairs, "), each.compute]
+        assert each.size_bytes < 0.6 * plain.size_bytes
+        assert each.accuracy > 0.95
