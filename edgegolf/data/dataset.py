@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
+import numpy as np
+
+from edgegolf.data.splitting import stratified_sample, without
 from edgegolf.errors import EdgegolfError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 SplitName = Literal["train", "validation", "test"]
@@ -70,6 +72,30 @@ class Dataset:
                 f"data set {self.name} has no split {which!r}", hint=f"one of {', '.join(names)}"
             )
         return self.read(which)
+
+    def with_validation_images(self, count: int) -> Dataset:
+        """The data set with only so many validation images, of each class its share.
+
+        The others become training images, behind those that are.
+
+        Args:
+            count: How many to keep, if there are more; 0 for all.
+        """
+        return replace(self, read=lambda which: self._read(which, count)) if count else self
+
+    def _read(self, which: SplitName, validation_images: int) -> Split:
+        if which == "test":
+            return self.read(which)
+        validation = self.read("validation")
+        kept = stratified_sample(validation.labels, min(validation_images, len(validation.labels)))
+        if which == "validation":
+            return Split(validation.images[kept], validation.labels[kept])
+        train = self.read("train")
+        freed = without(np.arange(len(validation.labels)), kept)
+        return Split(
+            np.concatenate([train.images, validation.images[freed]]),
+            np.concatenate([train.labels, validation.labels[freed]]),
+        )
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,7 @@ def publish(folder: Path, dataset: Dataset, options: ExportOptions) -> Published
             f"the net in {folder} was trained on {card.dataset}, not on this {dataset.name}",
             hint=f"--dataset {card.dataset}",
         )
+    dataset = dataset.with_validation_images(int(card.recipe.get("validation_images", 0)))
     model = folder / MODEL_NAME
     if sha256(model) != card.model_sha256:
         raise EdgegolfError(

@@ -74,6 +74,7 @@ def train_in_memory(run: RunSpec, dataset: Dataset, threads: int) -> SweepRun:
     Raises:
         EdgegolfError: A package is missing, the data set does not fit the net, or the run diverged.
     """
+    dataset = dataset.with_validation_images(run.training.validation_images)
     trainer = Trainer(for_this_machine(run.recipe), dataset, run.seed, threads)
     epochs = [
         trainer.train_epoch(Position(epoch), lambda _: None) for epoch in range(run.training.epochs)

@@ -122,7 +122,7 @@ def train(job: Job, threads: int, report: Callable[[Progress], None]) -> Run:
         EdgegolfError: A package is missing, the data set does not fit the net, or the run diverged.
     """
     recipe = for_this_machine(job.recipe)
-    dataset = load_dataset(job.dataset)
+    dataset = load_dataset(job.dataset).with_validation_images(recipe.training.validation_images)
     run = _matching_run(job, recipe, dataset.checksum)
     if run.test_accuracy is not None:
         return run

@@ -79,6 +79,8 @@ class Training:
         cutmix_share: Images are mixed in this share of the epochs, the first ones.
         teachers: Nets of the zoo, with `+` between them, whose mean probabilities are the targets
             in place of labels (Hinton et al. 2015, https://arxiv.org/abs/1503.02531).
+        validation_images: How many of the validation split are kept to judge by; the others are
+            trained on, too. 0 keeps all.
     """
 
     epochs: int
@@ -100,6 +102,7 @@ class Training:
     cutmix: float = 0.0
     cutmix_share: float = 1.0
     teachers: str = ""
+    validation_images: int = 0
 
     def to_dict(self) -> dict[str, float | str | bool]:
         """The hyper-parameters by name, as they are written beside results.
@@ -126,6 +129,7 @@ ADDED_LATER = (
     "cutmix",
     "cutmix_share",
     "teachers",
+    "validation_images",
 )
 
 

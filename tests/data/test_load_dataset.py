@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pytest
 
 from edgegolf import records
@@ -88,3 +89,35 @@ def test_without_scikit_learn_one_line_tells_both_ways_out(nowhere, monkeypatch)
     assert "EDGEGOLF_DATA" in caught.value.hint
     assert "edgegolf[train]" in caught.value.hint
     assert not list_datasets()[1].found
+
+
+def test_of_fewer_validation_images_the_others_are_trained_on(nowhere):
+    pytest.importorskip("sklearn")
+    whole = load_dataset("digits")
+    parted = whole.with_validation_images(60)
+    train, validation = (parted.split(name) for name in ("train", "validation"))
+    before, all_validation = (whole.split(name) for name in ("train", "validation"))
+    shares = np.bincount(all_validation.labels) / 3
+    assert np.abs(np.bincount(validation.labels) - shares).max() <= 1
+    assert len(validation.labels) == 60
+    assert len(train.labels) == len(before.labels) + len(all_validation.labels) - 60
+    np.testing.assert_array_equal(train.images[: len(before.images)], before.images)
+
+    def content(*splits):
+        return sorted(
+            (image.tobytes(), int(label))
+            for split in splits
+            for image, label in zip(split.images, split.labels, strict=True)
+        )
+
+    assert content(train, validation) == content(before, all_validation)
+    np.testing.assert_array_equal(parted.split("test").images, whole.split("test").images)
+
+
+@pytest.mark.parametrize("count", [0, 180, 5000])
+def test_all_validation_images_are_kept_unless_fewer_are_asked_for(nowhere, count):
+    pytest.importorskip("sklearn")
+    whole = load_dataset("digits")
+    kept = whole.with_validation_images(count)
+    for name in ("train", "validation"):
+        np.testing.assert_array_equal(kept.split(name).labels, whole.split(name).labels)

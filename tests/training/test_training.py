@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ import pytest
 
 from edgegolf.cards import read_card
 from edgegolf.errors import EdgegolfError
-from edgegolf.training import Job, train_nets
+from edgegolf.training import Job, train_nets, worker
 from edgegolf.training.jobs import train_all
 from edgegolf.training.results import run_folder
 from edgegolf.training.worker import read_run
+from edgegolf.zoo import find_recipe
 
 keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
@@ -121,6 +123,21 @@ def test_other_hyper_parameters_start_afresh(tmp_path: Path) -> None:
     train_all([job(tmp_path / "run", epochs=2)], 1, ignore)
     (run,) = train_all([job(tmp_path / "run", epochs=3)], 1, ignore)
     assert len(run.epochs) == 3
+
+
+def test_what_is_not_kept_to_judge_by_is_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = find_recipe(NET)
+    changed = replace(recipe, training=replace(recipe.training, validation_images=60))
+    monkeypatch.setattr(worker, "find_recipe", lambda _: changed)
+    seen: list[worker.Progress] = []
+    run = worker.train(job(tmp_path, epochs=3), 1, seen.append)
+    images = 1797 - 360 - 60  # of which 360 are the test split
+    assert seen[-1].total == 3 * (images // changed.training.batch_size)
+    assert run.recipe["validation_images"] == 60
+    right = np.array([epoch.validation_accuracy for epoch in run.epochs]) * 60
+    np.testing.assert_allclose(right, right.round(), atol=1e-9)
 
 
 def test_seeds_differ(trained: Path) -> None:
