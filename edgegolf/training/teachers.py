@@ -33,20 +33,29 @@ SEPARATOR = "+"  # between the names of teachers in a recipe
 Teach = Callable[["NDArray[np.uint8]"], "NDArray[np.float32]"]
 
 
-def teachers_of(names: str, dataset: str, threads: int) -> Teach | None:
+def teachers_of(names: str, dataset: str, classes: int, threads: int) -> Teach | None:
     """What a recipe's teachers make of batches; None for a recipe without.
 
     Args:
         names: The nets, with `+` between them.
         dataset: The data set whose images they see; teachers trained on it come first.
+        classes: How many there are to tell apart.
         threads: How many images they look at at once.
 
     Raises:
-        EdgegolfError: A teacher has no int8 file.
+        EdgegolfError: A teacher has no int8 file, or it is for other classes.
     """
     if not names:
         return None
     files = [_file_of(net, dataset) for net in names.split(SEPARATOR)]
+    for file in files:
+        with open_session(file) as session:
+            output = session.outputs[0]
+        if output.example_shape[-1] != classes:
+            raise EdgegolfError(
+                f"the teacher {file} gives {output}, and {dataset} has {classes} classes",
+                hint="a recipe's teachers are nets for the same data set",
+            )
     return lambda batches: _mean_probabilities(files, batches, threads)
 
 

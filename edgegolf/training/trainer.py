@@ -103,7 +103,7 @@ class Trainer:
             training.cutmix,
             training.cutmix_share * training.epochs,
         )
-        self._teach = teachers_of(training.teachers, dataset.name, threads)
+        self._teach = teachers_of(training.teachers, dataset.name, dataset.classes, threads)
         on_tensorflow = keras.backend.backend() == "tensorflow"
         self._compile_steps = _compiled_steps if on_tensorflow else _steps_of_keras
         plain = self._build()

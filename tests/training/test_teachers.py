@@ -29,7 +29,7 @@ def batches() -> np.ndarray:
 @pytest.mark.parametrize("threads", [1, 4])
 def test_targets_are_the_mean_of_what_the_reference_kernels_give(threads: int) -> None:
     pytest.importorskip("ai_edge_litert")
-    teach = teachers_of("+".join(NETS), "mnist", threads)
+    teach = teachers_of("+".join(NETS), "mnist", 10, threads)
     assert teach is not None
     found = teach(batches())
     reference = []
@@ -45,17 +45,25 @@ def test_targets_are_the_mean_of_what_the_reference_kernels_give(threads: int) -
 
 def test_a_data_set_without_the_teacher_takes_another_ones() -> None:
     pytest.importorskip("ai_edge_litert")
-    ours, others = (teachers_of("tight_resnet", name, 1) for name in ("mnist", "digits"))
+    ours, others = (teachers_of("tight_resnet", name, 10, 1) for name in ("mnist", "digits"))
     assert ours is not None
     assert others is not None
     np.testing.assert_array_equal(ours(batches()), others(batches()))
 
 
 def test_no_teacher_is_no_teacher_and_one_without_file_is_named() -> None:
-    assert teachers_of("", "mnist", 1) is None
+    assert teachers_of("", "mnist", 10, 1) is None
     with pytest.raises(EdgegolfError, match=r"the teacher cnn:7 has no file .*cnn-7") as caught:
-        teachers_of("tight_resnet+cnn:7", "mnist", 1)
+        teachers_of("tight_resnet+cnn:7", "mnist", 10, 1)
     assert "edgegolf train cnn:7" in caught.value.hint
+
+
+def test_a_teacher_of_other_classes_is_refused() -> None:
+    pytest.importorskip("ai_edge_litert")
+    with pytest.raises(
+        EdgegolfError, match=r"teacher .*linear.int8.tflite gives .* has 100 classes"
+    ):
+        teachers_of("linear+tight_resnet", "cifar100", 100, 1)
 
 
 def test_a_learner_learns_from_its_teacher_and_not_from_labels() -> None:
