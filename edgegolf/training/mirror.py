@@ -92,7 +92,8 @@ def _twin(mirrored: list[int], paired: list[int]) -> Twin:
     def twin(value: Any) -> Any:
         value = ops.flip(value, axis=mirrored) if mirrored else value
         for axis in paired:
-            value = ops.roll(value, value.shape[axis] // 2, axis=axis)
+            first, second = ops.split(value, 2, axis=axis)
+            value = ops.concatenate([second, first], axis=axis)
         return value
 
     return twin

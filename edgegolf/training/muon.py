@@ -4,6 +4,10 @@ The gradient of a kernel is dominated by a few directions; a step of which all s
 one learns along the rare ones as well (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon;
 the step's length as in Liu et al. 2025, https://arxiv.org/abs/2502.16982). Keras's own turns to
 AdamW for all that is no matrix; here a convolution's kernel is one, with a column per filter.
+
+Newton and Schulz's iteration multiplies a matrix by polynomials of its Gram matrix, which is square
+and small where there are more rows than columns. So the polynomials are multiplied first, and the
+matrix once, in the end; Keras multiplies it twice in each of the five iterations.
 """
 
 from __future__ import annotations
@@ -36,5 +40,17 @@ def muon(learning_rate: Any, **options: Any) -> Any:
             update = self.zeropower_via_newtonschulz5(ahead, self.ns_steps)
             step = ops.reshape(self.lr_adjust(learning_rate * update), variable.shape)
             self.assign_sub(variable, step)
+
+        def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
+            x = x / (ops.norm(x) + 1e-7)
+            wide = x.shape[0] < x.shape[1]
+            gram = x @ ops.transpose(x) if wide else ops.transpose(x) @ x
+            factor = identity = ops.eye(gram.shape[0], dtype=gram.dtype)
+            for _ in range(steps):
+                square = gram @ gram
+                polynomial = self.muon_a * identity + self.muon_b * gram + self.muon_c * square
+                factor = factor @ polynomial
+                gram = polynomial @ gram @ polynomial
+            return factor @ x if wide else x @ factor
 
     return Muon(learning_rate=learning_rate, adam_weight_decay=0, **options)

@@ -31,6 +31,19 @@ def test_a_step_of_a_kernel_is_nearly_orthogonal() -> None:
     assert cosine > 0.96
 
 
+@pytest.mark.parametrize("shape", [(40, 12), (12, 40), (16, 16), (1, 9)])
+@pytest.mark.parametrize("rank", [1, 5, 40])
+def test_the_orthogonal_matrix_is_that_of_keras(shape: tuple[int, int], rank: int) -> None:
+    random = np.random.default_rng(3)
+    rank = min(rank, *shape)
+    strengths = 10 ** random.uniform(-4, 0, (rank, 1))
+    factors = random.normal(size=(shape[0], rank)), random.normal(size=(rank, shape[1]))
+    matrix = keras.ops.convert_to_tensor((factors[0] @ (strengths * factors[1])).astype("float32"))
+    found = muon(0.01).zeropower_via_newtonschulz5(matrix, 5)
+    wanted = keras.optimizers.Muon().zeropower_via_newtonschulz5(matrix, 5)
+    np.testing.assert_allclose(found, wanted, atol=2e-3)
+
+
 def test_momentum_looks_ahead() -> None:
     """Against the formula in NumPy, with an exact orthogonalization for the approximate one."""
     gradients = np.random.default_rng(1).normal(size=(6, 1, 1, 12, 5)).astype(np.float32)
