@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,6 +21,8 @@ from edgegolf.export.sharing.measuring import (
 )
 from edgegolf.export.sharing.quantization import Quantization
 from edgegolf.export.sharing.tflite import write_int8_weights
+from edgegolf.runtimes import open_session
+from edgegolf.runtimes.classify import scores
 
 candidates = st.lists(
     st.builds(
@@ -48,6 +52,21 @@ def test_drafts_that_do_not_run_are_left_out() -> None:
     assert second.latency_us["litert"] > 0
     with pytest.raises(EdgegolfError):
         measure([broken, runs], ".tflite", validation)
+
+
+@pytest.mark.parametrize("count", [1, 97])
+def test_accuracy_is_that_of_all_images_together(count: int, tmp_path: Path) -> None:
+    network = shared_network()
+    scales = {weight: (float(np.abs(weight.values).max()) / 127,) for weight in network.weights}
+    data = write_int8_weights(network, Quantization({}, scales))
+    shown = images(network, count)
+    labels = evaluate(network, shown / np.float32(255)).argmax(axis=1)
+    labels[::3] = (labels[::3] + 1) % 5
+    (found,) = measure([Draft("", "int8-weights", data)], ".tflite", Split(shown, labels))
+    path = tmp_path / "network.tflite"
+    path.write_bytes(data)
+    with open_session(path) as session:
+        assert found.accuracy == np.mean(scores(session, shown).argmax(axis=1) == labels)
 
 
 @given(candidates)
