@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from keras import layers
 
 from edgegolf.data import Dataset, Split
 from edgegolf.errors import EdgegolfError
-from edgegolf.export import WAYS, ExportOptions, export_model
+from edgegolf.export import WAYS, ExportOptions, export, export_model
+from edgegolf.export.sharing.candidates import tflite_candidates
 from edgegolf.runtimes import installed_runtimes, open_session
 from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.classify import accuracy
@@ -36,7 +38,9 @@ def save_samples(path: Path, **arrays: np.ndarray) -> Path:
 def exported(trained, digits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
     options = ExportOptions(calibration_images=100, max_drop=MAX_DROP)
-    files = export_model(trained, folder, digits, options)
+    with pytest.MonkeyPatch.context() as patch:  # most of the time is fine-tuning
+        patch.setattr(export, "tflite_candidates", partial(tflite_candidates, steps=80))
+        files = export_model(trained, folder, digits, options)
     return folder, {file.name: file for file in files}
 
 
