@@ -41,6 +41,7 @@ from edgegolf.export.sharing.network import (
 
 Array: TypeAlias = NDArray[np.float32]
 Twins: TypeAlias = tuple[Value, Value]
+Layers: TypeAlias = tuple[Convolution, Convolution]  # of a sum and of a difference
 
 # By which share of the largest weight twins may differ, which are equal but for rounding; of int8's
 # steps it is an eighth.
@@ -70,6 +71,7 @@ class _Folding:
     nodes: list[Node] = field(default_factory=list)
     twins: dict[Value, Twins] = field(default_factory=dict)
     joined: set[Value] = field(default_factory=set)
+    folded: dict[tuple[Convolution, bool], Layers] = field(default_factory=dict)
 
     def apply(self, operation: Operation, *inputs: Value, shape: Shape) -> Value:
         output = Value(shape)
@@ -113,16 +115,14 @@ class _Folding:
             even_sum, odd_sum = self._mirrored(self.apply(Add(), *twins, shape=shape), width)
             even, odd = self._mirrored(self.apply(Subtract(), *twins, shape=shape), width)
             of_sum, of_difference = even_sum + odd, even + odd_sum
-        filters = _folded_filters(operation.filter.values, twins is not None)
-        bias = operation.bias and Weight(operation.bias.name, _mean_of_halves(operation.bias))
+        key = operation, twins is not None
+        if key not in self.folded:  # a layer that is applied twice has its weights once
+            self.folded[key] = _folded(*key)
         shape = _half_of(node.output)
-
-        def convolved(columns: list[Value], values: Array, bias: Weight | None) -> Value:
-            folded = replace(operation, filter=Weight(operation.filter.name, values), bias=bias)
-            return self.apply(folded, self._side_by_side(columns), shape=shape)
-
-        total = convolved(of_sum, filters[0], bias)
-        difference = convolved(of_difference, filters[1], None)
+        total, difference = (
+            self.apply(folded, self._side_by_side(columns), shape=shape)
+            for folded, columns in zip(self.folded[key], (of_sum, of_difference), strict=True)
+        )
         self.twins[node.output] = (
             self.apply(Add(), total, difference, shape=shape),
             self.apply(Subtract(), total, difference, shape=shape),
@@ -157,8 +157,19 @@ def _right_of_middle(width: int) -> range:
     return range((width + 1) // 2, width)
 
 
+def _folded(operation: Convolution, take_twins: bool) -> Layers:
+    """The layers that make the sum and the difference of the two halves."""
+    filters = _folded_filters(operation.filter.values, take_twins)
+    total, difference = (Weight(operation.filter.name, values) for values in filters)
+    bias = operation.bias and Weight(operation.bias.name, _mean_of_halves(operation.bias))
+    return (
+        replace(operation, filter=total, bias=bias),
+        replace(operation, filter=difference, bias=None),
+    )
+
+
 def _folded_filters(values: Array, take_twins: bool) -> tuple[Array, Array]:
-    """The filters [height, 1, columns · inputs, outputs] that make the sum and the difference."""
+    """Theirs, [height, 1, columns · inputs, outputs]."""
     inputs, outputs = values.shape[2:]
     own = values[..., : outputs // 2]
     if not take_twins:

@@ -122,6 +122,19 @@ def test_what_tells_twins_apart_gets_them_side_by_side(broken: type[Operation]) 
     np.testing.assert_allclose(outputs(folded), outputs(network), atol=2e-5)
 
 
+def test_a_layer_that_is_applied_twice_has_its_weights_once() -> None:
+    build = Builder(9, 11, 3)
+    first, second = build.weight(3, 3, 3, 6).values, build.weight(3, 3, 6, 6).values
+    first, second = first + mirrored(first, False), second + mirrored(second, True)
+    hidden = build.apply(Convolution(Weight("w", first), None), build.source)
+    layer = Convolution(Weight("v", second), None)
+    output = build.apply(layer, build.apply(layer, hidden))
+    network = Network((build.source,), (output,), tuple(build.nodes))
+    folded = fold_mirror_pairs(network)
+    assert weights(folded) * 2 == weights(network)
+    np.testing.assert_allclose(outputs(folded), outputs(network), rtol=1e-4, atol=1e-4)
+
+
 def test_halves_may_be_read_several_times_and_be_the_output() -> None:
     build = Builder(7, 9, 4)
     values = build.weight(3, 3, 4, 6).values
