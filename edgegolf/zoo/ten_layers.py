@@ -27,10 +27,11 @@ TRAINING = Training(
     weight_decay=0.1,
     precision=MIXED_BFLOAT16,
     background=PHOTO,
-    dropout_share=0.25,
+    dropout_share=0.1,
     mirror_pairs=True,
-    cutmix=1.0,
+    cutmix=0.5,
     cutmix_share=0.7,
+    validation_images=1000,
     teachers="loop_resnet:264+loop_resnet_unshared:144+loop_resnet:144",
 )
 
