@@ -17,7 +17,7 @@ KERNELS = 135  # the sizes in a set, in their order
 DROPOUT = 25  # percent, after each set
 
 TRAINING = Training(
-    epochs=40,
+    epochs=28,
     learning_rate=0.01,
     optimizer="muon",
     batch_size=128,
