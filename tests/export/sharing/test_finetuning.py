@@ -53,7 +53,7 @@ def test_equal_grids_stay_equal_and_those_of_the_input_stay() -> None:
     network = difference_network()  # its first values are pixels, cropped
     before = first_quantization(network)
     tuned, after = finetune(
-        network, before, images(network), round_activations=True, steps=5, seed=0
+        network, before, images(network), round_activations=True, steps=60, seed=0
     )
     pixels = before.activations[network.inputs[0]]
     groups = {}
