@@ -81,8 +81,9 @@ def _is_symmetric(layer: Any) -> bool:
         everywhere = (layers.Dense, layers.BatchNormalization, layers.ReLU, layers.Dropout)
         return isinstance(layer, everywhere)
     window = layer.kernel_size if isinstance(layer, layers.Conv2D) else layer.pool_size
-    columns_left = (layer.input.shape[2] - window[1]) % layer.strides[1]
-    return layer.padding == "valid" and columns_left == 0
+    if layer.padding == "same":  # then as many columns are added on the left as on the right
+        return bool(window[1] % 2 and layer.strides[1] == 1)
+    return bool((layer.input.shape[2] - window[1]) % layer.strides[1] == 0)
 
 
 def _twin(mirrored: list[int], paired: list[int]) -> Twin:

@@ -62,8 +62,8 @@ def test_an_image_and_its_mirror_image_are_the_same_to_the_net_before_and_after_
     np.testing.assert_allclose(half[..., 3:], half[:, ::-1, :, :3], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["tencnn:dropout=0", "tencnn:kernels=531,dropout=0"])
-def test_the_ten_layers_can_be_kept_in_pairs(name: str) -> None:
+@pytest.mark.parametrize("name", ["tencnn:dropout=0", "tencnn:kernels=531,dropout=0", "airbench"])
+def test_nets_of_the_zoo_can_be_kept_in_pairs(name: str) -> None:
     model = find_recipe(name).build((32, 32, 3), 10)
     model.compile("sgd", "sparse_categorical_crossentropy")
     keep_mirror_pairs(model)
@@ -80,7 +80,7 @@ def test_filters_without_a_twin_are_refused() -> None:
 
 @pytest.mark.parametrize(
     "layer",
-    [layers.DepthwiseConv2D(1), layers.UpSampling2D(2), layers.Conv2D(4, 1, padding="same")],
+    [layers.DepthwiseConv2D(1), layers.UpSampling2D(2), layers.Conv2D(4, 2, padding="same")],
 )
 def test_layers_that_cannot_be_mirrored_are_refused(layer: keras.Layer) -> None:
     with pytest.raises(EdgegolfError, match=layer.name):
