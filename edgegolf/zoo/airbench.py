@@ -22,7 +22,7 @@ BLOCKS = ((32, 64), (64, 256), (256, 256), (256,))  # filters, and then images a
 WHOLE = 4  # pixels that the last pooling covers, either way: all that are left
 
 TRAINING = Training(
-    epochs=12,
+    epochs=24,
     learning_rate=0.01,
     optimizer="muon",
     batch_size=128,
@@ -33,7 +33,7 @@ TRAINING = Training(
     background=PHOTO,
     mirror_pairs=True,
     cutmix=0.5,
-    cutmix_share=0.6,
+    cutmix_share=0.75,
 )
 
 
