@@ -31,6 +31,7 @@ from edgegolf.export.sharing.network import (
     Network,
     Node,
     Operation,
+    Pad,
     Rectifier,
     Reshape,
     Shape,
@@ -52,7 +53,7 @@ def fold_mirror_pairs(network: Network) -> Network:
     """The same network with half of the weights and multiplications where filters are mirror pairs.
 
     Twins are half of the channels apart. Convolutions are folded that move column by column and
-    have no padding at the sides. A network without mirror pairs comes back as it is.
+    have the same padding at both sides. A network without mirror pairs comes back as it is.
     """
     folding = _Folding()
     for node in network.nodes:
@@ -107,13 +108,12 @@ class _Folding:
             self.nodes.append(node)
 
     def _convolve(self, node: Node, operation: Convolution, twins: Twins | None) -> None:
-        width = operation.filter.values.shape[1]
         if twins is None:
-            of_sum, of_difference = self._mirrored(node.inputs[0], width)
+            of_sum, of_difference = self._mirrored(node.inputs[0], operation)
         else:
             shape = twins[0].shape
-            even_sum, odd_sum = self._mirrored(self.apply(Add(), *twins, shape=shape), width)
-            even, odd = self._mirrored(self.apply(Subtract(), *twins, shape=shape), width)
+            even_sum, odd_sum = self._mirrored(self.apply(Add(), *twins, shape=shape), operation)
+            even, odd = self._mirrored(self.apply(Subtract(), *twins, shape=shape), operation)
             of_sum, of_difference = even_sum + odd, even + odd_sum
         key = operation, twins is not None
         if key not in self.folded:  # a layer that is applied twice has its weights once
@@ -128,11 +128,17 @@ class _Folding:
             self.apply(Subtract(), total, difference, shape=shape),
         )
 
-    def _mirrored(self, value: Value, width: int) -> tuple[list[Value], list[Value]]:
+    def _mirrored(self, value: Value, operation: Convolution) -> tuple[list[Value], list[Value]]:
         """Of a window's columns: the middle one and sums of mirrored ones; their differences."""
+        width = operation.filter.values.shape[1]
+        height, columns, channels = value.shape
+        sides = operation.padding[1]
+        if sides != (0, 0):
+            columns += sum(sides)
+            padding = Pad(((0, 0), sides))
+            value = self.apply(padding, value, shape=(height, columns, channels))
         if width == 1:
             return [value], []
-        height, columns, channels = value.shape
         shape = (height, columns - width + 1, channels)
 
         def column(index: int) -> Value:
@@ -140,9 +146,9 @@ class _Folding:
             return self.apply(Crop(margins), value, shape=shape)
 
         middle = [column(width // 2)] if width % 2 else []
-        sides = [(column(right), column(width - 1 - right)) for right in _right_of_middle(width)]
-        sums = [self.apply(Add(), *side, shape=shape) for side in sides]
-        differences = [self.apply(Subtract(), *side, shape=shape) for side in sides]
+        pairs = [(column(right), column(width - 1 - right)) for right in _right_of_middle(width)]
+        sums = [self.apply(Add(), *pair, shape=shape) for pair in pairs]
+        differences = [self.apply(Subtract(), *pair, shape=shape) for pair in pairs]
         return middle + sums, differences
 
     def _side_by_side(self, values: list[Value]) -> Value:
@@ -162,6 +168,7 @@ def _folded(operation: Convolution, take_twins: bool) -> Layers:
     filters = _folded_filters(operation.filter.values, take_twins)
     total, difference = (Weight(operation.filter.name, values) for values in filters)
     bias = operation.bias and Weight(operation.bias.name, _mean_of_halves(operation.bias))
+    operation = replace(operation, padding=(operation.padding[0], (0, 0)))  # columns have theirs
     return (
         replace(operation, filter=total, bias=bias),
         replace(operation, filter=difference, bias=None),
@@ -203,7 +210,8 @@ def _are_twins(operation: Convolution, take_twins: bool) -> bool:
     values = operation.filter.values
     _, width, inputs, outputs = values.shape
     by_column = operation.strides[1] == operation.dilation[1] == 1
-    if not by_column or operation.padding[1] != (0, 0) or outputs % 2:
+    left, right = operation.padding[1]
+    if not by_column or left != right or outputs % 2:
         return False
     if not take_twins and width == 1:  # twins would be the same filter twice
         return False

@@ -101,7 +101,11 @@ def difference_network() -> Network:
 
 
 def mirror_pairs_network(
-    widths: tuple[int, ...] = (1, 3, 5, 2, 1), filters: int = 6, height: int = 3, stride: int = 1
+    widths: tuple[int, ...] = (1, 3, 5, 2, 1),
+    filters: int = 6,
+    height: int = 3,
+    stride: int = 1,
+    padding: int = 0,
 ) -> Network:
     """As one that was trained so: every filter has a twin, half of the filters further on."""
     columns = sum(widths) + 6 - len(widths)
@@ -113,7 +117,8 @@ def mirror_pairs_network(
             values = (values + mirrored(values, paired)) / 2
         bias = build.weight(filters).values
         bias = (bias + np.roll(bias, filters // 2)) / 2
-        layer = Convolution(Weight("w", values), Weight("b", bias), (stride, 1))
+        margins = ((padding, padding), (padding, padding))
+        layer = Convolution(Weight("w", values), Weight("b", bias), (stride, 1), margins)
         hidden = build.apply(Rectifier(), build.apply(layer, hidden))
         paired = paired or width > 1
     window = hidden.shape[:2]
