@@ -1,7 +1,6 @@
 """The nets: one file per article; importing this package enters them all."""
 
 from edgegolf.zoo import (
-    airbench,
     cifar_resnets,
     fewest_parameters,
     plain_networks,
@@ -27,7 +26,6 @@ __all__ = [
     "Article",
     "Recipe",
     "Training",
-    "airbench",
     "all_names",
     "all_recipes",
     "cifar_resnets",

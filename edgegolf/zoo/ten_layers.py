@@ -17,13 +17,14 @@ KERNELS = 135  # the sizes in a set, in their order
 DROPOUT = 25  # percent, after each set
 
 TRAINING = Training(
-    epochs=28,
+    epochs=22,
     learning_rate=0.01,
     optimizer="muon",
     batch_size=128,
     warm_up_epochs=2.0,
     shift=4,
     cutout=8,
+    label_smoothing=0.1,
     weight_decay=0.1,
     precision=MIXED_BFLOAT16,
     background=PHOTO,
@@ -32,7 +33,6 @@ TRAINING = Training(
     cutmix=0.5,
     cutmix_share=0.7,
     validation_images=1000,
-    teachers="loop_resnet:264+loop_resnet_unshared:144+loop_resnet:144",
 )
 
 
