@@ -20,8 +20,6 @@ from edgegolf.sweep.ablation import AblationResults
 ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "models" / "mnist"
 CARDS = [card for folder in sorted(MODELS.glob("*")) if (card := read_card(folder)) is not None]
-CIFAR10 = ROOT / "models" / "cifar10-jpeg"
-CIFAR10_CARDS = [card for folder in CIFAR10.glob("*") if (card := read_card(folder)) is not None]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/zoo.md"])
@@ -29,7 +27,9 @@ def test_tables_are_written_from_the_cards(page: str) -> None:
     text = (ROOT / page).read_text()
     written = replace_section(text, "training", training_markdown(CARDS))
     written = replace_section(written, "files", files_markdown(CARDS))
-    written = replace_section(written, "training-cifar10-jpeg", training_markdown(CIFAR10_CARDS))
+    for dataset in (ROOT / "models").iterdir():
+        cards = [card for folder in sorted(dataset.iterdir()) if (card := read_card(folder))]
+        written = replace_section(written, f"training-{dataset.name}", training_markdown(cards))
     assert text == written, "run make docs"
 
 

@@ -31,7 +31,6 @@ from edgegolf.training.full_matrix_adam import full_matrix_adam
 from edgegolf.training.mirror import keep_mirror_pairs
 from edgegolf.training.muon import muon
 from edgegolf.training.statistics import statistics_gatherer
-from edgegolf.training.teachers import teachers_of
 from edgegolf.zoo import Recipe
 from edgegolf.zoo.recipe import FLOAT32, Training
 
@@ -103,7 +102,6 @@ class Trainer:
             training.cutmix,
             training.cutmix_share * training.epochs,
         )
-        self._teach = teachers_of(training.teachers, dataset.name, dataset.classes, threads)
         on_tensorflow = keras.backend.backend() == "tensorflow"
         self._compile_steps = _compiled_steps if on_tensorflow else _steps_of_keras
         plain = self._build()
@@ -156,9 +154,7 @@ class Trainer:
         position = start
         for first, stop in pairwise(bound for bound in bounds if bound >= start.batches):
             began = time.monotonic()
-            shown = images[first:stop]
-            wanted = self._teach(shown) if self._teach else targets[first:stop]
-            loss = position.loss + self._steps(shown, wanted)
+            loss = position.loss + self._steps(images[first:stop], targets[first:stop])
             seconds = position.seconds + time.monotonic() - began
             position = Position(start.epoch, stop, loss, seconds)
             report(position)
@@ -291,7 +287,7 @@ def _compile(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
 def _loss(keras: Any, training: Training) -> Any:
     """Cross-entropy of class probabilities and targets, which may be smoothed."""
     label_smoothing = training.label_smoothing
-    if training.cutmix or training.teachers:
+    if training.cutmix:
         return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
     if not label_smoothing:
         return keras.losses.SparseCategoricalCrossentropy()

@@ -77,8 +77,6 @@ class Training:
         cutmix: Probability that a rectangle of an image shows another's, whose class then has its
             share of the target (Yun et al. 2019, https://arxiv.org/abs/1905.04899).
         cutmix_share: Images are mixed in this share of the epochs, the first ones.
-        teachers: Nets of the zoo, with `+` between them, whose mean probabilities are the targets
-            in place of labels (Hinton et al. 2015, https://arxiv.org/abs/1503.02531).
         validation_images: How many of the validation split are kept to judge by; the others are
             trained on, too. 0 keeps all.
     """
@@ -101,7 +99,6 @@ class Training:
     mirror_pairs: bool = False
     cutmix: float = 0.0
     cutmix_share: float = 1.0
-    teachers: str = ""
     validation_images: int = 0
 
     def to_dict(self) -> dict[str, float | str | bool]:
@@ -128,7 +125,6 @@ ADDED_LATER = (
     "mirror_pairs",
     "cutmix",
     "cutmix_share",
-    "teachers",
     "validation_images",
 )
 

@@ -21,7 +21,10 @@ import pytest
 from edgegolf.data import load_dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.sweep import Store, load_sweep, results_of, run_sweep
+from edgegolf.sweep.runs import RunSpec
 from edgegolf.sweep.store import CLAIMED
+from edgegolf.sweep.worker import train_in_memory
+from edgegolf.zoo import Training
 
 pytest.importorskip("tensorflow")
 pytest.importorskip("sqlalchemy")
@@ -146,3 +149,13 @@ def test_failed_runs_are_told_and_tried_again(tmp_path: Path, folder: Path) -> N
         with pytest.raises(EdgegolfError, match="linear seed 0: the data set digits is another"):
             run_sweep(sweep, store, 1, None, False, lambda finished, fresh: None)
     store.close()
+
+
+def test_a_run_is_judged_by_the_validation_images_that_its_recipe_keeps() -> None:
+    digits = load_dataset("digits")
+    training = Training(epochs=2, learning_rate=0.004, validation_images=77)
+    run = RunSpec("linear", training, "digits", digits.checksum, 0)
+    result = train_in_memory(run, digits, threads=1)
+    right = result.validation_accuracy * 77
+    assert right == pytest.approx(round(right))
+    assert 77 / 2 < right < 77
