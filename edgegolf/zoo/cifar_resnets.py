@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgegolf.errors import require
-from edgegolf.zoo.recipe import Article, Training, family
+from edgegolf.zoo.recipe import PHOTO, Article, Training, family
 
 if TYPE_CHECKING:
     import keras
@@ -28,7 +28,7 @@ ITERATIONS = 4  # of a stage
 SHARED = 2  # separable convolutions of a stage, each for every other iteration
 
 TRAINING = Training(
-    epochs=60,
+    epochs=25,
     learning_rate=0.01,
     optimizer="muon",
     batch_size=128,
@@ -38,20 +38,14 @@ TRAINING = Training(
     cutout=8,
     label_smoothing=0.1,
     weight_decay=0.1,
+    background=PHOTO,
+    validation_images=1000,
 )
-
-# Of this many channels, nets learn the images by heart with the smaller squares.
-MANY_CHANNELS = 200
-LARGE_CUTOUT = 16
 
 # Without normalization steps of that length diverge.
 TRAINING_WITHOUT_NORMS = replace(TRAINING, learning_rate=0.002)
 
 Norms = Literal["each", "one", "none"]
-
-
-def _training(n: int) -> Training:
-    return TRAINING if n < MANY_CHANNELS else replace(TRAINING, cutout=LARGE_CUTOUT)
 
 
 def _parameters(n: int, shared: bool = True, norms: Norms = "each") -> int:
@@ -69,7 +63,7 @@ def _parameters(n: int, shared: bool = True, norms: Norms = "each") -> int:
 
 
 @family(
-    _training,
+    lambda n: TRAINING,
     lambda n: Article(TITLE, dataset="cifar10"),
     parameters=_parameters,
     sizes=(144, 264),
@@ -80,7 +74,7 @@ def loop_resnet(image_shape: tuple[int, int, int], classes: int, n: int) -> kera
 
 
 @family(
-    _training,
+    lambda n: TRAINING,
     lambda n: Article(TITLE, dataset="cifar10"),
     parameters=lambda n: _parameters(n, shared=False),
     sizes=(144, 264),
@@ -91,7 +85,7 @@ def loop_resnet_unshared(image_shape: tuple[int, int, int], classes: int, n: int
 
 
 @family(
-    _training,
+    lambda n: TRAINING,
     lambda n: Article(TITLE, dataset="cifar10"),
     parameters=lambda n: _parameters(n, norms="one"),
     sizes=(),
