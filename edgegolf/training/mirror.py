@@ -12,12 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgegolf.errors import EdgegolfError, require
 
 if TYPE_CHECKING:
     import keras
 
 Twin = Callable[[Any], Any]
+
+ROUNDING = 1e-3  # of the largest score
 
 
 def keep_mirror_pairs(model: keras.Model) -> None:
@@ -26,7 +30,7 @@ def keep_mirror_pairs(model: keras.Model) -> None:
     Every variable becomes the mean of itself and its twin, and in every step each gradient does.
 
     Args:
-        model: A compiled sequential net of convolutions, normalizations and a classifier of one
+        model: A compiled net of convolutions, normalizations, sums and a classifier of one
             position, whose optimizer has no state yet.
 
     Raises:
@@ -35,6 +39,8 @@ def keep_mirror_pairs(model: keras.Model) -> None:
     twins = dict(_twins(model))
     for variable in model.trainable_variables:
         variable.assign(_mean(variable.value, twins[variable.path]))
+    if not _is_mirrored(model):
+        raise EdgegolfError(f"the net {model.name!r} adds channels that have twins to some without")
     optimizer = model.optimizer
     plain = optimizer.apply
 
@@ -50,18 +56,29 @@ def _mean(value: Any, twin: Twin) -> Any:
     return (value + twin(value)) / 2
 
 
+def _is_mirrored(model: keras.Model) -> bool:
+    """Whether an image and its mirror image are the same to the net."""
+    image = np.random.default_rng(0).random((1, *model.input_shape[1:])).astype(np.float32)
+    own, mirrored = (np.array(model(each)) for each in (image, image[:, :, ::-1]))
+    return bool(np.abs(own - mirrored).max() <= ROUNDING * np.abs(own).max())
+
+
 def _twins(model: keras.Model) -> Iterator[tuple[str, Twin]]:
     """The paths of trainable variables, each with what makes its twin of its value."""
     keras = require("keras", extra="train")
     layers = keras.layers
     paired = False  # the colours of an image have no twins
-    for layer in model.layers if isinstance(model, keras.Sequential) else [model]:
-        if not _is_symmetric(layer):
+    for layer in model.layers:
+        separable = isinstance(layer, layers.SeparableConv2D)
+        if not _is_symmetric(layer) or (separable and not paired):
             raise EdgegolfError(f"a net with {layer.name!r} cannot be kept in mirror pairs")
         channels = [-2] if paired else []
         if isinstance(layer, layers.Conv2D):
             paired = paired or layer.kernel_size[1] > 1  # a single column is its own mirror image
             yield layer.kernel.path, _twin([1], channels + [-1] * paired)
+        elif separable:
+            yield layer.depthwise_kernel.path, _twin([1], [-2])
+            yield layer.pointwise_kernel.path, _twin([], [-2, -1])
         elif isinstance(layer, layers.Dense):
             yield layer.kernel.path, _twin([], channels)
             paired = False
@@ -75,15 +92,26 @@ def _twins(model: keras.Model) -> Iterator[tuple[str, Twin]]:
 def _is_symmetric(layer: Any) -> bool:
     """Whether a layer, its weights apart, does the same from the right as from the left."""
     layers = require("keras", extra="train").layers
+    everywhere = (
+        layers.InputLayer, layers.Dense, layers.BatchNormalization, layers.ReLU, layers.Dropout,
+        layers.Add, layers.Identity, layers.GlobalAveragePooling2D,
+    )  # fmt: skip
+    if type(layer) in (layers.Conv2D, layers.SeparableConv2D, layers.MaxPooling2D):
+        return _sees_both_sides_alike(layer)
     if isinstance(layer, layers.Flatten):
         return bool(layer.input.shape[1:3] == (1, 1))
-    if type(layer) not in (layers.Conv2D, layers.MaxPooling2D):
-        everywhere = (layers.Dense, layers.BatchNormalization, layers.ReLU, layers.Dropout)
-        return isinstance(layer, everywhere)
-    window = layer.kernel_size if isinstance(layer, layers.Conv2D) else layer.pool_size
-    if layer.padding == "same":  # then as many columns are added on the left as on the right
-        return bool(window[1] % 2 and layer.strides[1] == 1)
-    return bool((layer.input.shape[2] - window[1]) % layer.strides[1] == 0)
+    return isinstance(layer, everywhere)
+
+
+def _sees_both_sides_alike(layer: Any) -> bool:
+    """Whether a window skips as many columns on the left as on the right, and adds as many."""
+    pools = isinstance(layer, require("keras", extra="train").layers.MaxPooling2D)
+    window = (layer.pool_size if pools else layer.kernel_size)[1]
+    columns, stride = layer.input.shape[2], layer.strides[1]
+    added = 0
+    if layer.padding == "same":
+        added = max(0, (-(-columns // stride) - 1) * stride + window - columns)
+    return bool(added % 2 == 0 and (columns + added - window) % stride == 0)
 
 
 def _twin(mirrored: list[int], paired: list[int]) -> Twin:

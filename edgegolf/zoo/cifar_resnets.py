@@ -25,6 +25,7 @@ TITLE = "a question of our own: CIFAR-10 with shared convolutions"
 STEM = 32  # channels
 STAGES = (2 / 3, 1)  # channels of each, as a share of n
 ITERATIONS = 4  # of a stage
+HALVING = 4  # side of the window that halves an image; an odd one would favour one side
 SHARED = 2  # separable convolutions of a stage, each for every other iteration
 
 TRAINING = Training(
@@ -34,11 +35,11 @@ TRAINING = Training(
     batch_size=128,
     warm_up_epochs=2.0,
     shift=4,
-    flip=0.5,
     cutout=8,
     label_smoothing=0.1,
     weight_decay=0.1,
     background=PHOTO,
+    mirror_pairs=True,
     validation_images=1000,
 )
 
@@ -48,14 +49,19 @@ TRAINING_WITHOUT_NORMS = replace(TRAINING, learning_rate=0.002)
 Norms = Literal["each", "one", "none"]
 
 
+def _width(share: float, n: int) -> int:
+    """Channels of a stage: an even number, for pairs."""
+    return 2 * round(share * n / 2)
+
+
 def _parameters(n: int, shared: bool = True, norms: Norms = "each") -> int:
     """Of the stem, every stage's two kinds of convolutions, their norms, and the classifier."""
     each = 1 if norms == "none" else 4  # numbers per channel: a bias, or a normalization
     convolutions = SHARED if shared else ITERATIONS
     total, channels = (27 + each) * STEM, STEM
     for share in STAGES:
-        width = round(share * n)
-        total += 9 * channels + (channels + each) * width
+        width = _width(share, n)
+        total += HALVING**2 * channels + (channels + each) * width
         total += convolutions * (9 + width) * width
         total += each * width * {"each": ITERATIONS, "one": 1, "none": convolutions}[norms]
         channels = width
@@ -118,12 +124,14 @@ def _build(
     with_biases = norms == "none"
     scaled = library.initializers.VarianceScaling
 
-    def separable(filters: int, name: str, strides: int = 1, residual: bool = False) -> Any:
+    def separable(
+        filters: int, name: str, window: int = 3, strides: int = 1, residual: bool = False
+    ) -> Any:
         # A normalization takes care of the scale; without one, what all iterations add must.
         scale = 2.0 / (ITERATIONS**2 if with_biases and residual else 1)
         return layers.SeparableConv2D(
             filters,
-            3,
+            window,
             strides=strides,
             padding="same",
             use_bias=with_biases,
@@ -148,8 +156,8 @@ def _build(
     )
     hidden = layers.ReLU(name="stem_relu")(normalization("stem_norm")(stem(image)))
     for stage, share in enumerate(STAGES):
-        width = round(share * n)
-        hidden = separable(width, f"halve_{stage}", strides=2)(hidden)
+        width = _width(share, n)
+        hidden = separable(width, f"halve_{stage}", HALVING, strides=2)(hidden)
         hidden = normalization(f"halve_{stage}_norm")(hidden)
         hidden = layers.ReLU(name=f"halve_{stage}_relu")(hidden)
         convolutions = [
