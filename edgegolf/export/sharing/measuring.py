@@ -137,7 +137,8 @@ def choose(
     Args:
         candidates: To choose from.
         goal: `size` for the fewest bytes, `latency` for the fastest, `balanced` for the smallest
-            product of both. Where latencies cannot be told apart, the smallest file wins.
+            product of both, of those faster than the stock float32 file where there are any. Where
+            latencies cannot be told apart, the smallest file wins.
         runtime: Whose latency counts.
         least_accuracy: Candidates below are chosen only if none reaches it.
 
@@ -149,6 +150,8 @@ def choose(
         raise EdgegolfError("there is no candidate to choose from")
     good = [c for c in front if c.accuracy >= least_accuracy]
     good = good or [max(front, key=lambda candidate: candidate.accuracy)]
+    if goal == "balanced":
+        good = [c for c in good if c.latency_ratio[runtime] * SAME_LATENCY <= 1] or good
 
     def cost(candidate: Candidate) -> float:
         latency = candidate.latency_ratio[runtime]

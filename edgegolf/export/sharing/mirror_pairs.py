@@ -15,6 +15,7 @@ computes the same: a' = u' + v' and b' = u' − v'.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -23,10 +24,12 @@ from numpy.typing import NDArray
 
 from edgegolf.export.sharing.network import (
     Add,
+    AveragePooling,
     Concatenate,
     Convolution,
     Crop,
     Dense,
+    DepthwiseConvolution,
     MaxPooling,
     Network,
     Node,
@@ -43,10 +46,16 @@ from edgegolf.export.sharing.network import (
 Array: TypeAlias = NDArray[np.float32]
 Twins: TypeAlias = tuple[Value, Value]
 Layers: TypeAlias = tuple[Convolution, Convolution]  # of a sum and of a difference
+Filters: TypeAlias = tuple[Weight, Weight]  # theirs
+Halves: TypeAlias = tuple[Operation, Operation]  # of twins
 
 # By which share of the largest weight twins may differ, which are equal but for rounding; of int8's
 # steps it is an eighth.
 TOLERANCE = 1e-3
+
+# Below, as with an image's colours, moving columns takes longer than multiplying them: the halves
+# of such a layer's filters are applied as they are.
+FEWEST_CHANNELS = 8
 
 
 def fold_mirror_pairs(network: Network) -> Network:
@@ -72,7 +81,10 @@ class _Folding:
     nodes: list[Node] = field(default_factory=list)
     twins: dict[Value, Twins] = field(default_factory=dict)
     joined: set[Value] = field(default_factory=set)
+    # A layer that is applied twice has its weights once, and multiples of one filter stay that.
     folded: dict[tuple[Convolution, bool], Layers] = field(default_factory=dict)
+    filters: dict[tuple[Weight, bool], Filters] = field(default_factory=dict)
+    halves: dict[Operation, Halves] = field(default_factory=dict)
 
     def apply(self, operation: Operation, *inputs: Value, shape: Shape) -> Value:
         output = Value(shape)
@@ -91,21 +103,32 @@ class _Folding:
         operation = node.operation
         twins = self.twins.get(node.inputs[0])
         if isinstance(operation, Convolution) and _are_twins(operation, twins is not None):
-            self._convolve(node, operation, twins)
+            if twins is None and node.inputs[0].shape[2] < FEWEST_CHANNELS:
+                self._by_halves(node, [node.inputs] * 2)
+            else:
+                self._convolve(node, operation, twins)
         elif isinstance(operation, Dense) and twins and _halves_agree(operation.matrix):
             matrix = operation.matrix
             halved = replace(operation, matrix=Weight(matrix.name, _mean_of_halves(matrix)))
             total = self.apply(Add(), *twins, shape=twins[0].shape)
             self.nodes.append(Node(halved, (total,), node.outputs))
-        elif twins and _is_by_channel(node):
-            shape = _half_of(node.output)
-            each = Reshape(shape) if isinstance(operation, Reshape) else operation
-            first, second = (self.apply(each, twin, shape=shape) for twin in twins)
-            self.twins[node.output] = first, second
+        elif _is_by_channel(node) and all(value in self.twins for value in node.inputs):
+            self._by_halves(node, zip(*(self.twins[value] for value in node.inputs), strict=True))
         else:
             for value in node.inputs:
                 self.join(value)
             self.nodes.append(node)
+
+    def _by_halves(self, node: Node, inputs: Iterable[tuple[Value, ...]]) -> None:
+        """Each half of an operation's result, given what it is made of."""
+        shape = _half_of(node.output)
+        if node.operation not in self.halves:
+            self.halves[node.operation] = _halves(node.operation, shape)
+        first, second = (
+            self.apply(half, *values, shape=shape)
+            for half, values in zip(self.halves[node.operation], inputs, strict=True)
+        )
+        self.twins[node.output] = first, second
 
     def _convolve(self, node: Node, operation: Convolution, twins: Twins | None) -> None:
         if twins is None:
@@ -116,8 +139,8 @@ class _Folding:
             even, odd = self._mirrored(self.apply(Subtract(), *twins, shape=shape), operation)
             of_sum, of_difference = even_sum + odd, even + odd_sum
         key = operation, twins is not None
-        if key not in self.folded:  # a layer that is applied twice has its weights once
-            self.folded[key] = _folded(*key)
+        if key not in self.folded:
+            self.folded[key] = _folded(operation, self._filters(operation.filter, key[1]))
         shape = _half_of(node.output)
         total, difference = (
             self.apply(folded, self._side_by_side(columns), shape=shape)
@@ -127,6 +150,18 @@ class _Folding:
             self.apply(Add(), total, difference, shape=shape),
             self.apply(Subtract(), total, difference, shape=shape),
         )
+
+    def _filters(self, weight: Weight, take_twins: bool) -> Filters:
+        """The filters that make the sum and the difference of the two halves."""
+        key = weight, take_twins
+        if key not in self.filters:
+            bases = self._filters(weight.base, take_twins) if weight.base else (None, None)
+            total, difference = _folded_filters(weight.values, take_twins)
+            self.filters[key] = (
+                Weight(weight.name, total, bases[0]),
+                Weight(weight.name, difference, bases[1]),
+            )
+        return self.filters[key]
 
     def _mirrored(self, value: Value, operation: Convolution) -> tuple[list[Value], list[Value]]:
         """Of a window's columns: the middle one and sums of mirrored ones; their differences."""
@@ -163,10 +198,9 @@ def _right_of_middle(width: int) -> range:
     return range((width + 1) // 2, width)
 
 
-def _folded(operation: Convolution, take_twins: bool) -> Layers:
+def _folded(operation: Convolution, filters: Filters) -> Layers:
     """The layers that make the sum and the difference of the two halves."""
-    filters = _folded_filters(operation.filter.values, take_twins)
-    total, difference = (Weight(operation.filter.name, values) for values in filters)
+    total, difference = filters
     bias = operation.bias and Weight(operation.bias.name, _mean_of_halves(operation.bias))
     operation = replace(operation, padding=(operation.padding[0], (0, 0)))  # columns have theirs
     return (
@@ -244,4 +278,25 @@ def _is_by_channel(node: Node) -> bool:
     """Whether a half of the result is of the same half of the channels."""
     if isinstance(node.operation, Reshape):
         return node.inputs[0].shape[:-1] == (1, 1) and len(node.output.shape) == 1
-    return isinstance(node.operation, Rectifier | MaxPooling)
+    everywhere = (DepthwiseConvolution, Rectifier, Add, Subtract, MaxPooling, AveragePooling)
+    return isinstance(node.operation, everywhere)
+
+
+def _halves(operation: Operation, shape: Shape) -> Halves:
+    """What makes each half of an operation's channels, given a half's shape."""
+    if isinstance(operation, Reshape):
+        return Reshape(shape), Reshape(shape)
+    if not isinstance(operation, Convolution | DepthwiseConvolution):
+        return operation, operation
+    filters = _split(operation.filter, axis=3 if isinstance(operation, Convolution) else 2)
+    biases = _split(operation.bias, axis=0) if operation.bias else (None, None)
+    first, second = (
+        replace(operation, filter=weight, bias=bias)
+        for weight, bias in zip(filters, biases, strict=True)
+    )
+    return first, second
+
+
+def _split(weight: Weight, axis: int) -> tuple[Weight, Weight]:
+    first, second = np.split(weight.values, 2, axis)
+    return Weight(weight.name, first), Weight(weight.name, second)

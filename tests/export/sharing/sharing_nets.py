@@ -106,10 +106,11 @@ def mirror_pairs_network(
     height: int = 3,
     stride: int = 1,
     padding: int = 0,
+    channels: int = 8,
 ) -> Network:
     """As one that was trained so: every filter has a twin, half of the filters further on."""
     columns = sum(widths) + 6 - len(widths)
-    build = Builder(stride ** len(widths) * (height * len(widths) + 3), columns, 3)
+    build = Builder(stride ** len(widths) * (height * len(widths) + 3), columns, channels)
     hidden, paired = build.source, False
     for width in widths:
         values = build.weight(height, width, hidden.shape[2], filters).values
@@ -127,6 +128,27 @@ def mirror_pairs_network(
     matrix = (matrix + np.roll(matrix, filters // 2, axis=0)) / 2
     scores = build.apply(Dense(Weight("m", matrix), build.weight(5)), hidden)
     return Network((build.source,), (build.apply(Softmax(), scores),), tuple(build.nodes))
+
+
+def mirror_pairs_loop(multiplier: int = 1, factors: tuple[float, ...] = (1, 2, 3)) -> Network:
+    """Residual blocks of one separable convolution, each time multiplied by other factors."""
+    build = Builder(6, 6, 3)
+    values = build.weight(3, 3, 3, 6).values
+    stem = Convolution(Weight("w", (values + mirrored(values, False)) / 2), None)
+    hidden = build.apply(stem, build.source)
+    values = build.weight(3, 3, 6, multiplier).values
+    values = (values + np.roll(values[:, ::-1], 3, axis=2)) / 2
+    bias = build.weight(6 * multiplier).values
+    bias = Weight("b", (bias + np.roll(bias, 3 * multiplier)) / 2)
+    depthwise = DepthwiseConvolution(Weight("d", values), bias, padding=((1, 1), (1, 1)))
+    values = build.weight(1, 1, 6 * multiplier, 6).values
+    base = Weight("p", (values + mirrored(values, True)) / 2)
+    for factor in factors:
+        each = factor * np.tile(build.random.random(3).astype(np.float32) + 1, 2)
+        pointwise = Convolution(Weight("p", base.values * each, base), None)
+        residual = build.apply(pointwise, build.apply(depthwise, hidden))
+        hidden = build.apply(Rectifier(), build.apply(Add(), hidden, residual))
+    return build.classify(build.apply(AveragePooling((4, 4), (1, 1)), hidden))
 
 
 def mirrored(values: np.ndarray, paired: bool) -> np.ndarray:

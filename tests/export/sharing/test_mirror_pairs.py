@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sharing_nets import Builder, images, mirror_pairs_network, mirrored, plain_network
+from sharing_nets import (
+    Builder,
+    images,
+    mirror_pairs_loop,
+    mirror_pairs_network,
+    mirrored,
+    plain_network,
+)
 
 from edgegolf.data import Split
 from edgegolf.export.sharing.drafts import tflite_drafts
@@ -19,6 +26,7 @@ from edgegolf.export.sharing.network import (
     Add,
     Convolution,
     Dense,
+    DepthwiseConvolution,
     Network,
     Node,
     Operation,
@@ -57,11 +65,12 @@ def layers(network: Network, kind: type[Operation]) -> list[Node]:
     height=st.integers(1, 3),
     stride=st.integers(1, 2),
     padding=st.integers(0, 2),
+    channels=st.sampled_from([3, 8]),
 )
 def test_the_result_stays_the_same(
-    widths: tuple[int, ...], filters: int, height: int, stride: int, padding: int
+    widths: tuple[int, ...], filters: int, height: int, stride: int, padding: int, channels: int
 ) -> None:
-    network = mirror_pairs_network(widths, filters, height, stride, padding)
+    network = mirror_pairs_network(widths, filters, height, stride, padding, channels)
     folded = fold_mirror_pairs(network)
     assert (folded is network) == (set(widths) == {1})
     assert folded.inputs == network.inputs
@@ -77,6 +86,32 @@ def test_half_of_the_weights_and_multiplications_are_left(width: int, padding: i
     assert multiplications(folded) * 2 == multiplications(network)
     biases = 3 * 8 // 2
     assert weights(folded) == (weights(network) - 5 - 2 * biases) / 2 + 5 + biases
+
+
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_residuals_of_separable_convolutions_are_folded_and_stay_multiples(multiplier: int) -> None:
+    network = mirror_pairs_loop(multiplier)
+    folded = fold_mirror_pairs(network)
+    np.testing.assert_allclose(outputs(folded), outputs(network), rtol=1e-4, atol=1e-5)
+    pointwise = [
+        node.operation for node in layers(folded, Convolution) if node.output.shape[:2] == (4, 4)
+    ][2:]  # behind the halves of the stem
+    assert len(pointwise) == 6
+    for each, first in zip(pointwise, pointwise[:2] * 3, strict=True):
+        assert each.filter.base is first.filter.base is not None
+        ratios = each.filter.values / first.filter.values
+        np.testing.assert_allclose(ratios, np.broadcast_to(ratios[:, :, :1], ratios.shape), 1e-3)
+    assert pointwise[0].filter.base is not pointwise[1].filter.base
+    assert len({node.operation for node in layers(folded, DepthwiseConvolution)}) == 2
+
+
+def test_of_few_channels_halves_of_the_filters_are_applied_as_they_are() -> None:
+    network = mirror_pairs_network((3, 1), channels=3)
+    folded = fold_mirror_pairs(network)
+    whole = layers(network, Convolution)[0].operation.filter.values
+    halves = [node.operation.filter.values for node in layers(folded, Convolution)[:2]]
+    np.testing.assert_array_equal(np.concatenate(halves, axis=3), whole)
+    np.testing.assert_allclose(outputs(folded), outputs(network), atol=2e-5)
 
 
 def test_the_net_of_the_article_is_folded_once_it_is_kept_in_mirror_pairs() -> None:
@@ -96,6 +131,27 @@ def test_the_net_of_the_article_is_folded_once_it_is_kept_in_mirror_pairs() -> N
     np.testing.assert_allclose(outputs(folded, 2), outputs(network, 2), atol=1e-5)
     assert weights(folded) < 0.501 * weights(network)
     assert multiplications(folded) < 0.505 * multiplications(network)
+
+
+def test_residual_nets_of_the_zoo_are_folded() -> None:
+    keras = pytest.importorskip("keras")
+    from edgegolf.training.mirror import keep_mirror_pairs
+    from edgegolf.zoo import find_recipe
+
+    keras.utils.set_random_seed(0)
+    model = find_recipe("loop_resnet:48").build((32, 32, 3), 10)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    keep_mirror_pairs(model)
+    pixels = np.random.default_rng(0).random((4, 32, 32, 3)).astype("float32")
+    both = np.concatenate([pixels, pixels[:, :, ::-1]])
+    model.train_on_batch(both, np.arange(8) % 4)
+    folded = fold_mirror_pairs(network := read_network(model))
+    np.testing.assert_allclose(outputs(folded, 2), outputs(network, 2), atol=1e-5)
+    of_stem = 32 * 32 * 3 * 3 * 3 * 32
+    assert multiplications(folded) * 2 == multiplications(network) + of_stem
+    kernels = {node.operation.filter.base or node.operation for node in layers(folded, Convolution)}
+    # Of the stem, both halvings and two convolutions in each of two stages, of twins each.
+    assert len(kernels) == 2 * (1 + 2 + 2 * 2)
 
 
 def test_filters_that_are_no_twins_stay_as_they_are() -> None:
@@ -125,8 +181,8 @@ def test_what_tells_twins_apart_gets_them_side_by_side(broken: type[Operation]) 
 
 
 def test_a_layer_that_is_applied_twice_has_its_weights_once() -> None:
-    build = Builder(9, 11, 3)
-    first, second = build.weight(3, 3, 3, 6).values, build.weight(3, 3, 6, 6).values
+    build = Builder(9, 11, 8)
+    first, second = build.weight(3, 3, 8, 6).values, build.weight(3, 3, 6, 6).values
     first, second = first + mirrored(first, False), second + mirrored(second, True)
     hidden = build.apply(Convolution(Weight("w", first), None), build.source)
     layer = Convolution(Weight("v", second), None)
