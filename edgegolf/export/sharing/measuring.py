@@ -151,7 +151,7 @@ def choose(
     good = [c for c in front if c.accuracy >= least_accuracy]
     good = good or [max(front, key=lambda candidate: candidate.accuracy)]
     if goal == "balanced":
-        good = [c for c in good if c.latency_ratio[runtime] * SAME_LATENCY <= 1] or good
+        good = [c for c in good if c.latency_ratio[runtime] < 1] or good
 
     def cost(candidate: Candidate) -> float:
         latency = candidate.latency_ratio[runtime]

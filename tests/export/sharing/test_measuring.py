@@ -96,7 +96,7 @@ def test_the_chosen_one_is_accurate_enough_and_the_best_for_its_goal(found, goal
 
     assert chosen.accuracy >= least
     if goal == "balanced":
-        faster = [c for c in accurate if c.latency_ratio["litert"] <= 1 / SAME_LATENCY]
+        faster = [c for c in accurate if c.latency_ratio["litert"] < 1]
         accurate = faster or accurate
     margin = 1 if goal == "size" else SAME_LATENCY
     alike = [c for c in accurate if cost(c) <= margin * min(map(cost, accurate))]
