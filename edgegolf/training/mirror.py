@@ -37,7 +37,7 @@ def keep_mirror_pairs(model: keras.Model) -> None:
         EdgegolfError: The net is another one, or has an odd number of filters.
     """
     twins = dict(_twins(model))
-    for variable in model.trainable_variables:
+    for variable in model.weights:
         variable.assign(_mean(variable.value, twins[variable.path]))
     if not _is_mirrored(model):
         raise EdgegolfError(f"the net {model.name!r} adds channels that have twins to some without")
@@ -64,7 +64,7 @@ def _is_mirrored(model: keras.Model) -> bool:
 
 
 def _twins(model: keras.Model) -> Iterator[tuple[str, Twin]]:
-    """The paths of trainable variables, each with what makes its twin of its value."""
+    """The paths of weights and statistics, each with what makes its twin of its value."""
     keras = require("keras", extra="train")
     layers = keras.layers
     paired = False  # the colours of an image have no twins
@@ -84,7 +84,7 @@ def _twins(model: keras.Model) -> Iterator[tuple[str, Twin]]:
             paired = False
         if paired and layer.output.shape[-1] % 2:
             raise EdgegolfError(f"{layer.name!r} has {layer.output.shape[-1]} filters: no pairs")
-        for variable in layer.trainable_variables:
+        for variable in layer.weights:
             if len(variable.shape) == 1:
                 yield variable.path, _twin([], [-1] * paired)
 
