@@ -13,7 +13,7 @@ from edgegolf.export.sharing.blocks import roll, unroll
 from edgegolf.export.sharing.calibration import Style, calibrate, ranges, weight_scales
 from edgegolf.export.sharing.equalization import equalize
 from edgegolf.export.sharing.evaluate import evaluate
-from edgegolf.export.sharing.finetuning import finetune
+from edgegolf.export.sharing.finetuning import finetune, tune_biases
 from edgegolf.export.sharing.measuring import Draft
 from edgegolf.export.sharing.mirror_pairs import fold_mirror_pairs
 from edgegolf.export.sharing.network import Network
@@ -23,6 +23,7 @@ from edgegolf.export.sharing.tflite import write_int8, write_int8_weights
 from edgegolf.export.sharing.widening import widen
 
 FINETUNING_STEPS = 800
+BIAS_STEPS = 200  # which are few and soon right
 CALIBRATION_IMAGES = 500
 SEARCH_IMAGES = 1000
 # The share of training images that get another class, where tuning is worth its time: below there
@@ -46,7 +47,8 @@ def tflite_drafts(network: Network, train: Split, steps: int, seed: int) -> list
     Args:
         network: An image classifier as it was read.
         train: What scales are chosen on, and rounded weights adapted to.
-        steps: Batches of fine-tuning for networks with shared layers; 0 for none.
+        steps: Batches of fine-tuning for networks with shared layers, and at most as many for the
+            biases of others; 0 for none.
         seed: For the choice of images.
     """
     rolled = roll(network)
@@ -54,7 +56,7 @@ def tflite_drafts(network: Network, train: Split, steps: int, seed: int) -> list
         return [
             draft
             for name, each in equivalents(network).items()
-            for draft in _without_sharing(name, each, train)
+            for draft in _without_sharing(name, each, train, steps, seed)
         ]
     return _with_sharing(network, rolled, train, steps, seed)
 
@@ -65,21 +67,33 @@ def equivalents(network: Network) -> dict[str, Network]:
     return {"": network} | ({} if folded is network else {"mirror pairs, ": folded})
 
 
-def _without_sharing(prefix: str, network: Network, train: Split) -> list[Draft]:
+def _without_sharing(
+    prefix: str, network: Network, train: Split, steps: int, seed: int
+) -> list[Draft]:
     """ReLUs that XNNPACK has, and as many scales as help."""
     drafts = []
-    for style, name in ((OWN_SCALES, "scale per channel"), (FEWER_SCALES, "scale per tensor")):
-        found = _searched(network, train, style, write_int8)
-        drafts += _fast_drafts(f"{prefix}{name}", *found)
     # Multiples of one weight are the same integers only where each channel has its scale.
     multiples = any(weight.base is not None for weight in network.weights)
-    style, name = (
-        (OWN_SCALES, "scale per channel") if multiples else (FEWER_SCALES, "scale per tensor")
-    )
-    scales = Quantization({}, weight_scales(network, style))
-    data = write_int8_weights(network, scales)
-    drafts.append(Draft(f"{prefix}{name}", "int8-weights", data))
+    for style, name in ((OWN_SCALES, "scale per channel"), (FEWER_SCALES, "scale per tensor")):
+        each = network
+        if style == OWN_SCALES:
+            each = _with_tuned_biases(network, train.images, min(steps, BIAS_STEPS), seed)
+        found = _searched(each, train, style, write_int8)
+        drafts += _fast_drafts(f"{prefix}{name}", *found)
+        if style == OWN_SCALES or not multiples:
+            data = write_int8_weights(each, Quantization({}, weight_scales(each, style)))
+            drafts.append(Draft(f"{prefix}{name}", "int8-weights", data))
     return drafts
+
+
+def _with_tuned_biases(
+    network: Network, images: NDArray[np.uint8], steps: int, seed: int
+) -> Network:
+    """Adapted to weights with a scale per channel, if their rounding changes what it says."""
+    scales = Quantization({}, weight_scales(network, OWN_SCALES))
+    if not steps or not _is_worth_tuning(network, scales, images, write_int8_weights):
+        return network
+    return tune_biases(network, scales, images, steps=steps, seed=seed)
 
 
 def _with_sharing(
@@ -146,11 +160,7 @@ def _tuned(
     seed: int,
 ) -> tuple[Network, Quantization]:
     """Fine-tuned, if rounding changes what the network says of training images a little."""
-    sample = _some(images, 2 * SEARCH_IMAGES)
-    classes = evaluate(network, pixels(sample)).argmax(axis=1)
-    found = probabilities_of(write(network, quantization), sample).argmax(axis=1)
-    least, most = CHANGES_WORTH_TUNING
-    if not steps or not least < np.mean(found != classes) <= most:
+    if not steps or not _is_worth_tuning(network, quantization, images, write):
         return network, quantization
     return finetune(
         network,
@@ -160,6 +170,17 @@ def _tuned(
         steps=steps,
         seed=seed,
     )
+
+
+def _is_worth_tuning(
+    network: Network, quantization: Quantization, images: NDArray[np.uint8], write: Write
+) -> bool:
+    """Whether the file gives another class to some images, and not to too many."""
+    sample = _some(images, 2 * SEARCH_IMAGES)
+    classes = evaluate(network, pixels(sample)).argmax(axis=1)
+    found = probabilities_of(write(network, quantization), sample).argmax(axis=1)
+    least, most = CHANGES_WORTH_TUNING
+    return bool(least < np.mean(found != classes) <= most)
 
 
 def pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:

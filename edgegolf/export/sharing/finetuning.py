@@ -38,7 +38,7 @@ from edgegolf.export.sharing.network import (
     fused_rectifiers,
     replace_operations,
 )
-from edgegolf.export.sharing.quantization import Grid, Quantization
+from edgegolf.export.sharing.quantization import Grid, Quantization, dequantized_weight
 from edgegolf.progress import track
 from edgegolf.quiet import import_tensorflow
 
@@ -100,7 +100,6 @@ def finetune(
         )
         return tf.reshape(rounded, weight.values.shape)
 
-    teacher = partial(_logits, tf, network, lambda weight: weight.values, lambda value, x: x)
     on_grid = _already_rounded(network, quantization) if round_activations else set()
     student = partial(_logits, tf, network, rounded_weight, round_value)
     trained = [
@@ -108,6 +107,61 @@ def finetune(
         *scales.values(),
         *(grids.values() if round_activations else ()),
     ]
+    _distil(network, student, trained, images, steps, seed)
+    tuned = {w: Weight(w.name, variable.numpy()) for w, variable in variables.items()}
+    changed = {g: Grid(_exp(v), g.zero_point, g.axis) for g, v in grids.items()}
+    activations = {v: changed.get(g, g) for v, g in quantization.activations.items()}
+    weights = {tuned[w]: _exp(scales[s]) for w, s in quantization.weights.items()}
+    return _with_weights(network, tuned), Quantization(activations, weights)
+
+
+def tune_biases(
+    network: Network,
+    quantization: Quantization,
+    images: NDArray[np.uint8],
+    *,
+    steps: int,
+    seed: int,
+) -> Network:
+    """Adapt biases to weights that are rounded, which move the means of what layers compute.
+
+    A correction of each layer's mean (Nagel et al. 2019, https://arxiv.org/abs/1906.04721) that is
+    learnt for all layers at once. Weights and their scales stay as they are.
+
+    Args:
+        network: What will be written.
+        quantization: With the scales of its weights.
+        images: uint8 training images.
+        steps: How many batches to train on.
+        seed: What batches are drawn from.
+
+    Returns:
+        The network with other biases.
+    """
+    tf = import_tensorflow()
+    rounded = {weight: dequantized_weight(weight, quantization) for weight in quantization.weights}
+    biases = {w: tf.Variable(w.values, name="bias") for w in network.weights if w not in rounded}
+
+    def rounded_weight(weight: Weight) -> Tensor:
+        return rounded[weight] if weight in rounded else biases[weight]
+
+    student = partial(_logits, tf, network, rounded_weight, _as_it_is)
+    _distil(network, student, [*biases.values()], images, steps, seed)
+    tuned = {bias: Weight(bias.name, variable.numpy()) for bias, variable in biases.items()}
+    return _with_weights(network, {weight: weight for weight in rounded} | tuned)
+
+
+def _distil(
+    network: Network,
+    student: Callable[[Tensor], Tensor],
+    trained: list[Any],
+    images: NDArray[np.uint8],
+    steps: int,
+    seed: int,
+) -> None:
+    """Train variables until a student says of images what the network says."""
+    tf = import_tensorflow()
+    teacher = partial(_logits, tf, network, _values_of, _as_it_is)
     optimizer = _Adam(tf, trained, steps)
 
     @tf.function  # type: ignore[untyped-decorator]
@@ -122,11 +176,13 @@ def finetune(
     for chosen in track(order, "fine-tuning the rounded network", total=steps):
         step(tf.constant(images[chosen]))
 
-    tuned = {w: Weight(w.name, variable.numpy()) for w, variable in variables.items()}
-    changed = {g: Grid(_exp(v), g.zero_point, g.axis) for g, v in grids.items()}
-    activations = {v: changed.get(g, g) for v, g in quantization.activations.items()}
-    weights = {tuned[w]: _exp(scales[s]) for w, s in quantization.weights.items()}
-    return _with_weights(network, tuned), Quantization(activations, weights)
+
+def _values_of(weight: Weight) -> Tensor:
+    return weight.values
+
+
+def _as_it_is(value: Value, x: Tensor) -> Tensor:
+    return x
 
 
 def _already_rounded(network: Network, quantization: Quantization) -> set[Value]:

@@ -4,14 +4,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sharing_nets import difference_network, images, shared_network, three_loops
+from sharing_nets import (
+    difference_network,
+    images,
+    mirror_pairs_loop,
+    plain_network,
+    shared_network,
+    three_loops,
+)
 
 pytest.importorskip("tensorflow")
 
 from edgegolf.export.sharing.blocks import roll
-from edgegolf.export.sharing.calibration import Style, calibrate, ranges
+from edgegolf.export.sharing.calibration import Style, calibrate, filters_of, ranges
 from edgegolf.export.sharing.evaluate import evaluate
-from edgegolf.export.sharing.finetuning import finetune
+from edgegolf.export.sharing.finetuning import finetune, tune_biases
 from edgegolf.export.sharing.network import Network
 from edgegolf.export.sharing.quantization import Quantization
 from edgegolf.export.sharing.tflite import write_int8, write_int8_weights
@@ -46,6 +53,19 @@ def test_the_rounded_network_comes_closer_to_the_exact_one(make, tmp_path) -> No
     )
     assert cross_entropy(run(write_int8(tuned, after), network, tmp_path), network) < (
         cross_entropy(run(write_int8(network, before), network, tmp_path), network)
+    )
+
+
+@pytest.mark.parametrize("make", [plain_network, mirror_pairs_loop])
+def test_biases_make_up_for_rounded_weights(make, tmp_path) -> None:
+    network = make()
+    coarse = {w: (float(np.abs(w.values).max()) / 9,) for w in filters_of(network)}
+    rounded = Quantization({}, coarse)
+    tuned = tune_biases(network, rounded, images(network), steps=100, seed=0)
+    assert filters_of(tuned).keys() == coarse.keys()  # weights are what they were
+    assert len(tuned.weights) == len(network.weights) > len(coarse)
+    assert cross_entropy(run(write_int8_weights(tuned, rounded), network, tmp_path), network) < (
+        cross_entropy(run(write_int8_weights(network, rounded), network, tmp_path), network)
     )
 
 
