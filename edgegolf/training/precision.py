@@ -3,7 +3,8 @@
 With factors of 8 significant bits, and float32 for sums, weights and the optimizer, products of
 matrices take half the time, and large nets learn as well (Kalamkar et al. 2019,
 https://arxiv.org/abs/1905.12322). Without such instructions they take longer, and so they do
-with those of AVX-512 on Intel's: a step of `tencnn` 1.5 times as long, on a Xeon (model 207).
+with those of AVX-512 on Intel's: a step of `tencnn` 1.5 times as long, on a Xeon (model 207), as
+`benchmarks/precision_speed.py` measures it.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ makes their successors u' and v' with filters that are symmetric or antisymmetri
 
 so that mirrored columns, which have the same weight or the opposite one, can be added or subtracted
 before they are multiplied. That takes half of the weights and half of the multiplications, and
-computes the same: a' = u' + v' and b' = u' − v'.
+computes the same: a' = u' + v' and b' = u' − v'. What works channel by channel does so on twins.
 """
 
 from __future__ import annotations
