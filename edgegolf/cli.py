@@ -763,64 +763,69 @@ def report(results: tuple[Path, ...], output: Path, figures: Path | None) -> Non
 @click.option(
     "--model", "models", multiple=True, metavar="FILE|NET", help="Instead of those deployed."
 )
-@click.option("--dataset", help="Where to look for a net's files: models/DATASET/NET.")
+@click.option("--dataset", help="Ask the nets that were trained on it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.guess/1.")
 def classify(
     images: tuple[Path, ...], models: tuple[str, ...], dataset: str | None, as_json: bool
 ) -> None:
-    """Tell what images show: drawings, photos of dark ink on paper, or what the net was made for.
+    """Tell what images show: drawings and photos of digits, or what the nets were trained on.
 
-    The model is the one that is deployed on this machine, else every net's int8 file.
+    Asked are the models that are deployed on this machine, else every net's int8 file; of these
+    the ones for handwritten digits, unless --dataset or --model says otherwise.
 
     \b
     edgegolf classify photo.jpg
+    edgegolf classify frog.jpg --dataset cifar10
     edgegolf classify *.png --model tight_resnet --json
     """
-    from edgegolf.demo.guessing import find_models, guess_file, open_model
-    from edgegolf.demo.preparing import check_pillow
-    from edgegolf.report.guesses_table import guesses_table
+    from edgegolf.demo.decoding import Decoder
+    from edgegolf.demo.guessing import for_subject, guess_file, open_models
+    from edgegolf.report.guesses_table import guesses_tables
 
-    check_pillow()
-    opened = [open_model(path) for path in find_models(models, dataset)]
-    found = {str(image): guess_file(opened, image) for image in images}
+    with Decoder() as decoder:
+        opened = open_models(models, dataset)
+        asked = opened if models else for_subject(opened, None)
+        answers = {str(image): guess_file(asked, decoder, image) for image in images}
     if as_json:
         import json
 
         answer = [
-            {"image": image, "guesses": [each.to_dict() for each in guesses]}
-            for image, guesses in found.items()
+            {"image": image, "guesses": [each.to_dict() for each in answer.guesses]}
+            for image, answer in answers.items()
         ]
         click.echo(json.dumps(answer, indent=2))
     else:
-        _print(guesses_table(found))
+        _print(*guesses_tables(answers))
 
 
 @cli.command()
 @click.argument("models", nargs=-1, metavar="[FILE|NET]...")
-@click.option("--dataset", help="Where to look for a net's files: models/DATASET/NET.")
+@click.option("--dataset", help="Only the nets that were trained on it.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8028, show_default=True, help="0 finds one."
 )
 def demo(models: tuple[str, ...], dataset: str | None, host: str, port: int) -> None:
-    """Serve a page on which one draws digits and models guess, and POST /classify for programs.
+    """Serve a page on which one draws digits and nets guess, and POST /classify for programs.
 
-    Only this machine can reach it unless --host says otherwise. Without names: the models that
-    are deployed on this machine, else every net's int8 file.
+    Nets that were trained on photos are asked about photos, in a tab of their own. Only this
+    machine can reach it unless --host says otherwise. Without names: the models that are deployed
+    on this machine, else every net's int8 file.
 
     \b
     edgegolf demo
     edgegolf demo tight_resnet linear
     edgegolf demo my.tflite --host 0.0.0.0
     """
-    from edgegolf.demo.guessing import find_models, open_model
-    from edgegolf.demo.preparing import check_pillow
+    from edgegolf.demo.decoding import Decoder
+    from edgegolf.demo.guessing import open_models
     from edgegolf.demo.server import DemoServer
 
-    check_pillow()
-    opened = [open_model(path) for path in find_models(models, dataset)]
-    with DemoServer(opened, host, port) as server:
-        _say(f"{len(opened)} models on {server.url} until Ctrl-C")
+    with (
+        Decoder() as decoder,
+        DemoServer(open_models(models, dataset), decoder, host, port) as server,
+    ):
+        _say(f"{len(server.models)} models on {server.url} until Ctrl-C")
         with suppress(KeyboardInterrupt):
             server.serve_forever()
 

@@ -30,7 +30,8 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded, write_atomically
 
 FOLDER = "cifar-10-batches-bin"
-CLASSES = 10
+CLASS_NAMES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+CLASSES = len(CLASS_NAMES)
 SIDE = 32
 CHANNELS = 3
 RECORD = 1 + CHANNELS * SIDE * SIDE  # bytes
@@ -161,7 +162,16 @@ def fetch_jpeg_copy() -> Dataset:
     )
 
 
-SOURCE = Source(ORIGINAL.name, LICENCE, IMAGES, HOW_TO_GET, partial(find, ORIGINAL), fetch)
+SOURCE = Source(
+    ORIGINAL.name,
+    LICENCE,
+    IMAGES,
+    HOW_TO_GET,
+    partial(find, ORIGINAL),
+    fetch,
+    "CIFAR-10's photos",
+    CLASS_NAMES,
+)
 JPEG_SOURCE = Source(
     JPEG_COPY.name,
     LICENCE,
@@ -169,6 +179,8 @@ JPEG_SOURCE = Source(
     HOW_TO_GET_JPEG_COPY,
     partial(find, JPEG_COPY),
     fetch_jpeg_copy,
+    "CIFAR-10's photos, JPEG copy",
+    CLASS_NAMES,
 )
 
 

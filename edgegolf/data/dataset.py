@@ -109,6 +109,8 @@ class Source:
         how_to_get: One line for people who do not have it.
         find: The data set if it is on this machine; never touches the network.
         fetch: The same, downloading it where needed; raises DatasetUnavailableError.
+        title: What its images are, for people.
+        class_names: What each label means.
     """
 
     name: str
@@ -117,6 +119,8 @@ class Source:
     how_to_get: str
     find: Callable[[], Dataset | None]
     fetch: Callable[[], Dataset]
+    title: str
+    class_names: tuple[str, ...]
 
 
 @dataclass(frozen=True)

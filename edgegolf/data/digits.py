@@ -59,6 +59,8 @@ SOURCE = Source(
     HOW_TO_GET,
     find,
     fetch,
+    "scikit-learn's handwritten digits",
+    tuple("0123456789"),
 )
 
 

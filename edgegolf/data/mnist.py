@@ -118,7 +118,14 @@ def fetch(mirrors: tuple[str, ...] = MIRRORS) -> Dataset:
 
 
 SOURCE = Source(
-    NAME, LICENCE, (60_000 - VALIDATION_IMAGES, VALIDATION_IMAGES, 10_000), HOW_TO_GET, find, fetch
+    NAME,
+    LICENCE,
+    (60_000 - VALIDATION_IMAGES, VALIDATION_IMAGES, 10_000),
+    HOW_TO_GET,
+    find,
+    fetch,
+    "MNIST's handwritten digits",
+    tuple("0123456789"),
 )
 
 

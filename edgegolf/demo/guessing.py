@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgegolf.cards import read_card
-from edgegolf.demo.preparing import prepare, read_image
+from edgegolf.data import SOURCES
+from edgegolf.demo.decoding import SECONDS, Decoder
 from edgegolf.errors import EdgegolfError
-from edgegolf.files import read_bounded
+from edgegolf.files import read_bounded, sha256
 from edgegolf.runtimes import open_session
 from edgegolf.runtimes.classify import dequantize, image_shape, to_input
 from edgegolf.workspace import MODELS, deployed_files, deployed_runtime, find_files
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from edgegolf.runtimes.session import Array, Session
 
+DRAWINGS, PHOTOS = "drawings", "photos"
 SCHEMA = "edgegolf.guess/1"
 MAXIMUM_IMAGE_BYTES = 1 << 26
 
@@ -36,7 +37,12 @@ class OpenModel:
         bytes: The size of its file.
         runtime: The name of the runtime that it is loaded into.
         shape: Height, width and channels of the images that it takes.
-        session: The loaded model; one inference at a time.
+        session: The loaded model.
+        group: What it was trained on, for people.
+        class_names: What its outputs mean; empty where that is not known.
+        parameters: How many it has; None where no card says so.
+        accuracy: Of this very file on the test images, a fraction; None where no card says so.
+        turn: Held during an inference, of which a session does one at a time.
     """
 
     name: str
@@ -44,6 +50,26 @@ class OpenModel:
     runtime: str
     shape: tuple[int, int, int]
     session: Session
+    group: str
+    class_names: tuple[str, ...] = ()
+    parameters: int | None = None
+    accuracy: float | None = None
+    turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @property
+    def subject(self) -> str:
+        """What to ask it about: nets that take grey see DRAWINGS, others PHOTOS."""
+        return DRAWINGS if self.shape[2] == 1 else PHOTOS
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is known of it, as plain JSON values."""
+        return {
+            "model": self.name,
+            "group": self.group,
+            "bytes": self.bytes,
+            "parameters": self.parameters,
+            "accuracy": self.accuracy,
+        }
 
 
 @dataclass(frozen=True)
@@ -51,21 +77,26 @@ class Guess:
     """What one model says of one image.
 
     Attributes:
-        model: The model's name.
-        bytes: The size of its file.
+        model: The model.
         probabilities: One for each class.
         microseconds: How long the inference took, without copying in and out.
     """
 
-    model: str
-    bytes: int
+    model: OpenModel
     probabilities: tuple[float, ...]
     microseconds: float
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the probabilities are of; numbers where nothing is known of this many classes."""
+        names = self.model.class_names
+        count = len(self.probabilities)
+        return names if len(names) == count else tuple(map(str, range(count)))
+
+    @property
     def label(self) -> str:
         """The most probable class."""
-        return str(int(np.argmax(self.probabilities)))
+        return self.class_names[int(np.argmax(self.probabilities))]
 
     @property
     def probability(self) -> float:
@@ -76,32 +107,65 @@ class Guess:
         """As plain JSON values, schema edgegolf.guess/1."""
         return {
             "schema": SCHEMA,
-            "model": self.model,
-            "bytes": self.bytes,
+            **self.model.to_dict(),
             "class": self.label,
             "probability": self.probability,
             "microseconds": self.microseconds,
             "probabilities": self.probabilities,
+            "classes": self.class_names,
         }
 
 
-def find_models(names: Sequence[str], dataset: str | None) -> tuple[Path, ...]:
-    """The model files of these names, as `find_files` knows them.
+@dataclass(frozen=True)
+class Answer:
+    """What models say of one image.
 
+    Attributes:
+        guesses: One for each model.
+        seen: What they looked at: for each shape that one of them takes, uint8 pixels of it.
+    """
+
+    guesses: tuple[Guess, ...]
+    seen: dict[tuple[int, int, int], Array]
+
+
+def open_models(names: Sequence[str], dataset: str | None) -> tuple[OpenModel, ...]:
+    """Load the models of these names, as `find_files` knows them: by what they were trained on.
+
+    Those for drawings come before those for photos, and within a group the best come first.
     Without names: those deployed on this machine; where none is, every net's int8 file.
 
     Raises:
-        EdgegolfError: There are none.
+        EdgegolfError: There are none, or one cannot be loaded, or is no classifier of images.
     """
+    models = [open_model(path) for path in _find(names, dataset)]
+    return tuple(sorted(models, key=lambda m: (m.subject, m.group, -(m.accuracy or 0), m.name)))
+
+
+def for_subject(models: Sequence[OpenModel], subject: str | None) -> tuple[OpenModel, ...]:
+    """Those of DRAWINGS or PHOTOS; by default of the first subject that there are models for."""
+    chosen = subject or models[0].subject
+    return tuple(model for model in models if model.subject == chosen)
+
+
+def _find(names: Sequence[str], dataset: str | None) -> tuple[Path, ...]:
     if names:
         return tuple(dict.fromkeys(path for name in names for path in find_files(name, dataset)))
-    found = deployed_files() or tuple(sorted(MODELS.glob(f"{dataset or '*'}/*/int8.tflite")))
+    found = deployed_files() or tuple(MODELS.glob("*/*/int8.tflite"))
     if not found:
         raise EdgegolfError(
             f"no model is deployed on this machine, and there is none below {MODELS}/",
             hint="name a .tflite or .onnx file",
         )
-    return found
+    cards = {path: read_card(path.parent) for path in found}
+    datasets = {path: card.dataset if card else None for path, card in cards.items()}
+    chosen = tuple(path for path in found if dataset in (None, datasets[path]))
+    if not chosen:
+        raise EdgegolfError(
+            f"no model was trained on {dataset!r}",
+            hint=f"use {' or '.join(sorted({str(name) for name in datasets.values()}))}",
+        )
+    return chosen
 
 
 def open_model(path: Path) -> OpenModel:
@@ -113,46 +177,64 @@ def open_model(path: Path) -> OpenModel:
         EdgegolfError: It cannot be loaded, or is no classifier of images.
     """
     card = read_card(path.parent)
+    source = SOURCES.get(card.dataset) if card else None
+    facts = card.files.get(path.name) if card else None
     session = open_session(path, deployed_runtime(path))
-    shape = image_shape(session)
     model = OpenModel(
         name=f"{card.net} {path.name}" if card else path.name,
         bytes=path.stat().st_size,
         runtime=session.runtime,
-        shape=shape,
+        shape=image_shape(session),
         session=session,
+        group=source.title if source else f"{card.dataset if card else 'files without a card'}",
+        class_names=source.class_names if source else (),
+        parameters=card.parameters if card else None,
+        accuracy=facts.test_accuracy if facts and facts.sha256 == sha256(path) else None,
     )
-    guess_pixels(model, np.zeros(shape, np.uint8))
+    guess_pixels(model, np.zeros(model.shape, np.uint8))
     return model
 
 
-def guess(models: Sequence[OpenModel], image: Image) -> tuple[Guess, ...]:
-    """What each model says of an image, prepared once for each size.
+def guess(
+    models: Sequence[OpenModel],
+    decoder: Decoder,
+    data: bytes,
+    name: str = "the image",
+    seconds: float = SECONDS,
+) -> Answer:
+    """What each model says of an image file, prepared once for each size.
+
+    Args:
+        models: What to ask.
+        decoder: What decodes the image.
+        data: The file's content.
+        name: What to call the image in errors.
+        seconds: How long decoding it may take.
 
     Raises:
-        EdgegolfError: The image shows nothing, or a model does not run.
+        EdgegolfError: As `Decoder.prepare`, or a model does not run.
     """
-    prepared = {shape: prepare(image, shape) for shape in dict.fromkeys(m.shape for m in models)}
-    return tuple(guess_pixels(model, prepared[model.shape]) for model in models)
+    seen = decoder.prepare(data, (model.shape for model in models), name, seconds)
+    return Answer(tuple(guess_pixels(model, seen[model.shape]) for model in models), seen)
 
 
-def guess_file(models: Sequence[OpenModel], path: Path) -> tuple[Guess, ...]:
-    """As `guess`, of an image file. Raises EdgegolfError, also if it is none."""
-    image = read_image(read_bounded(path, MAXIMUM_IMAGE_BYTES), str(path))
-    return guess(models, image)
+def guess_file(models: Sequence[OpenModel], decoder: Decoder, path: Path) -> Answer:
+    """As `guess`, of a file. Raises EdgegolfError, also if it is none."""
+    return guess(models, decoder, read_bounded(path, MAXIMUM_IMAGE_BYTES), str(path))
 
 
 def guess_pixels(model: OpenModel, pixels: Array) -> Guess:
     """What a model says of pixels, uint8 of its shape. Raises EdgegolfError if it does not run."""
     session = model.session
     numbers = to_input(session, pixels[None])
-    session.set_inputs([numbers])
-    start = time.perf_counter_ns()
-    session.invoke()
-    elapsed = time.perf_counter_ns() - start
-    (output,) = session.get_outputs()
+    with model.turn:
+        session.set_inputs([numbers])
+        start = time.perf_counter_ns()
+        session.invoke()
+        elapsed = time.perf_counter_ns() - start
+        (output,) = session.get_outputs()
     scores = dequantize(output.reshape(len(numbers), -1)[0], session.outputs[0])
-    return Guess(model.name, model.bytes, tuple(probabilities(scores).tolist()), elapsed / 1000)
+    return Guess(model, tuple(probabilities(scores).tolist()), elapsed / 1000)
 
 
 def probabilities(scores: Array) -> Array:

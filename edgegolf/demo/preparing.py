@@ -81,6 +81,8 @@ def read_image(data: bytes, name: str = "the image") -> Image:
             return ImageOps.exif_transpose(image.resize(small, Image.Resampling.NEAREST))
     except Image.DecompressionBombError:
         raise ImageTooLargeError(f"{name} has far too many pixels") from None
+    except MemoryError:
+        raise ImageTooLargeError(f"{name} takes more memory to decode than there is") from None
     except Exception:  # hostile files make decoders raise anything
         raise ImageError(
             f"{name} is no image that can be read", hint=f"it can be {', '.join(FORMATS)}"

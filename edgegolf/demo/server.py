@@ -1,34 +1,38 @@
 """The page, and the endpoint behind it: `GET /`, `GET /models`, `POST /classify`.
 
 Python's own HTTP server, so that a Raspberry Pi needs nothing more. What that server does not
-limit is limited here: a connection is for one request, all of which must be there in time; so many
-connections; so many bytes; one thread decodes and guesses.
+limit is limited here: a connection is for one request, which is read, decoded and answered in time
+or refused; so many connections, and of one client; so many bytes.
 """
 
 from __future__ import annotations
 
+import base64
 import io
 import ipaddress
 import json
 import socket
+import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from edgegolf.demo.guessing import OpenModel, guess
-from edgegolf.demo.preparing import ImageError, ImageTooLargeError, read_image
+from edgegolf.demo.decoding import BusyError, Decoder
+from edgegolf.demo.guessing import DRAWINGS, PHOTOS, Answer, OpenModel, for_subject, guess
+from edgegolf.demo.preparing import ImageError, ImageTooLargeError
 from edgegolf.errors import EdgegolfError
 
 TIMEOUT = 10.0  # seconds
-CONNECTIONS = 16
+CONNECTIONS = 24
+CONNECTIONS_OF_ONE_CLIENT = 8  # a browser opens up to six
+REFUSED_OF_ONE_CLIENT = 4  # more that are read and told why; others are closed at once
 MAXIMUM_BYTES = 8 << 20  # a camera's JPEG
 BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
@@ -68,7 +72,8 @@ class DemoServer(ThreadingHTTPServer):
     """Serves the page and the guesses of models.
 
     Args:
-        models: What to ask.
+        models: What to ask, one at least.
+        decoder: What decodes images.
         host: The address to listen on.
         port: 0 takes one that is free.
         timeout: Seconds for all of a request, however slowly it comes, and for the answer.
@@ -82,12 +87,18 @@ class DemoServer(ThreadingHTTPServer):
     request_queue_size = 64
 
     def __init__(
-        self, models: Sequence[OpenModel], host: str, port: int, timeout: float = TIMEOUT
+        self,
+        models: Sequence[OpenModel],
+        decoder: Decoder,
+        host: str,
+        port: int,
+        timeout: float = TIMEOUT,
     ) -> None:
         self.models = tuple(models)
+        self.decoder = decoder
         self.patience = timeout
-        self.worker = ThreadPoolExecutor(1)  # many threads would each keep an image's memory
-        self._free = threading.BoundedSemaphore(CONNECTIONS)
+        self._connections: Counter[str] = Counter()  # by the client's address
+        self._counting = threading.Lock()
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), _Handler)
@@ -104,13 +115,24 @@ class DemoServer(ThreadingHTTPServer):
         name = str(host)
         return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
 
+    def is_of_too_many(self, client: str) -> bool:
+        """Whether a client has more connections than are answered."""
+        return self._connections[client] > CONNECTIONS_OF_ONE_CLIENT
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread of its own, or at once that all of them are taken."""
-        if self._free.acquire(blocking=False):
+        client = client_address[0]
+        with self._counting:
+            is_free = (
+                self._connections.total() < CONNECTIONS
+                and self._connections[client] < CONNECTIONS_OF_ONE_CLIENT + REFUSED_OF_ONE_CLIENT
+            )
+            self._connections[client] += is_free
+        if is_free:
             try:
                 super().process_request(request, client_address)
             except RuntimeError:  # no more threads
-                self._free.release()
+                self._forget(client)
                 raise
         else:
             request.setblocking(False)
@@ -123,7 +145,19 @@ class DemoServer(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            self._forget(client_address[0])
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """One line; nothing of a client that went away."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            print(f"a request failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+
+    def _forget(self, client: str) -> None:
+        with self._counting:
+            self._connections[client] -= 1
+            if not self._connections[client]:
+                del self._connections[client]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -138,16 +172,17 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         """Read through a deadline."""
         super().setup()
-        self.rfile = io.BufferedReader(_UntilDeadline(self.connection, self.server.patience))
+        self.deadline = time.monotonic() + self.server.patience
+        self.rfile = io.BufferedReader(_UntilDeadline(self.connection, self.deadline))
 
     def handle_one_request(self) -> None:
-        """Answer; that a client goes away is no error."""
-        try:
-            super().handle_one_request()
-        except _RefusedError as refused:
-            self.send_error(refused.status, str(refused))
-        except ConnectionError:
-            self.close_connection = True
+        """Answer; that a client goes away is no error, at whatever moment it does."""
+        self.close_connection = True
+        with suppress(OSError):
+            try:
+                super().handle_one_request()
+            except _RefusedError as refused:
+                self.send_error(refused.status, str(refused))
 
     def do_GET(self) -> None:
         """The page, or the models."""
@@ -168,15 +203,35 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, make: Callable[[], tuple[bytes, str]]) -> None:
         try:
-            if not is_own_name(self.headers.get_all("Host", [])):
-                raise _RefusedError(HTTPStatus.MISDIRECTED_REQUEST, "this is another host")
-            self._send(HTTPStatus.OK, *make())
+            self._check_sender()
+            answer = make()
         except ImageTooLargeError as error:
             self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, error.message)
         except ImageError as error:
             self.send_error(HTTPStatus.BAD_REQUEST, error.message)
+        except BusyError as error:
+            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, error.message)
         except EdgegolfError as error:
             self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, error.message)
+        except (_RefusedError, ConnectionError):
+            raise
+        except Exception:
+            self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, "the server has failed")
+            raise
+        else:
+            self._send(HTTPStatus.OK, *answer)
+
+    def _check_sender(self) -> None:
+        if self.server.is_of_too_many(self.client_address[0]):
+            raise _RefusedError(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"more than {CONNECTIONS_OF_ONE_CLIENT} connections of one client",
+            )
+        hosts = self.headers.get_all("Host", [])
+        if not is_own_name(hosts):
+            raise _RefusedError(HTTPStatus.MISDIRECTED_REQUEST, "this is another host")
+        if not is_own_page(self.headers.get_all("Origin", []), hosts[0]):
+            raise _RefusedError(HTTPStatus.FORBIDDEN, "pages of other hosts get no answer")
 
     def _get(self) -> tuple[bytes, str]:
         path = self.path.partition("?")[0]
@@ -188,18 +243,25 @@ class _Handler(BaseHTTPRequestHandler):
         return (resources.files("edgegolf.demo") / "page" / name).read_bytes(), kind
 
     def _post(self) -> tuple[bytes, str]:
-        if self.path != "/classify":
+        path, _, query = self.path.partition("?")
+        if path != "/classify":
             raise _RefusedError(HTTPStatus.NOT_FOUND, "images are posted to /classify")
+        models = self._asked(query)
         data = self._body()
-        work = self.server.worker.submit(lambda: guess(self.server.models, read_image(data)))
+        seconds = max(self.deadline - time.monotonic(), 0)
+        return _json(_content(guess(models, self.server.decoder, data, seconds=seconds)))
+
+    def _asked(self, query: str) -> tuple[OpenModel, ...]:
         try:
-            guesses = work.result(timeout=self.server.patience)
-        except FutureTimeoutError:
-            work.cancel()
-            raise _RefusedError(
-                HTTPStatus.SERVICE_UNAVAILABLE, "too many images at a time"
-            ) from None
-        return _json({"guesses": [each.to_dict() for each in guesses]})
+            subjects = parse_qs(query, keep_blank_values=True, max_num_fields=1).pop("of", [None])
+        except ValueError:
+            subjects = [""]
+        if subjects[0] not in (None, DRAWINGS, PHOTOS):
+            raise _RefusedError(HTTPStatus.BAD_REQUEST, f"of is {DRAWINGS} or {PHOTOS}")
+        models = for_subject(self.server.models, subjects[0])
+        if not models:
+            raise _RefusedError(HTTPStatus.NOT_FOUND, f"there are no models of {subjects[0]}")
+        return models
 
     def _body(self) -> bytes:
         kind = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -231,7 +293,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def _drain(self) -> None:
         """Read on: closing while bytes arrive would take the answer away from the client."""
@@ -244,9 +307,9 @@ class _Handler(BaseHTTPRequestHandler):
 class _UntilDeadline(io.RawIOBase):
     """What a socket receives until so many seconds have passed, however slowly it comes."""
 
-    def __init__(self, connection: socket.socket, seconds: float) -> None:
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
         self._connection = connection
-        self._deadline = time.monotonic() + seconds
+        self._deadline = deadline
 
     def readable(self) -> bool:
         return True
@@ -282,8 +345,34 @@ def is_own_name(hosts: Sequence[str]) -> bool:
     return True
 
 
-def _description(model: OpenModel) -> dict[str, str | int]:
-    return {"model": model.name, "bytes": model.bytes, "runtime": model.runtime}
+def is_own_page(origins: Sequence[str], host: str) -> bool:
+    """Whether a request comes from no web page, or from this server's own.
+
+    Args:
+        origins: The request's Origin headers, which browsers send and pages cannot change.
+        host: Its Host header.
+    """
+    return not origins or [origin.lower() for origin in origins] in (
+        [f"http://{host.lower()}"],
+        [f"https://{host.lower()}"],  # behind a proxy that encrypts
+    )
+
+
+def _description(model: OpenModel) -> dict[str, Any]:
+    return {
+        **model.to_dict(),
+        "runtime": model.runtime,
+        "of": model.subject,
+        "classes": model.class_names,
+    }
+
+
+def _content(answer: Answer) -> dict[str, Any]:
+    seen = [
+        {"shape": shape, "pixels": base64.b64encode(pixels).decode()}
+        for shape, pixels in answer.seen.items()
+    ]
+    return {"guesses": [each.to_dict() for each in answer.guesses], "seen": seen}
 
 
 def _json(value: object) -> tuple[bytes, str]:

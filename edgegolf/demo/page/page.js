@@ -1,4 +1,4 @@
-// Draw, post the drawing, show what the models say; while one request is under way, only the
+// Draw or show a photo, post it, show what the models say; while one request is under way, only the
 // latest drawing waits.
 
 const PEN = 40; // of the paper's 560: as thick as MNIST's strokes
@@ -7,14 +7,22 @@ const STEP = 20; // of an arrow key
 const PAUSE = 700; // milliseconds of rest before the guesses are read aloud
 const MAXIMUM_BYTES = 8 * 2 ** 20; // what the server takes
 const TYPES = ["image/png", "image/jpeg", "image/bmp"]; // as well
+const SUBJECTS = {
+  drawings: { title: "Drawing", invitation: "Draw a digit", role: "application",
+    label: "Paper to draw a digit on" },
+  photos: { title: "Photo", invitation: "Drop a photo here, or choose one with “Image…”",
+    role: "img", label: "The photo that the nets look at" },
+};
 
 const byId = (id) => document.getElementById(id);
 const paper = byId("paper");
 const message = byId("message"); // what went wrong
 const spoken = byId("spoken"); // for screen readers
 const list = byId("guesses");
+const tabs = [byId("drawings"), byId("photos")];
 const ink = paper.getContext("2d");
-const cards = [];
+let subject = null; // of SUBJECTS
+let cards = []; // of the subject's models
 let isBlank = true;
 const strokes = new Map(); // by pointer: where it was
 let pen = { x: paper.width / 2, y: paper.height / 2, down: false }; // of the keyboard
@@ -29,18 +37,54 @@ function element(tag, name, parent) {
   return made;
 }
 
-function addCard({ model, bytes, runtime }) {
-  const item = element("li", "", list);
-  element("div", "name", item).textContent = model;
-  const card = { bytes, runtime, label: element("div", "class", item), bars: [] };
-  card.chart = element("div", "bars", item);
-  card.chart.setAttribute("aria-hidden", "true"); // the facts say it
-  card.facts = element("div", "facts", item);
-  cards.push(card);
+function addGroup(title, members) {
+  const group = element("section", "group", list);
+  const heading = element("h3", "", group);
+  heading.textContent = `Nets for ${title}`;
+  const verdict = element("span", "verdict", group);
+  const items = element("ul", "", group);
+  for (const model of members) cards.push(addCard(model, items, verdict));
 }
 
-function size(bytes) {
-  return `${bytes.toLocaleString("en")} bytes`;
+function addCard(model, items, verdict) {
+  const item = element("li", "", items);
+  addName(model, element("div", "name", item));
+  const card = { model, item, verdict, label: element("div", "class", item) };
+  card.chart = element("div", "bars", item);
+  card.chart.setAttribute("aria-hidden", "true"); // the text says it
+  addBars(card, model.classes);
+  card.sure = element("div", "sure", item);
+  addFacts(model, element("dl", "", item));
+  return card;
+}
+
+function addName({ model, parameters }, name) {
+  const end = parameters === null ? model.length : model.lastIndexOf(" ");
+  name.textContent = model.slice(0, end); // a net's name, then its file's
+  element("span", "", name).textContent = model.slice(end);
+}
+
+function addBars(card, names) {
+  card.chart.replaceChildren();
+  card.item.classList.toggle("named", names.some((name) => name.length > 3));
+  card.bars = names.map((name) => {
+    const column = element("div", "bar", card.chart);
+    element("div", "", column);
+    element("span", "", column).textContent = name;
+    return column;
+  });
+}
+
+function addFacts({ parameters, bytes, accuracy }, facts) {
+  const number = (value) => value?.toLocaleString("en");
+  const right = accuracy === null ? undefined : `${(100 * accuracy).toFixed(2)} %`;
+  const all = { parameters: number(parameters), bytes: number(bytes), accuracy: right };
+  for (const [name, value] of Object.entries(all)) {
+    if (value === undefined) continue; // no card says it
+    const fact = element("div", "", facts);
+    element("dt", "", fact).textContent = name;
+    element("dd", "", fact).textContent = value;
+  }
 }
 
 function percent(probability) {
@@ -48,28 +92,56 @@ function percent(probability) {
 }
 
 function show(guess, card) {
-  while (card.bars.length < guess.probabilities.length) {
-    const column = element("div", "bar", card.chart);
-    const bar = element("div", "", column);
-    element("span", "", column).textContent = card.bars.length;
-    card.bars.push({ column, bar });
-  }
+  if (card.bars.length !== guess.classes.length) addBars(card, guess.classes);
   guess.probabilities.forEach((probability, index) => {
-    const { column, bar } = card.bars[index];
-    bar.style.height = `${80 * probability}%`;
-    column.classList.toggle("best", String(index) === guess.class);
+    card.bars[index].style.setProperty("--share", probability);
+    card.bars[index].classList.toggle("best", guess.classes[index] === guess.class);
   });
   card.label.textContent = guess.class;
   const time = guess.microseconds.toLocaleString("en", { maximumFractionDigits: 1 });
-  card.facts.textContent = `${percent(guess.probability)}, ${time} µs, ${size(card.bytes)}`;
+  card.sure.textContent = `${percent(guess.probability)} sure, after ${time} µs`;
+}
+
+// "9 of 11 say 7" beside the title of each group.
+function judge(guesses) {
+  for (const verdict of new Set(cards.map((card) => card.verdict))) {
+    const said = guesses.filter((_, index) => cards[index].verdict === verdict);
+    const votes = new Map();
+    for (const guess of said) votes.set(guess.class, (votes.get(guess.class) ?? 0) + 1);
+    const [[name, most]] = [...votes].sort((a, b) => b[1] - a[1]);
+    verdict.textContent = said.length > 1 ? `${most} of ${said.length} say ${name}` : "";
+  }
+}
+
+// The very pixels that the nets took, one canvas for each size.
+function showSeen(seen) {
+  byId("seen").replaceChildren();
+  for (const { shape: [height, width, channels], pixels } of seen) {
+    const figure = element("figure", "", byId("seen"));
+    const canvas = element("canvas", "", figure);
+    Object.assign(canvas, { width, height });
+    const bytes = Uint8Array.from(atob(pixels), (character) => character.charCodeAt(0));
+    const picture = new ImageData(width, height);
+    for (let index = 0; index < width * height; index += 1) {
+      const at = (channel) => bytes[index * channels + Math.min(channel, channels - 1)];
+      picture.data.set([at(0), at(1), at(2), 255], 4 * index);
+    }
+    canvas.getContext("2d").putImageData(picture, 0, 0);
+    canvas.setAttribute("role", "img");
+    const caption = `What the nets see: ${width} × ${height}`;
+    canvas.setAttribute("aria-label", caption);
+    element("figcaption", "", figure).textContent = caption;
+  }
 }
 
 function showNothing() {
+  showSeen([]);
   for (const card of cards) {
     card.label.textContent = "–";
-    card.facts.textContent = `${size(card.bytes)}, ${card.runtime}`;
-    for (const { column, bar } of card.bars) {
-      bar.style.height = "0";
+    card.sure.textContent = card.model.runtime;
+    card.verdict.textContent = "";
+    for (const column of card.bars) {
+      column.style.setProperty("--share", 0);
       column.classList.remove("best");
     }
   }
@@ -104,24 +176,27 @@ async function ask(image) {
   while (waiting) {
     const next = waiting;
     waiting = null;
-    await answer(await next());
+    await answer(await next(), subject);
   }
   isAsking = false;
   list.setAttribute("aria-busy", "false");
 }
 
-async function answer(blob) {
+async function answer(blob, asked) {
   try {
     const headers = { "Content-Type": blob.type };
-    const response = await fetch("/classify", { method: "POST", body: blob, headers });
-    const { guesses, error } = await response.json();
-    if (isBlank) return;
+    const address = `/classify?of=${asked}`;
+    const response = await fetch(address, { method: "POST", body: blob, headers });
+    const { guesses, seen, error } = await response.json();
+    if (isBlank || asked !== subject) return;
     if (error) {
       message.textContent = error;
       return;
     }
     message.textContent = "";
     guesses.forEach((guess, index) => show(guess, cards[index]));
+    judge(guesses);
+    showSeen(seen);
     speakOfGuesses(guesses);
   } catch (error) {
     message.textContent = `The server does not answer: ${error.message}`;
@@ -132,6 +207,7 @@ function clear() {
   ink.fillStyle = "#fff";
   ink.fillRect(0, 0, paper.width, paper.height);
   isBlank = true;
+  byId("invitation").hidden = false;
   waiting = null;
   pen.down = false;
   strokes.clear();
@@ -140,15 +216,20 @@ function clear() {
   speak("");
 }
 
+function begin() {
+  isBlank = false;
+  byId("invitation").hidden = true;
+}
+
 function draw(from, to) {
   if (isBlank) clear();
-  isBlank = false;
+  begin();
   ink.strokeStyle = "#000";
   ink.lineWidth = PEN;
   ink.lineCap = "round";
   ink.beginPath();
   ink.moveTo(from.x, from.y);
-  ink.lineTo(to.x, to.y);
+  ink.lineTo(to.x + 0.1, to.y); // a line of no length would not be drawn
   ink.stroke();
   ask(() => copy(paper, SENT, SENT));
 }
@@ -162,7 +243,7 @@ function place(event) {
 }
 
 paper.addEventListener("pointerdown", (event) => {
-  if (event.button !== 0) return;
+  if (event.button !== 0 || subject !== "drawings") return;
   paper.setPointerCapture(event.pointerId);
   const point = place(event);
   draw(point, point);
@@ -186,6 +267,7 @@ for (const kind of ["pointerup", "pointercancel"]) {
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 paper.addEventListener("keydown", (event) => {
+  if (subject !== "drawings") return;
   if (event.key === " ") {
     pen.down = !pen.down;
     speak(pen.down ? "Pen down" : "Pen up");
@@ -211,7 +293,7 @@ paper.addEventListener("keydown", (event) => {
 
 async function take(file) {
   clear();
-  isBlank = false;
+  begin();
   const isTaken = TYPES.includes(file.type) && file.size <= MAXIMUM_BYTES;
   if (isTaken) ask(() => file);
   try {
@@ -245,6 +327,41 @@ addEventListener("drop", (event) => {
 
 byId("clear").addEventListener("click", clear);
 
+function turnTo(chosen) {
+  subject = chosen;
+  const { title, invitation, role, label } = SUBJECTS[subject];
+  document.body.className = subject;
+  byId("shown-title").textContent = title;
+  byId("invitation").textContent = invitation;
+  byId("keys").hidden = subject !== "drawings";
+  paper.setAttribute("role", role);
+  paper.setAttribute("aria-label", label);
+  if (subject === "drawings") paper.setAttribute("aria-describedby", "keys");
+  else paper.removeAttribute("aria-describedby");
+  paper.tabIndex = subject === "drawings" ? 0 : -1;
+  for (const tab of tabs) {
+    tab.setAttribute("aria-selected", tab.id === subject);
+    tab.tabIndex = tab.id === subject ? 0 : -1;
+  }
+  list.replaceChildren();
+  cards = [];
+  const own = models.filter((model) => model.of === subject);
+  for (const title of new Set(own.map((model) => model.group))) {
+    addGroup(title, own.filter((model) => model.group === title));
+  }
+  clear();
+}
+
+for (const tab of tabs) {
+  tab.addEventListener("click", () => turnTo(tab.id));
+  tab.addEventListener("keydown", (event) => {
+    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
+    const other = tabs.find((each) => each !== tab);
+    turnTo(other.id);
+    other.focus();
+  });
+}
+
 const { models } = await (await fetch("/models")).json();
-models.forEach(addCard);
-clear();
+byId("tabs").hidden = new Set(models.map((model) => model.of)).size < 2;
+turnTo(models[0].of);
