@@ -30,7 +30,9 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded, write_atomically
 
 FOLDER = "cifar-10-batches-bin"
-CLASS_NAMES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+CLASS_NAMES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
 CLASSES = len(CLASS_NAMES)
 SIDE = 32
 CHANNELS = 3

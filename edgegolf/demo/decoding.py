@@ -1,12 +1,13 @@
-"""Each image of a stranger is decoded in a process of its own, which is killed when its time is up.
+"""Each image is decoded in a process of its own, which is killed when its time is up.
 
-A template process has imported all that decoding needs. It forks a child for each image, which takes
-milliseconds and gives the memory back, and no image sees anything of another. What a child answers
-is pixels of a known size or a text, never a pickle.
+A template process has imported all that decoding needs. It forks a child for each image, which
+takes milliseconds and gives the memory back, and no image sees anything of another. What a child
+answers is pixels of a known size or a text, never a pickle.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -22,7 +23,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -44,8 +45,9 @@ Shape: TypeAlias = tuple[int, int, int]
 
 SECONDS = 10.0
 AT_ONCE = 2  # a board with 512 MB holds two of the largest images
-TURN = 0.25  # seconds: so long an image waits before the one that is decoded the longest is given up
+TURN = 0.25  # seconds before an image makes way for others; it begins anew, with twice as many
 MAXIMUM_MEMORY = 1 << 28  # of a child's data, its Python included; the largest images take 170 MB
+MAXIMUM_TEXT = 1 << 16
 PIXELS, TEXT = b"\0", b"\1"
 _TEMPLATE = ("-c", "from edgegolf.demo.decoding import main; main()")
 _PID = struct.Struct("!q")
@@ -57,15 +59,16 @@ class BusyError(EdgegolfError):
 
 @dataclass(eq=False)
 class _Job:
-    """One image: our end of the connection to its child, and since when it is decoded."""
+    """An image: the connection to its child, how often it made way, since when it is decoded."""
 
     connection: socket.socket
+    level: int
     started: float = 0.0
-    is_given_up: bool = False
+    makes_way: bool = False
 
-    def give_up(self) -> None:
+    def make_way(self) -> None:
         """Wake the thread that waits for the child, which then kills it."""
-        self.is_given_up = True
+        self.makes_way = True
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
 
@@ -109,27 +112,17 @@ class Decoder:
         """
         wanted = tuple(dict.fromkeys(shapes))
         deadline = time.monotonic() + seconds
-        ours, theirs = socket.socketpair()
-        job = _Job(ours)
-        with ours:
+        for level in itertools.count():
+            request = {"shapes": wanted, "name": name, "bytes": len(data)}
             try:
-                with theirs:
-                    self._wait_for_a_place(job, deadline)
-                    self._fork(theirs)
-                request = {"shapes": wanted, "name": name, "seconds": seconds, "bytes": len(data)}
-                answer = _exchange(job, json.dumps(request).encode() + b"\n", data, deadline)
+                answer = self._attempt(request, data, level, deadline)
             except TimeoutError:
                 raise ImageTooLargeError(
                     f"{name} takes more than {seconds:.3g} seconds to decode"
                 ) from None
-            finally:
-                with self._changed:
-                    if job in self._running:
-                        self._running.remove(job)
-                    self._changed.notify_all()
-        if job.is_given_up:
-            raise BusyError(f"{name} takes long to decode, and others wait")
-        return _unpack(answer, wanted, name)
+            if answer is not None:
+                return _unpack(answer, wanted, name)
+        raise AssertionError("unreachable: an attempt ends by the deadline")
 
     def close(self) -> None:
         """End the template and every child."""
@@ -156,7 +149,7 @@ class Decoder:
         with theirs:
             self._template = subprocess.Popen(
                 (sys.executable, *_TEMPLATE),
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env={
@@ -167,29 +160,60 @@ class Decoder:
                 start_new_session=True,  # Ctrl-C is for the server, which ends the whole group
             )
 
+    def _attempt(
+        self, request: dict[str, Any], data: bytes, level: int, deadline: float
+    ) -> bytes | None:
+        """What a child answers; None if it had to make way."""
+        ours, theirs = socket.socketpair()
+        job = _Job(ours, level)
+        with ours:
+            try:
+                with theirs:
+                    self._wait_for_a_place(job, deadline)
+                    self._fork(theirs)
+                answer = _exchange(job, request, data, deadline)
+            finally:
+                with self._changed:
+                    if job in self._running:
+                        self._running.remove(job)
+                    self._changed.notify_all()
+        return None if job.makes_way else answer
+
     def _wait_for_a_place(self, job: _Job, deadline: float) -> None:
-        """In the order of coming; whoever waits for a whole turn ends the longest turn."""
+        """In the order of coming, after those that made way less often.
+
+        Who has waited for a turn makes another make way: one that did so more often, or has had
+        all of its turn.
+        """
         since = time.monotonic()
         with self._changed:
             self._waiting.append(job)
             try:
-                while len(self._running) >= AT_ONCE or self._waiting[0] is not job:
+                while len(self._running) >= AT_ONCE or job is not self._next():
                     now = time.monotonic()
                     if now >= deadline:
                         raise BusyError("too many images at a time")
-                    longest = next((each for each in self._running if not each.is_given_up), None)
                     until = deadline
-                    if longest is not None:
-                        until = min(deadline, max(since, longest.started) + TURN)
+                    if (other := self._least_urgent()) is not None:
+                        turn = 0 if other.level > job.level else TURN * 2**other.level
+                        until = min(deadline, max(since + TURN, other.started + turn))
                         if now >= until:
-                            longest.give_up()
-                            since = until = now + TURN
+                            other.make_way()
+                            since = now
+                            until = now + TURN
                     self._changed.wait(until - now)
                 job.started = time.monotonic()
                 self._running.append(job)
             finally:
                 self._waiting.remove(job)
                 self._changed.notify_all()
+
+    def _next(self) -> _Job:
+        return min(self._waiting, key=lambda job: job.level)  # the first of those
+
+    def _least_urgent(self) -> _Job | None:
+        running = (job for job in self._running if not job.makes_way)
+        return max(running, key=lambda job: (job.level, -job.started), default=None)
 
     def _fork(self, connection: socket.socket) -> None:
         with self._changed:
@@ -201,17 +225,19 @@ class Decoder:
                 socket.send_fds(self._control, [b"\0"], [connection.fileno()])
 
 
-def _exchange(job: _Job, head: bytes, data: bytes, deadline: float) -> bytes:
+def _exchange(job: _Job, request: dict[str, Any], data: bytes, deadline: float) -> bytes:
     """What a child answers; it is gone afterwards. Raises TimeoutError after the deadline."""
     connection = job.connection
+    most = _PID.size + 1 + max(MAXIMUM_TEXT, sum(map(math.prod, request["shapes"])))
     received = bytearray()
     has_ended = False
     try:
-        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        seconds = max(deadline - time.monotonic(), 0.001)
+        connection.settimeout(seconds)
         with suppress(ConnectionError):
-            connection.sendall(head)
+            connection.sendall(json.dumps({**request, "seconds": seconds}).encode() + b"\n")
             connection.sendall(data)
-        while not has_ended:
+        while not has_ended and len(received) <= most:
             connection.settimeout(max(deadline - time.monotonic(), 0.001))
             block = b""
             with suppress(ConnectionError):
@@ -219,7 +245,7 @@ def _exchange(job: _Job, head: bytes, data: bytes, deadline: float) -> bytes:
             received += block
             has_ended = not block
     finally:
-        if (job.is_given_up or not has_ended) and len(received) >= _PID.size:
+        if (job.makes_way or not has_ended) and len(received) >= _PID.size:
             with suppress(ProcessLookupError):
                 os.kill(_PID.unpack_from(received)[0], signal.SIGKILL)
     return bytes(received[_PID.size :])
@@ -261,7 +287,7 @@ def _decode(connection: socket.socket) -> None:
     connection.sendall(_PID.pack(os.getpid()))
     with connection.makefile("rb") as file:
         request = json.loads(file.readline())
-        signal.setitimer(signal.ITIMER_REAL, max(request["seconds"], 0.001))  # ends it
+        signal.setitimer(signal.ITIMER_REAL, request["seconds"])  # ends it
         with suppress(OSError, ValueError):  # the unit for systemd forbids it, and has its own
             resource.setrlimit(resource.RLIMIT_DATA, (MAXIMUM_MEMORY, MAXIMUM_MEMORY))
         data = file.read(request["bytes"])

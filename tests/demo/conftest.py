@@ -9,14 +9,18 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from demo_models import LINEAR, ROOT, TIGHT_RESNET
+from demo_models import LINEAR, LOOP_RESNET, ROOT, TIGHT_RESNET
 
 
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`edgegolf demo` with two models on a port that was free; it must say nothing else."""
+    """`edgegolf demo` with two models for drawings and one for photos on a port that was free.
+
+    It must say nothing else.
+    """
     said = tmp_path_factory.mktemp("demo") / "stderr"
-    command = [sys.executable, "-m", "edgegolf", "demo", TIGHT_RESNET, LINEAR, "--port", "0"]
+    models = (LINEAR, LOOP_RESNET, TIGHT_RESNET)
+    command = [sys.executable, "-m", "edgegolf", "demo", *models, "--port", "0"]
     with said.open("w") as stderr:
         process = subprocess.Popen(command, cwd=ROOT, stderr=stderr)
     while not (found := re.search(r"http://127\.0\.0\.1:\d+/", said.read_text())):

@@ -19,7 +19,14 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from strokes import Stroke, strokes
 
 from edgegolf.data import Split, load_dataset
-from edgegolf.demo.guessing import OpenModel, guess_pixels, open_model, probabilities
+from edgegolf.demo.decoding import Decoder
+from edgegolf.demo.guessing import (
+    OpenModel,
+    guess_file,
+    guess_pixels,
+    open_model,
+    probabilities,
+)
 from edgegolf.demo.preparing import (
     ImageError,
     ImageTooLargeError,
@@ -242,7 +249,5 @@ def test_logits_become_probabilities() -> None:
 
 
 def test_a_missing_image_is_one_error(model: OpenModel, tmp_path: Path) -> None:
-    from edgegolf.demo.guessing import guess_file
-
-    with pytest.raises(EdgegolfError, match="does not exist"):
-        guess_file([model], tmp_path / "no.png")
+    with Decoder() as decoder, pytest.raises(EdgegolfError, match="does not exist"):
+        guess_file([model], decoder, tmp_path / "no.png")

@@ -25,9 +25,18 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from test_preparing import SEVEN, drawing, encoded, png
 
+from edgegolf.demo.decoding import Decoder
 from edgegolf.demo.guessing import open_model
 from edgegolf.demo.preparing import MAXIMUM_PIXELS
-from edgegolf.demo.server import CONNECTIONS, MAXIMUM_BYTES, DemoServer, is_own_name
+from edgegolf.demo.server import (
+    CONNECTIONS,
+    CONNECTIONS_OF_ONE_CLIENT,
+    MAXIMUM_BYTES,
+    REFUSED_OF_ONE_CLIENT,
+    DemoServer,
+    is_own_name,
+    is_own_page,
+)
 
 PNG = {"Content-Type": "image/png"}
 MEBIBYTE = 1 << 20
@@ -49,7 +58,10 @@ def image() -> bytes:
 @pytest.fixture(scope="module")
 def impatient() -> Iterator[str]:
     """A server of this process that waits for half a second only."""
-    with DemoServer([open_model(LINEAR)], "127.0.0.1", 0, timeout=0.5) as server:
+    with (
+        Decoder() as decoder,
+        DemoServer([open_model(LINEAR)], decoder, "127.0.0.1", 0, timeout=0.5) as server,
+    ):
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         yield server.url
@@ -70,9 +82,10 @@ def ask(
     return answer.status, json.loads(content) if is_json else content, answer.headers
 
 
-def connect(url: str) -> socket.socket:
+def connect(url: str, client: str = "127.0.0.1") -> socket.socket:
     parts = urlsplit(url)
-    return socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=60)
+    address = (str(parts.hostname), int(parts.port or 0))
+    return socket.create_connection(address, timeout=60, source_address=(client, 0))
 
 
 def exchange(url: str, request: bytes) -> bytes:
@@ -159,6 +172,12 @@ def test_the_page_asks_nobody_else(url: str, path: str) -> None:
         (421, "GET", "/models", None, {"Host": "evil.example"}),
         (421, "GET", "/", None, {"Host": "127.0.0.1.evil.example:80"}),
         (421, "POST", "/classify", b"x", {**PNG, "Host": ""}),
+        (403, "GET", "/models", None, {"Origin": "http://evil.example"}),
+        (403, "GET", "/", None, {"Origin": "null"}),
+        (403, "POST", "/classify", b"x", {**PNG, "Origin": "http://localhost.evil.example"}),
+        (400, "POST", "/classify?of=sounds", b"x", PNG),
+        (400, "POST", "/classify?of=drawings&of=photos", b"x", PNG),
+        (404, "POST", "/classify?of=photos", b"x", PNG),
         (431, "GET", "/", None, {"X": "a" * 70_000}),
         (431, "GET", "/", None, {f"X-{number}": "a" for number in range(200)}),
         (414, "GET", "/" + "a" * 70_000, None, {}),

@@ -98,7 +98,10 @@ function show(guess, card) {
     card.bars[index].classList.toggle("best", guess.classes[index] === guess.class);
   });
   card.label.textContent = guess.class;
-  const time = guess.microseconds.toLocaleString("en", { maximumFractionDigits: 1 });
+  const time = guess.microseconds.toLocaleString("en", {
+    minimumFractionDigits: 1,
+    maximumFractionDigits: 1,
+  });
   card.sure.textContent = `${percent(guess.probability)} sure, after ${time} µs`;
 }
 
