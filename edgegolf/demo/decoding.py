@@ -217,6 +217,8 @@ class Decoder:
 
     def _fork(self, connection: socket.socket) -> None:
         with self._changed:
+            if self._control.fileno() < 0:
+                raise BusyError("nothing is decoded any more")
             try:
                 socket.send_fds(self._control, [b"\0"], [connection.fileno()])
             except OSError:  # the system killed the template

@@ -33,7 +33,8 @@ class OpenModel:
     """A model file, loaded.
 
     Attributes:
-        name: What people call it.
+        net: The zoo's name of it; empty where no card says it.
+        file: The name of its file.
         bytes: The size of its file.
         runtime: The name of the runtime that it is loaded into.
         shape: Height, width and channels of the images that it takes.
@@ -45,7 +46,8 @@ class OpenModel:
         turn: Held during an inference, of which a session does one at a time.
     """
 
-    name: str
+    net: str
+    file: str
     bytes: int
     runtime: str
     shape: tuple[int, int, int]
@@ -55,6 +57,11 @@ class OpenModel:
     parameters: int | None = None
     accuracy: float | None = None
     turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"{self.net} {self.file}".strip()
 
     @property
     def subject(self) -> str:
@@ -181,7 +188,8 @@ def open_model(path: Path) -> OpenModel:
     facts = card.files.get(path.name) if card else None
     session = open_session(path, deployed_runtime(path))
     model = OpenModel(
-        name=f"{card.net} {path.name}" if card else path.name,
+        net=card.net if card else "",
+        file=path.name,
         bytes=path.stat().st_size,
         runtime=session.runtime,
         shape=image_shape(session),

@@ -361,6 +361,8 @@ def is_own_page(origins: Sequence[str], host: str) -> bool:
 def _description(model: OpenModel) -> dict[str, Any]:
     return {
         **model.to_dict(),
+        "net": model.net,
+        "file": model.file,
         "runtime": model.runtime,
         "of": model.subject,
         "classes": model.class_names,

@@ -115,12 +115,12 @@ def test_errors_are_those_of_this_process(decoder: Decoder, data: bytes, kind: t
 def test_files_of_many_frames_are_refused(decoder: Decoder, form: tuple[str, Any]) -> None:
     frames = [Image.effect_noise((99, 99), 90) for _ in range(20)]
     data = encoded(frames[0], form[0], save_all=True, append_images=frames[1:], **form[1])
-    with pytest.raises(ImageError, match="PNG|no image"):
+    with pytest.raises(ImageError, match="is no image that can be read"):
         decoder.prepare(data, [SHAPE])
 
 
 def test_what_takes_too_long_is_killed_at_its_deadline(decoder: Decoder) -> None:
-    with pytest.raises(ImageTooLargeError, match="takes more than 0.5 seconds"):
+    with pytest.raises(ImageTooLargeError, match=r"takes more than 0\.5 seconds"):
         decoder.prepare(many_scans(), [SHAPE], seconds=0.5)
     eventually(lambda: not children(decoder))
     assert decoder.prepare(encoded(drawing(SEVEN, 99, pen=9)), [SHAPE])

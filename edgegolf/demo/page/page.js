@@ -58,10 +58,9 @@ function addCard(model, items, verdict) {
   return card;
 }
 
-function addName({ model, parameters }, name) {
-  const end = parameters === null ? model.length : model.lastIndexOf(" ");
-  name.textContent = model.slice(0, end); // a net's name, then its file's
-  element("span", "", name).textContent = model.slice(end);
+function addName({ net, file }, name) {
+  name.textContent = net || file;
+  if (net) element("span", "", name).textContent = ` ${file}`;
 }
 
 function addBars(card, names) {
