@@ -23,6 +23,7 @@ def guesses_tables(answers: Mapping[str, Answer]) -> Iterator[RenderableType]:
             own = [each.model.name.replace(common, "").strip() for each in guesses]
             yield Text(", ".join(filter(None, [f"{image}: {group}", common])), style="bold")
             yield _table(own, guesses)
+            yield ""
 
 
 def _common(guesses: Sequence[Guess]) -> str:

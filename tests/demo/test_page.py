@@ -15,6 +15,9 @@ from strokes import Stroke, strokes
 from test_preparing import SEVEN, drawing
 
 from edgegolf.data import Split, load_dataset
+from edgegolf.data.cifar10 import CLASS_NAMES
+from edgegolf.demo.guessing import open_model
+from edgegolf.demo.preparing import prepare
 from edgegolf.errors import EdgegolfError
 
 selenium = pytest.importorskip("selenium", reason="selenium is not installed")
@@ -116,10 +119,92 @@ def test_each_model_shows_bars_microseconds_and_bytes(page: webdriver.Chrome) ->
         heights = [bar.rect["height"] for bar in bars]
         assert int(np.argmax(heights)) == 7
         assert len(heights) == 10
-        facts = card.find_element(By.CLASS_NAME, "facts").text
-        assert re.fullmatch(rf"[\d.]+ %, [\d,.]+ µs, {path.stat().st_size:,} bytes", facts)
+        sure = card.find_element(By.CLASS_NAME, "sure").text
+        assert re.fullmatch(r"[\d.]+ % sure, after [\d,.]+ µs", sure)
+        model = open_model(path)
+        facts = {
+            each.find_element(By.TAG_NAME, "dt").text: each.find_element(By.TAG_NAME, "dd").text
+            for each in card.find_elements(By.CSS_SELECTOR, "dl > div")
+        }
+        assert facts == {
+            "parameters": f"{model.parameters:,}",
+            "bytes": f"{path.stat().st_size:,}",
+            "accuracy": f"{model.accuracy or 0:.2%}".replace("%", " %"),
+        }
+    assert page.find_element(By.CLASS_NAME, "verdict").text == "2 of 2 say 7"
     clear(page)
     assert guesses(page) == ["–", "–"]
+
+
+def test_the_image_that_the_nets_see_is_shown(page: webdriver.Chrome, tmp_path: Path) -> None:
+    image = drawing(SEVEN, 400, pen=20)
+    page.find_element(By.ID, "file").send_keys(str(picture(image, tmp_path / "seven.png")))
+    WebDriverWait(page, 20).until(lambda _: guesses(page) == ["7", "7"])
+    (canvas,) = page.find_elements(By.CSS_SELECTOR, "#seen canvas")
+    found = page.execute_script(
+        "const canvas = document.querySelector('#seen canvas');"
+        "const box = [0, 0, canvas.width, canvas.height];"
+        "return [...canvas.getContext('2d').getImageData(...box).data];"
+    )
+    pixels = np.array(found, np.uint8).reshape(28, 28, 4)
+    np.testing.assert_array_equal(pixels[..., :1], prepare(image, (28, 28, 1)))
+    assert (pixels[..., 3] == 255).all()
+    assert canvas.accessible_name == "What the nets see: 28 × 28"
+    clear(page)
+    assert page.find_elements(By.CSS_SELECTOR, "#seen canvas") == []
+
+
+def test_nets_for_photos_have_a_tab_of_their_own(page: webdriver.Chrome, tmp_path: Path) -> None:
+    tabs = page.find_elements(By.CSS_SELECTOR, "[role=tab]")
+    assert [tab.text for tab in tabs] == ["Draw a digit", "Show a photo"]
+    assert "CIFAR" not in page.find_element(By.ID, "guesses").text
+    tabs[1].click()
+    assert [tab.get_attribute("aria-selected") for tab in tabs] == ["false", "true"]
+    assert page.find_element(By.TAG_NAME, "h3").text == "Nets for CIFAR-10's photos"
+    draw(page, SEVEN)
+    assert guesses(page) == ["–"]  # nobody asked them about a drawing
+    photo = Image.effect_noise((300, 200), 90)
+    page.find_element(By.ID, "file").send_keys(str(picture(photo, tmp_path / "photo.jpg")))
+    WebDriverWait(page, 20).until(lambda _: guesses(page)[0] in CLASS_NAMES)
+    names = [each.text for each in page.find_elements(By.CSS_SELECTOR, ".bar > span")]
+    assert names == list(CLASS_NAMES)
+    assert page.find_element(By.CSS_SELECTOR, "#seen canvas").accessible_name.endswith("32 × 32")
+    tabs[1].send_keys(Keys.ARROW_LEFT)
+    assert page.switch_to.active_element == tabs[0]
+    draw(page, SEVEN)
+    assert guesses(page) == ["7", "7"]
+
+
+def test_a_late_answer_does_not_show_up_in_the_other_tab(page: webdriver.Chrome) -> None:
+    draw(page, SEVEN)
+    page.execute_script("document.getElementById('photos').click()")
+    assert guesses(page) == ["–"]
+    assert page.find_element(By.ID, "message").text == ""
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (360, 640), (844, 390)])
+def test_on_a_phone_the_drawing_stays_in_view(
+    page: webdriver.Chrome, width: int, height: int
+) -> None:
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True},
+    )
+    try:
+        draw(page, SEVEN)
+        assert guesses(page) == ["7", "7"]
+        last = page.find_elements(By.CSS_SELECTOR, "li")[-1]
+        page.execute_script("arguments[0].scrollIntoView({block: 'end'})", last)
+        seen = "const box = arguments[0].getBoundingClientRect(); return [box.top, box.bottom]"
+        for element in ("#paper", "#seen canvas", "#clear"):
+            top, bottom = page.execute_script(seen, page.find_element(By.CSS_SELECTOR, element))
+            assert 0 <= top < bottom <= height, element
+        top, bottom = page.execute_script(seen, last)
+        assert bottom <= height + 1
+        shown = page.execute_script(seen, page.find_element(By.ID, "shown"))
+        assert width > height or shown[1] < height * 0.6  # the guesses have room below it
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_models_guess_while_one_draws(page: webdriver.Chrome) -> None:
@@ -223,11 +308,13 @@ def test_everything_that_takes_input_has_a_name(page: webdriver.Chrome) -> None:
     assert ("button", "Image…") in named
     assert ("application", "Paper to draw a digit on") in named
     assert {("heading", "Drawing"), ("heading", "Guesses")} <= named
+    assert ("heading", "Nets for MNIST's handwritten digits") in named
     order = []
     for _ in range(3):
         page.switch_to.active_element.send_keys(Keys.TAB)
         order.append(page.switch_to.active_element.get_attribute("id"))
-    assert order == ["paper", "clear", "file"]
+    assert order == ["drawings", "paper", "clear"]
+    assert {("tab", "Draw a digit"), ("tab", "Show a photo")} <= named
 
 
 def test_nothing_leaves_the_page_and_nothing_is_complained_of(
@@ -237,7 +324,7 @@ def test_nothing_leaves_the_page_and_nothing_is_complained_of(
     draw(page, SEVEN)
     assert guesses(page) == ["7", "7"]
     asked = requests(page)
-    assert f"{url}classify" in asked
+    assert f"{url}classify?of=drawings" in asked
     assert [each for each in asked if not each.startswith((url, "data:,"))] == []
     complaints = [entry["message"] for entry in page.get_log("browser")]
     # What is no image is refused with a status, which Chromium writes down.

@@ -541,7 +541,7 @@ def test_the_tables_of_classify_fit_80_columns(image: bytes) -> None:
         answer = guess(open_models([str(path) for path in paths], None), decoder, image)
     assert len(answer.guesses) == len(paths)
     widest = [
-        replace(each, microseconds=12_345.6, probabilities=(0.0, 1.0, *[0.0] * 8))
+        replace(each, microseconds=9_876.5, probabilities=(0.0, 1.0, *[0.0] * 8))
         for each in answer.guesses
     ]
     console = Console(width=80, record=True, file=io.StringIO())
