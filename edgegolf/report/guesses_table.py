@@ -52,7 +52,7 @@ def _table(names: Sequence[str], guesses: Sequence[Guess]) -> RenderableType:
         table.add_row(
             Text(name),
             each.label,
-            f"{each.probability:.1%}",
+            f"{each.probability:.1%}".replace("100.0%", "100%"),
             f"{time:,.1f}" if time < 100 else f"{time:,.0f}",
             "" if model.parameters is None else f"{model.parameters:,}",
             f"{model.bytes:,}",

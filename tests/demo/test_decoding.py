@@ -37,6 +37,13 @@ def children(decoder: Decoder) -> list[psutil.Process]:
     return psutil.Process(decoder._template.pid).children()
 
 
+def limits(decoder: Decoder) -> list[tuple[int, int]]:
+    """Of the data of each child."""
+    with suppress(psutil.NoSuchProcess):
+        return [child.rlimit(psutil.RLIMIT_DATA) for child in children(decoder)]
+    return []
+
+
 def eventually(condition: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + 30
     while not (found := condition()):
@@ -54,7 +61,7 @@ class Hostile:
         self.threads = [threading.Thread(target=self._send) for _ in range(count)]
         for thread in self.threads:
             thread.start()
-        eventually(lambda: len(children(decoder)) >= min(count, AT_ONCE))
+        eventually(lambda: len(limits(decoder)) >= min(count, AT_ONCE))
 
     def _send(self) -> None:
         try:
@@ -153,9 +160,7 @@ def test_no_more_are_decoded_at_once_and_the_rest_is_refused(decoder: Decoder) -
 def test_a_childs_memory_is_limited(decoder: Decoder) -> None:
     hostile = Hostile(decoder, 1, seconds=LONG)
     try:
-        (child,) = children(decoder)
-        limits = (MAXIMUM_MEMORY, MAXIMUM_MEMORY)
-        eventually(lambda: child.rlimit(psutil.RLIMIT_DATA) == limits)
+        eventually(lambda: limits(decoder) == [(MAXIMUM_MEMORY, MAXIMUM_MEMORY)])
     finally:
         hostile.end()
     assert hostile.errors == [ImageTooLargeError]

@@ -549,7 +549,7 @@ def test_the_tables_of_classify_fit_80_columns(image: bytes) -> None:
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
-    assert "automobile  100.0%" in text
+    assert "automobile  100%" in text
     for each in answer.guesses:
         net, _, _ = each.model.name.partition(" ")
         assert net in text
