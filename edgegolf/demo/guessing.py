@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgegolf.runtimes.session import Array, Session
 
 DRAWINGS, PHOTOS = "drawings", "photos"
+NO_CARD = "images that no card names"  # what a file without a card was trained on
 SCHEMA = "edgegolf.guess/1"
 MAXIMUM_IMAGE_BYTES = 1 << 26
 
@@ -194,7 +195,7 @@ def open_model(path: Path) -> OpenModel:
         runtime=session.runtime,
         shape=image_shape(session),
         session=session,
-        group=source.title if source else f"{card.dataset if card else 'files without a card'}",
+        group=source.title if source else card.dataset if card else NO_CARD,
         class_names=source.class_names if source else (),
         parameters=card.parameters if card else None,
         accuracy=facts.test_accuracy if facts and facts.sha256 == sha256(path) else None,

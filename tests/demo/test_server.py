@@ -569,6 +569,7 @@ def test_a_file_without_a_card_is_asked_about_what_it_takes(tmp_path: Path) -> N
     (tmp_path / "my net.tflite").write_bytes(LOOP_RESNET.read_bytes())
     model = open_model(tmp_path / "my net.tflite")
     assert (model.name, model.subject, model.parameters) == ("my net.tflite", PHOTOS, None)
+    assert model.group == "images that no card names"
     guess = guess_pixels(model, np.zeros(model.shape, np.uint8))
     assert guess.class_names == tuple("0123456789")  # nobody says what they are
 
