@@ -1,38 +1,39 @@
-"""The graph of an ONNX file: what its operators read, write and compute.
-
-Functions are inlined, as runtimes do. Shapes are inferred here, because small files do not store
-them and the ``onnx`` package is not available on every device.
-"""
+"""The graph of an ONNX file: what its operators read, write and compute."""
 
 from __future__ import annotations
 
 import hashlib
 import struct
 from collections import ChainMap
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.computation import Constant, Graph, Operation, Value, parameter_inputs
+from edgegolf.files import read_bounded
+from edgegolf.golf.computation import (
+    Constant,
+    Graph,
+    Operation,
+    Value,
+    multiply,
+    parameter_inputs,
+    product,
+)
 from edgegolf.golf.onnx_model import (
     MAXIMUM_RANK,
     attributes,
-    function_key,
     operator_name,
-    read_onnx,
+    parse_onnx,
+    subgraphs,
     tensor_bytes,
     tensor_elements,
 )
 from edgegolf.golf.onnx_schema import DATA_TYPES
-from edgegolf.golf.onnx_shapes import Known, infer_outputs, macs_of
+from edgegolf.golf.onnx_shapes import MAXIMUM_NESTING, infer_types, inlined, standard_of
 from edgegolf.golf.protobuf import Message
-
-# Nodes, and arguments of function calls.
-MAXIMUM_WORK = 500_000
-MAXIMUM_NESTING = 32
 
 # The inputs of each operator that hold weights or biases. Scales and zero points do not count.
 PARAMETER_INPUTS = {
@@ -65,16 +66,44 @@ WEIGHT_TYPES = {
 }  # fmt: skip
 
 
+# Their multiplications are not counted here: they would need more than shapes.
+_UNKNOWN_WORK = {"Attention", "DeformConv", "Einsum", "LinearAttention"}
+
+
 def read_onnx_graph(path: Path) -> Graph:
-    """The graph of an ``.onnx`` file.
+    """The graph of an ``.onnx`` file, its functions inlined.
+
+    Needs the ``onnx`` package.
 
     Raises:
         EdgegolfError: The file cannot be read or is damaged, or its functions unfold to an absurd
             number of nodes.
     """
-    root = read_onnx(path).root
-    builder = _Builder(root, str(path))
-    return builder.graph(root.graph, {}, 0, [])
+    data = read_bounded(path)
+    parse_onnx(data, str(path))
+    model = inlined(data, str(path))
+    root = parse_onnx(model.SerializeToString(), str(path)).root
+    types = dict(zip(map(id, _nested(root.graph)), infer_types(model), strict=True))
+    return _Builder(types, str(path)).graph(root.graph, {}, 0)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a value.
+
+    Attributes:
+        shape: Its dimensions; ``None`` if unknown.
+        type: Its element type in ``TensorProto.DataType``; 0 if unknown.
+        constant: Its content, where that is part of the file.
+        numbers: Its elements, where they are few, integers and known, as a loop's limit is.
+        decoded: Whether it is computed from constants alone.
+    """
+
+    shape: tuple[int, ...] | None = None
+    type: int = 0
+    constant: Constant | None = None
+    numbers: tuple[int, ...] | None = None
+    decoded: bool = False
 
 
 @dataclass
@@ -83,52 +112,41 @@ class _Scope:
 
     known: dict[str, Known]
     outer: MutableMapping[str, Known]
-    declared: dict[str, Known]
+    types: Mapping[str, tuple[tuple[int, ...] | None, int]]
     operations: list[Operation] = field(default_factory=list)
 
     def get(self, name: str) -> Known | None:
         return self.known.get(name) or self.outer.get(name)
 
+    def typed(self, name: str) -> Known:
+        return Known(*self.types.get(name, (None, 0)))
+
 
 class _Builder:
-    def __init__(self, model: Message, name: str) -> None:
+    def __init__(
+        self, types: Mapping[int, Mapping[str, tuple[tuple[int, ...] | None, int]]], name: str
+    ) -> None:
+        self.types = types
         self.name = name
-        self.functions = {function_key(function): function for function in model.functions}
-        self.opset = {
-            "" if item.domain == "ai.onnx" else item.domain: item.version
-            for item in model.opset_import
-        }
-        self.work_left = MAXIMUM_WORK
-        self.calls = 0
-        self.constants: dict[int, Constant | None] = {}
 
-    def graph(
-        self,
-        graph: Message,
-        outer: MutableMapping[str, Known],
-        depth: int,
-        inputs: Sequence[Known | None],
-    ) -> Graph:
-        """Build a graph; ``inputs`` are what a caller passes for its first inputs."""
+    def graph(self, graph: Message, outer: MutableMapping[str, Known], depth: int) -> Graph:
         if depth > MAXIMUM_NESTING:
             raise EdgegolfError(f"{self.name} has graphs nested too deeply")
-        declared = {
-            info.name: known
-            for info in (*graph.value_info, *graph.output)
-            if (known := _declared(info)) is not None
-        }
-        scope = _Scope({}, outer, declared)
-        for position, info in enumerate(graph.input):
-            given = inputs[position] if position < len(inputs) else None
-            scope.known[info.name] = given or _declared(info) or Known(None, 0)
+        scope = _Scope({}, outer, self.types[id(graph)])
         formal = [info.name for info in graph.input]
+        for name in formal:
+            scope.known[name] = scope.typed(name)
         for tensor in graph.initializer:
             scope.known[tensor.name] = self.tensor(tensor)
         for sparse in graph.sparse_initializer:
             if sparse.values is not None:
                 values = self.tensor(sparse.values)
                 scope.known[sparse.values.name] = replace(values, shape=_dims(sparse.dims))
-        self.nodes(graph.node, scope, depth)
+        for node in graph.node:
+            if operator_name(node) == "Constant":
+                scope.known[node.output[0] if node.output else ""] = self.constant(node)
+            else:
+                self.operation(node, scope, depth)
         return Graph(
             tuple(scope.operations),
             tuple(name for name in formal if scope.known[name].constant is None),
@@ -161,23 +179,6 @@ class _Builder:
                 numbers = struct.unpack_from(f"<{len(data) // width}{code}", data)
         return Known(_dims(tensor.dims), tensor.data_type, constant, numbers)
 
-    def nodes(self, nodes: Sequence[Message], scope: _Scope, depth: int) -> None:
-        for node in nodes:
-            self.spend(1)
-            function = self.functions.get(function_key(node))
-            if function is not None:
-                self.inline(function, node, scope, depth)
-            elif operator_name(node) == "Constant":
-                scope.known[node.output[0] if node.output else ""] = self.constant(node)
-            else:
-                self.operation(node, scope, depth)
-
-    def spend(self, work: int) -> None:
-        """Bound what calls of functions can unfold to."""
-        self.work_left -= work
-        if self.work_left < 0:
-            raise EdgegolfError(f"{self.name} unfolds to an absurd number of nodes")
-
     def constant(self, node: Message) -> Known:
         values = attributes(node)
         tensor = values.get("value")
@@ -192,59 +193,13 @@ class _Builder:
                 return Known(shape, numeric, constant, items if numeric == 7 else None)
         return Known(None, 0, Constant(id(node), 0, 0, False))
 
-    def inline(self, function: Message, node: Message, scope: _Scope, depth: int) -> None:
-        """Add the nodes of a function under names of their own."""
-        if depth > MAXIMUM_NESTING:
-            raise EdgegolfError(f"{self.name} has functions nested too deeply")
-        self.spend(len(function.input) + len(function.output) + len(function.attribute_proto))
-        self.calls += 1
-        prefix = f"{self.calls}/"
-        names = {name: prefix + name for name in function.input}
-        for formal, actual in zip(function.input, node.input, strict=False):
-            names[formal] = actual
-        for formal, actual in zip(function.output, node.output, strict=False):
-            if actual and formal not in function.input:
-                names[formal] = actual
-        given = {attribute.name: attribute for attribute in node.attribute}
-        defaults = {attribute.name: attribute for attribute in function.attribute_proto}
-        body = []
-        for inner in function.node:
-            for name in inner.output:
-                names.setdefault(name, prefix + name)
-            body.append(
-                inner.replace(
-                    input=[names.get(name, name) for name in inner.input],
-                    output=[names[name] for name in inner.output],
-                    attribute=[
-                        {**defaults, **given}.get(attribute.ref_attr_name, attribute).replace(
-                            name=attribute.name
-                        )
-                        if attribute.ref_attr_name
-                        else attribute
-                        for attribute in inner.attribute
-                    ],
-                )
-            )
-        self.nodes(body, scope, depth + 1)
-
     def operation(self, node: Message, scope: _Scope, depth: int) -> None:
         name = operator_name(node)
         values = attributes(node)
         inputs = [scope.get(item) if item else None for item in node.input]
-        calls: list[tuple[Graph, int | None]] = []
-        outputs: list[Known | None]
-        if name in ("Loop", "Scan", "If"):
-            outputs = self.control(name, node, values, inputs, scope, depth, calls)
-        else:
-            outputs = infer_outputs(name, values, inputs, len(node.output), self.opset.get("", 0))
-        for output, known in zip(node.output, outputs, strict=True):
-            declared = scope.declared.get(output)
-            if known is None or known.shape is None:
-                known = declared or known or Known(None, 0)
-            elif not known.type and declared:
-                known = replace(known, type=declared.type)
-            if output:
-                scope.known[output] = known
+        calls = self.calls(name, node, inputs, scope, depth)
+        for output in filter(None, node.output):
+            scope.known[output] = scope.typed(output)
         known_inputs = {
             item: known for item, known in zip(node.input, inputs, strict=True) if known
         }
@@ -275,55 +230,32 @@ class _Builder:
                 parameter_inputs(
                     constants, node.input, PARAMETER_INPUTS.get(name), weight_like, decodes
                 ),
-                macs_of(name, values, inputs, outputs),
-                tuple(calls),
+                _macs(node, values, inputs, [scope.get(item) for item in node.output]),
+                calls,
                 decodes,
             )
         )
 
-    def control(
-        self,
-        name: str,
-        node: Message,
-        values: Mapping[str, Any],
-        inputs: list[Known | None],
-        scope: _Scope,
-        depth: int,
-        calls: list[tuple[Graph, int | None]],
-    ) -> list[Known | None]:
-        """Build the graphs of a control-flow operator; the outputs that can be told."""
+    def calls(
+        self, name: str, node: Message, inputs: list[Known | None], scope: _Scope, depth: int
+    ) -> tuple[tuple[Graph, int | None], ...]:
+        """The graphs that a control-flow operator runs, and how often."""
         outer = ChainMap(scope.known, scope.outer)
-        unknown: list[Known | None] = [None] * len(node.output)
-        bodies = [value for value in values.values() if isinstance(value, Message)]
-        bodies = [body for body in bodies if body.kind == "GraphProto"]
-        if name == "If" or len(bodies) != 1:
-            calls += [(self.graph(body, outer, depth + 1, []), None) for body in bodies]
-            return unknown
-        body = bodies[0]
-        if name == "Scan":
-            calls.append((self.graph(body, outer, depth + 1, []), _scan_length(values, inputs)))
-            return unknown
-        given = [Known((), 7), Known((), 9), *[_variable(known) for known in inputs[2:]]]
-        graph = self.graph(body, outer, depth + 1, given)
-        trips = _loop_trips(body, inputs)
-        calls.append((graph, trips))
-        results: list[Known | None] = []
-        carried = len(inputs) - 2
-        for position in range(len(node.output)):
-            inner = graph.outputs[position + 1] if position + 1 < len(graph.outputs) else ""
-            value = graph.values.get(inner)
-            if position < carried:
-                results.append(_variable(inputs[position + 2]))
-            elif value is None or value.shape is None or trips is None:
-                results.append(None)
-            else:
-                results.append(Known((trips, *value.shape), 0))
-        return results
+        bodies = list(subgraphs(node))
+        trips = None
+        if name == "Loop" and len(bodies) == 1:
+            trips = _loop_trips(bodies[0], inputs)
+        elif name == "Scan":
+            trips = _scan_length(node, inputs)
+        return tuple((self.graph(body, outer, depth + 1), trips) for body in bodies)
 
 
-def _variable(known: Known | None) -> Known | None:
-    """A value of the same shape and type that is no constant."""
-    return None if known is None else Known(known.shape, known.type)
+def _nested(graph: Message) -> Iterator[Message]:
+    """A graph and those inside it, outer ones first."""
+    yield graph
+    for node in graph.node:
+        for inner in subgraphs(node):
+            yield from _nested(inner)
 
 
 def _loop_trips(body: Message, inputs: list[Known | None]) -> int | None:
@@ -347,29 +279,67 @@ def _loop_trips(body: Message, inputs: list[Known | None]) -> int | None:
     return min(max(0, limit.numbers[0]), 2**31)
 
 
-def _scan_length(values: Mapping[str, Any], inputs: list[Known | None]) -> int | None:
+def _scan_length(node: Message, inputs: list[Known | None]) -> int | None:
+    values = attributes(node)
     scanned = values.get("num_scan_inputs")
-    last = inputs[-1] if inputs and scanned else None
-    return last.shape[0] if last and last.shape else None
+    if not isinstance(scanned, int) or not 0 < scanned <= len(inputs):
+        return None
+    axes = values.get("scan_input_axes") or (0,)
+    first = inputs[-scanned]
+    shape = first.shape if first else None
+    axis = axes[0] if isinstance(axes, tuple) else 0
+    return shape[axis] if shape and -len(shape) <= axis < len(shape) else None
+
+
+def _macs(
+    node: Message,
+    values: Mapping[str, Any],
+    inputs: Sequence[Known | None],
+    outputs: Sequence[Known | None],
+) -> int | None:
+    """Multiply-accumulates of one run of an operator, without graphs it runs; ``None`` if unknown.
+
+    Those of convolutions and matrix products count, elementwise ones do not.
+    """
+    name = operator_name(node)
+    standard = standard_of(node)
+    if standard is not None:
+        name = standard.name
+        inputs = [inputs[i] for i in standard.positions(len(inputs))]
+
+    def shape(position: int) -> tuple[int, ...] | None:
+        known = inputs[position] if position < len(inputs) else None
+        return known.shape if known else None
+
+    def kernel(position: int) -> int | None:
+        found = shape(position)
+        return None if found is None else prod(found[1:])
+
+    output = product(outputs[0].shape) if outputs and outputs[0] else None
+    if name in ("Conv", "ConvInteger", "QLinearConv"):
+        return multiply(output, kernel(3 if name == "QLinearConv" else 1))
+    if name == "ConvTranspose":
+        return multiply(product(shape(0)), kernel(1))
+    if name in ("MatMul", "MatMulInteger", "QLinearMatMul"):
+        left = shape(0)
+        return multiply(output, left[-1] if left else None)
+    if name == "Gemm":
+        left = shape(0)
+        if left is None or len(left) != 2:
+            return None
+        return multiply(output, left[0 if values.get("transA") else 1])
+    if name in ("LSTM", "GRU", "RNN"):
+        data, weights, recurrence = shape(0), product(shape(1)), product(shape(2))
+        if data is None or weights is None or recurrence is None:
+            return None
+        return prod(data[:2]) * (weights + recurrence)
+    return None if name in _UNKNOWN_WORK or "." in name else 0
 
 
 def _dims(dims: Sequence[int]) -> tuple[int, ...] | None:
     if len(dims) > MAXIMUM_RANK:
         return None
     return tuple(1 if size < 0 else size for size in dims)
-
-
-def _declared(info: Message) -> Known | None:
-    """Shape and type that a value's description states, unknown dimensions as 1."""
-    tensor = info.type.tensor_type if info.type is not None else None
-    if tensor is None:
-        return None
-    if tensor.shape is None:
-        return Known(None, tensor.elem_type)
-    return Known(
-        _dims([size.dim_value if "dim_value" in size.fields else 1 for size in tensor.shape.dim]),
-        tensor.elem_type,
-    )
 
 
 def _value(known: Known) -> Value:

@@ -1,667 +1,413 @@
-"""Shapes that ONNX operators produce, and the multiply-accumulates that they take.
+"""Types and shapes of all values in an ONNX file, inferred by the ``onnx`` package.
 
-Source: the operator specification, https://onnx.ai/onnx/operators/. Operators that are not listed
-give unknown shapes.
+Functions are inlined first, as runtimes do. What the package cannot tell is added here: shapes
+that a ``Loop`` keeps from turn to turn, and operators of onnxruntime, for which standard ones of
+the same shapes stand in. Dynamic dimensions of the model's inputs are 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import ceil, floor, prod
-from typing import Any
+from collections import ChainMap
+from collections.abc import Iterator, MutableMapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edgegolf.golf.computation import Constant, multiply, product
+from edgegolf.errors import EdgegolfError
+from edgegolf.golf.onnx_model import MAXIMUM_RANK
 
-Shape = tuple[int, ...]
-MAXIMUM_KNOWN_NUMBERS = 64
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
+
+MAXIMUM_NODES = 500_000  # that calls of functions may unfold to
+MAXIMUM_NESTING = 32
+MAXIMUM_ROUNDS = 100  # a loop needs two or three
+SHAPE_ELEMENTS = 1024  # larger constants are no shapes
+FLOAT, INT64, BOOL = 1, 7, 9
+
+Types = MutableMapping[str, "TypeProto"]
 
 
-@dataclass(frozen=True)
-class Known:
-    """What is known of a value.
+class Standard(NamedTuple):
+    """The standard operator that has an operator's shapes and multiply-accumulates.
 
     Attributes:
-        shape: Its dimensions, dynamic ones as 1; ``None`` if unknown.
-        type: Its element type in ``TensorProto.DataType``; 0 if unknown.
-        constant: Its content, where that is part of the file.
-        numbers: Its elements, where they are few, integers and known, as those of shapes are.
-        decoded: Whether it is computed from constants alone.
+        name: What it is called.
+        inputs: Which inputs of the other operator it reads.
+        type: The element type of its result, where it is not that of its first input.
     """
 
-    shape: Shape | None
-    type: int
-    constant: Constant | None = None
-    numbers: tuple[int, ...] | None = None
-    decoded: bool = False
-
-
-_UNARY = frozenset(
-    [
-        "Relu",
-        "LeakyRelu",
-        "Sigmoid",
-        "Tanh",
-        "Softmax",
-        "LogSoftmax",
-        "Identity",
-        "Abs",
-        "Neg",
-        "Exp",
-        "Log",
-        "Sqrt",
-        "Reciprocal",
-        "Ceil",
-        "Floor",
-        "Round",
-        "Erf",
-        "Sign",
-        "Sin",
-        "Cos",
-        "Tan",
-        "Elu",
-        "Selu",
-        "Celu",
-        "Softplus",
-        "Softsign",
-        "HardSigmoid",
-        "HardSwish",
-        "HardMax",
-        "ThresholdedRelu",
-        "Mish",
-        "Gelu",
-        "Clip",
-        "Dropout",
-        "LRN",
-        "InstanceNormalization",
-        "BatchNormalization",
-        "LayerNormalization",
-        "GroupNormalization",
-        "LpNormalization",
-        "MeanVarianceNormalization",
-        "CumSum",
-        "Not",
-        "BitwiseNot",
-        "Trilu",
-        "Shrink",
-        "com.microsoft.QLinearSigmoid",
-        "com.microsoft.QLinearLeakyRelu",
-        "com.microsoft.QLinearSoftmax",
-        "com.microsoft.QuickGelu",
-        "com.microsoft.Gelu",
-    ]
-)
-_BINARY = frozenset(
-    [
-        "Add",
-        "Sub",
-        "Mul",
-        "Div",
-        "Pow",
-        "Mod",
-        "PRelu",
-        "Min",
-        "Max",
-        "Sum",
-        "Mean",
-        "Where",
-        "Equal",
-        "Less",
-        "Greater",
-        "LessOrEqual",
-        "GreaterOrEqual",
-        "And",
-        "Or",
-        "Xor",
-        "BitShift",
-        "BitwiseAnd",
-        "BitwiseOr",
-        "BitwiseXor",
-    ]
-)
-_COMPARISONS = frozenset(
-    ["Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "And", "Or", "Xor", "Not"]
-)
-_REDUCTIONS = frozenset(
-    [
-        "ReduceMean",
-        "ReduceSum",
-        "ReduceMax",
-        "ReduceMin",
-        "ReduceProd",
-        "ReduceL1",
-        "ReduceL2",
-        "ReduceLogSum",
-        "ReduceLogSumExp",
-        "ReduceSumSquare",
-    ]
-)
-
-
-def infer_outputs(
-    name: str,
-    attributes: Mapping[str, Any],
-    inputs: Sequence[Known | None],
-    outputs: int,
-    opset: int,
-) -> list[Known | None]:
-    """What is known of an operator's outputs.
-
-    Args:
-        name: The operator, such as ``Conv`` or ``com.microsoft.QLinearAdd``.
-        attributes: Its attribute values by name.
-        inputs: What is known of its inputs, ``None`` for omitted ones.
-        outputs: How many outputs it has.
-        opset: Version of the standard operators.
-    """
-    try:
-        found = _infer(name, _Attributes(attributes), list(inputs), outputs, opset)
-    except (IndexError, TypeError, ValueError, AttributeError, ZeroDivisionError, OverflowError):
-        # The operator is used in a way the specification does not allow.
-        found = []
-    bounded = [known if known and _is_sane(known.shape) else None for known in found]
-    return (bounded + [None] * outputs)[:outputs]
-
-
-def _is_sane(shape: Shape | None) -> bool:
-    return shape is not None and len(shape) <= 64 and all(0 <= size < 2**63 for size in shape)
-
-
-class _Attributes:
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self.values = values
-
-    def integer(self, name: str, default: int) -> int:
-        value = self.values.get(name)
-        return value if isinstance(value, int) else default
-
-    def integers(self, name: str) -> tuple[int, ...] | None:
-        value = self.values.get(name)
-        if isinstance(value, tuple) and all(isinstance(item, int) for item in value):
-            return value
-        return None
-
-    def text(self, name: str) -> bytes:
-        value = self.values.get(name)
-        return value if isinstance(value, bytes) else b""
-
-
-def _infer(
-    name: str, attributes: _Attributes, inputs: list[Known | None], outputs: int, opset: int
-) -> list[Known | None]:
-    inputs += [None] * 10
-    first = inputs[0]
-
-    def result(shape: Shape | None, kind: int | None = None) -> list[Known | None]:
-        return [Known(shape, kind if kind is not None else first.type if first else 0)]
-
-    def numbers_of(position: int, attribute: str) -> tuple[int, ...] | None:
-        given = attributes.integers(attribute)
-        value = inputs[position]
-        return given if given is not None else value.numbers if value else None
-
-    if name in _UNARY:
-        if first is None:
-            return []
-        kept = first.numbers if name == "Identity" else None
-        return [Known(first.shape, 9 if name == "Not" else first.type, None, kept)]
-    if name in _BINARY:
-        operands = [known for known in inputs if known]
-        shape = _broadcast([known.shape for known in operands])
-        kind = 9 if name in _COMPARISONS else operands[-1 if name == "Where" else 0].type
-        numbers = _arithmetic(name, operands)
-        return [Known(shape, kind, None, numbers)]
-    if name in _REDUCTIONS:
-        axes = numbers_of(1, "axes")
-        return result(_reduced(first, axes, attributes.integer("keepdims", 1)))
-    if name in ("ArgMax", "ArgMin"):
-        axis = attributes.integer("axis", 0)
-        return result(_reduced(first, (axis,), attributes.integer("keepdims", 1)), 7)
-    if name in _SHAPES:
-        return _SHAPES[name](attributes, inputs, outputs, opset)
-    return []
-
-
-def _shape(known: Known | None) -> Shape:
-    if known is None or known.shape is None:
-        raise TypeError("the shape is unknown")
-    return known.shape
-
-
-def _type(known: Known | None) -> int:
-    return known.type if known else 0
-
-
-def _numbers(known: Known | None) -> tuple[int, ...]:
-    if known is None or known.numbers is None:
-        raise TypeError("the numbers are unknown")
-    return known.numbers
-
-
-def _broadcast(shapes: Sequence[Shape | None]) -> Shape | None:
-    if any(shape is None for shape in shapes):
-        return None
-    known = [shape for shape in shapes if shape is not None]
-    rank = max(map(len, known))
-    padded = [(1,) * (rank - len(shape)) + shape for shape in known]
-    return tuple(
-        next((size for size in sizes if size != 1), 1) for sizes in zip(*padded, strict=True)
-    )
-
-
-def _arithmetic(name: str, operands: Sequence[Known]) -> tuple[int, ...] | None:
-    if name not in ("Add", "Sub", "Mul", "Div") or len(operands) != 2:
-        return None
-    left, right = operands[0].numbers, operands[1].numbers
-    if not left or not right or max(len(left), len(right)) > MAXIMUM_KNOWN_NUMBERS:
-        return None
-    if len(left) != len(right):
-        if min(len(left), len(right)) != 1:
-            return None
-        left, right = left * len(right), right * len(left)
-    operate: Callable[[int, int], int] = {
-        "Add": lambda a, b: a + b,
-        "Sub": lambda a, b: a - b,
-        "Mul": lambda a, b: a * b,
-        "Div": lambda a, b: int(a / b),
-    }[name]
-    found = tuple(operate(a, b) for a, b in zip(left, right, strict=False))
-    return found if all(abs(item) < 2**63 for item in found) else None
-
-
-def _reduced(known: Known | None, axes: tuple[int, ...] | None, keep: int) -> Shape | None:
-    shape = _shape(known)
-    gone = {axis % len(shape) for axis in axes} if axes else set(range(len(shape)))
-    if keep:
-        return tuple(1 if axis in gone else size for axis, size in enumerate(shape))
-    return tuple(size for axis, size in enumerate(shape) if axis not in gone)
-
-
-def _windows(
-    spatial: Shape, kernel: Shape, attributes: _Attributes, outputs_ceiling: bool
-) -> Shape:
-    """Spatial output sizes of a convolution or pooling."""
-    rank = len(spatial)
-    strides = attributes.integers("strides") or (1,) * rank
-    dilations = attributes.integers("dilations") or (1,) * rank
-    pads = attributes.integers("pads") or (0,) * (2 * rank)
-    sizes = []
-    for axis in range(rank):
-        reach = dilations[axis] * (kernel[axis] - 1) + 1
-        automatic = attributes.text("auto_pad")
-        if automatic in (b"SAME_UPPER", b"SAME_LOWER"):
-            sizes.append(ceil(spatial[axis] / strides[axis]))
-            continue
-        pad = 0 if automatic == b"VALID" else pads[axis] + pads[axis + rank]
-        steps = (spatial[axis] + pad - reach) / strides[axis]
-        sizes.append((ceil(steps) if outputs_ceiling else floor(steps)) + 1)
-    return tuple(sizes)
-
-
-def _convolution(attributes: _Attributes, data: Known | None, weight: Known | None) -> Shape:
-    shape, kernel = _shape(data), _shape(weight)
-    spatial = _windows(shape[2:], kernel[2:], attributes, False)
-    return (shape[0], kernel[0], *spatial)
-
-
-Inputs = list[Known | None]
-Outputs = list[Known | None]
-
-
-def _conv(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    return [Known(_convolution(attributes, inputs[0], inputs[1]), _type(inputs[0]))]
-
-
-def _conv_integer(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    return [Known(_convolution(attributes, inputs[0], inputs[1]), 6)]
-
-
-def _qlinear_conv(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    return [Known(_convolution(attributes, inputs[0], inputs[3]), _type(inputs[0]))]
-
-
-def _conv_transpose(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    shape, kernel = _shape(inputs[0]), _shape(inputs[1])
-    rank = len(shape) - 2
-    strides = attributes.integers("strides") or (1,) * rank
-    dilations = attributes.integers("dilations") or (1,) * rank
-    pads = attributes.integers("pads") or (0,) * (2 * rank)
-    extra = attributes.integers("output_padding") or (0,) * rank
-    sizes = attributes.integers("output_shape")
-    if sizes is None and attributes.text("auto_pad") in (b"SAME_UPPER", b"SAME_LOWER"):
-        sizes = tuple(shape[axis + 2] * strides[axis] for axis in range(rank))
-    if sizes is None:
-        sizes = tuple(
-            strides[axis] * (shape[axis + 2] - 1)
-            + extra[axis]
-            + (kernel[axis + 2] - 1) * dilations[axis]
-            + 1
-            - pads[axis]
-            - pads[axis + rank]
-            for axis in range(rank)
-        )
-    channels = kernel[1] * attributes.integer("group", 1)
-    return [Known((shape[0], channels, *sizes[-rank:]), _type(inputs[0]))]
-
-
-def _pool(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    shape = _shape(inputs[0])
-    kernel = attributes.integers("kernel_shape") or ()
-    rounded_up = bool(attributes.integer("ceil_mode", 0))
-    sizes = _windows(shape[2:], kernel, attributes, rounded_up)
-    known = Known((*shape[:2], *sizes), _type(inputs[0]))
-    return [known, replace(known, type=7)]
-
-
-def _global_pool(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    shape = _shape(inputs[0])
-    return [Known((*shape[:2], *(1,) * (len(shape) - 2)), _type(inputs[0]))]
-
-
-def _matmul_shape(left: Shape, right: Shape) -> Shape:
-    rows = left[-2:-1] if len(left) > 1 else ()
-    columns = right[-1:] if len(right) > 1 else ()
-    batch = _broadcast([left[:-2], right[:-2]]) or ()
-    return (*batch, *rows, *columns)
-
-
-def _matmul(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    return [Known(_matmul_shape(_shape(inputs[0]), _shape(inputs[1])), _type(inputs[0]))]
-
-
-def _matmul_integer(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    return [Known(_matmul_shape(_shape(inputs[0]), _shape(inputs[1])), 6)]
-
-
-def _qlinear_matmul(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    return [Known(_matmul_shape(_shape(inputs[0]), _shape(inputs[3])), _type(inputs[0]))]
-
-
-def _gemm_shape(attributes: _Attributes, left: Known | None, right: Known | None) -> Shape:
-    rows = _shape(left)[1 if attributes.integer("transA", 0) else 0]
-    return rows, _shape(right)[0 if attributes.integer("transB", 0) else 1]
-
-
-def _gemm(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    return [Known(_gemm_shape(attributes, inputs[0], inputs[1]), _type(inputs[0]))]
-
-
-def _qgemm(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    # Without an output scale the result stays floating point.
-    kind = _type(inputs[0]) if inputs[7] else 1
-    return [Known(_gemm_shape(attributes, inputs[0], inputs[3]), kind)]
-
-
-def _qlinear_binary(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    return [Known(_broadcast([_shape(inputs[0]), _shape(inputs[3])]), _type(inputs[0]))]
-
-
-def _recurrent(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    length, batch, _ = _shape(inputs[0])
-    directions, _, hidden = _shape(inputs[2])
-    kind = _type(inputs[0])
-    state = Known((directions, batch, hidden), kind)
-    return [Known((length, directions, batch, hidden), kind), state, state]
-
-
-def _quantize(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    return [Known(_shape(inputs[0]), _type(inputs[2]) or 2)]
-
-
-def _dequantize(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    return [Known(_shape(inputs[0]), _type(inputs[1]) or 1)]
-
-
-def _dynamic_quantize(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    return [Known(_shape(inputs[0]), 2), Known((), 1), Known((), 2)]
-
-
-def _cast(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    kind = attributes.integer("to", 0)
-    numbers = inputs[0].numbers if inputs[0] and kind in (6, 7) else None
-    return [Known(_shape(inputs[0]), kind, None, numbers)]
-
-
-def _reshape(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    shape = _shape(inputs[0])
-    wanted = attributes.integers("shape") or _numbers(inputs[1])
-    keep_zeros = attributes.integer("allowzero", 0)
-    sizes = [
-        shape[axis] if size == 0 and not keep_zeros else size for axis, size in enumerate(wanted)
-    ]
-    if -1 in sizes:
-        rest = prod(size for size in sizes if size != -1)
-        sizes[sizes.index(-1)] = prod(shape) // rest
-    numbers = inputs[0].numbers if inputs[0] else None
-    return [Known(tuple(sizes), _type(inputs[0]), None, numbers)]
-
-
-def _flatten(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    shape = _shape(inputs[0])
-    axis = attributes.integer("axis", 1)
-    axis += len(shape) if axis < 0 else 0
-    return [Known((prod(shape[:axis]), prod(shape[axis:])), _type(inputs[0]))]
-
-
-def _transpose(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    shape = _shape(inputs[0])
-    order = attributes.integers("perm") or tuple(reversed(range(len(shape))))
-    return [Known(tuple(shape[axis] for axis in order), _type(inputs[0]))]
-
-
-def _squeeze(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    shape = _shape(inputs[0])
-    axes = attributes.integers("axes")
-    if axes is None and inputs[1] is not None:
-        axes = _numbers(inputs[1])
-    gone = (
-        {axis for axis, size in enumerate(shape) if size == 1}
-        if axes is None
-        else {axis % len(shape) for axis in axes}
-    )
-    kept = tuple(size for axis, size in enumerate(shape) if axis not in gone)
-    return [Known(kept, _type(inputs[0]), None, inputs[0].numbers if inputs[0] else None)]
-
-
-def _unsqueeze(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    shape = list(_shape(inputs[0]))
-    axes = attributes.integers("axes") or _numbers(inputs[1])
-    rank = len(shape) + len(axes)
-    for axis in sorted(axis % rank for axis in axes):
-        shape.insert(axis, 1)
-    numbers = inputs[0].numbers if inputs[0] else None
-    return [Known(tuple(shape), _type(inputs[0]), None, numbers)]
-
-
-def _concat(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    present = [known for known in inputs if known is not None]
-    shapes = [_shape(known) for known in present]
-    axis = attributes.integer("axis", 1) % len(shapes[0])
-    total = sum(shape[axis] for shape in shapes)
-    numbers: tuple[int, ...] | None = None
-    if len(shapes[0]) == 1 and all(known.numbers is not None for known in present):
-        numbers = tuple(number for known in present for number in _numbers(known))
-        numbers = numbers if len(numbers) <= MAXIMUM_KNOWN_NUMBERS else None
-    shape = (*shapes[0][:axis], total, *shapes[0][axis + 1 :])
-    return [Known(shape, _type(inputs[0]), None, numbers)]
-
-
-def _slice(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    shape = list(_shape(inputs[0]))
-    starts = attributes.integers("starts") or _numbers(inputs[1])
-    ends = attributes.integers("ends") or _numbers(inputs[2])
-    axes = attributes.integers("axes") or (_numbers(inputs[3]) if inputs[3] else None)
-    steps = _numbers(inputs[4]) if inputs[4] else (1,) * len(starts)
-    numbers = inputs[0].numbers if inputs[0] else None
-    for index, axis in enumerate(axes or range(len(starts))):
-        window = slice(starts[index], ends[index], steps[index])
-        numbers = numbers[window] if numbers is not None and len(shape) == 1 else None
-        shape[axis] = len(range(*window.indices(shape[axis])))
-    return [Known(tuple(shape), _type(inputs[0]), None, numbers)]
-
-
-def _pad(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    shape = _shape(inputs[0])
-    pads = attributes.integers("pads") or attributes.integers("paddings") or _numbers(inputs[1])
-    rank = len(shape)
-    sizes = list(shape)
-    axes = _numbers(inputs[3]) if inputs[3] else range(rank)
-    for index, axis in enumerate(axes):
-        sizes[axis] += pads[index] + pads[index + len(pads) // 2]
-    return [Known(tuple(sizes), _type(inputs[0]))]
-
-
-def _gather(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    shape, indices = _shape(inputs[0]), _shape(inputs[1])
-    axis = attributes.integer("axis", 0) % len(shape)
-    numbers: tuple[int, ...] | None = None
-    if len(shape) == 1 and inputs[0] and inputs[1] and inputs[0].numbers and inputs[1].numbers:
-        numbers = tuple(inputs[0].numbers[index] for index in inputs[1].numbers)
-    return [Known((*shape[:axis], *indices, *shape[axis + 1 :]), _type(inputs[0]), None, numbers)]
-
-
-def _shape_of(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    shape = _shape(inputs[0])
-    end = attributes.integer("end", len(shape))
-    part = shape[attributes.integer("start", 0) : end]
-    return [Known((len(part),), 7, None, part)]
-
-
-def _size_of(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    return [Known((), 7, None, (prod(_shape(inputs[0])),))]
-
-
-def _split(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    shape = _shape(inputs[0])
-    axis = attributes.integer("axis", 0) % len(shape)
-    sizes = attributes.integers("split") or (_numbers(inputs[1]) if inputs[1] else None)
-    part = ceil(shape[axis] / max(1, outputs))
-    sizes = sizes or tuple(
-        min(part, shape[axis] - part * index) for index in range(min(outputs, shape[axis]))
-    )
-    return [
-        Known((*shape[:axis], size, *shape[axis + 1 :]), _type(inputs[0]))
-        for size in sizes[:outputs]
-    ]
-
-
-def _expand(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    return [Known(_broadcast([_shape(inputs[0]), _numbers(inputs[1])]), _type(inputs[0]))]
-
-
-def _tile(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    shape, repeats = _shape(inputs[0]), _numbers(inputs[1])
-    return [Known(tuple(a * b for a, b in zip(shape, repeats, strict=True)), _type(inputs[0]))]
-
-
-def _constant_of_shape(
-    attributes: _Attributes, inputs: Inputs, outputs: int, opset: int
-) -> Outputs:
-    value = attributes.values.get("value")
-    return [Known(_numbers(inputs[0]), value.data_type if value is not None else 1)]
-
-
-def _resize(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    return [Known(_numbers(inputs[3]), _type(inputs[0]))]
-
-
-def _depth_to_space(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    batch, channels, height, width = _shape(inputs[0])
-    block = attributes.integer("blocksize", 1)
-    shape = (batch, channels // block**2, height * block, width * block)
-    return [Known(shape, _type(inputs[0]))]
-
-
-def _space_to_depth(attributes: _Attributes, inputs: Inputs, outputs: int, opset: int) -> Outputs:
-    batch, channels, height, width = _shape(inputs[0])
-    block = attributes.integer("blocksize", 1)
-    shape = (batch, channels * block**2, height // block, width // block)
-    return [Known(shape, _type(inputs[0]))]
-
-
-_SHAPES: dict[str, Callable[[_Attributes, Inputs, int, int], Outputs]] = {
-    "Conv": _conv,
-    "com.microsoft.FusedConv": _conv,
-    "ConvInteger": _conv_integer,
-    "QLinearConv": _qlinear_conv,
-    "ConvTranspose": _conv_transpose,
-    "AveragePool": _pool,
-    "MaxPool": _pool,
-    "LpPool": _pool,
-    "com.microsoft.QLinearAveragePool": _pool,
-    "GlobalAveragePool": _global_pool,
-    "GlobalMaxPool": _global_pool,
-    "com.microsoft.QLinearGlobalAveragePool": _global_pool,
-    "MatMul": _matmul,
-    "MatMulInteger": _matmul_integer,
-    "QLinearMatMul": _qlinear_matmul,
-    "Gemm": _gemm,
-    "com.microsoft.QGemm": _qgemm,
-    "com.microsoft.QLinearAdd": _qlinear_binary,
-    "com.microsoft.QLinearMul": _qlinear_binary,
-    "LSTM": _recurrent,
-    "GRU": _recurrent,
-    "RNN": _recurrent,
-    "QuantizeLinear": _quantize,
-    "DequantizeLinear": _dequantize,
-    "DynamicQuantizeLinear": _dynamic_quantize,
-    "Cast": _cast,
-    "Reshape": _reshape,
-    "Flatten": _flatten,
-    "Transpose": _transpose,
-    "Squeeze": _squeeze,
-    "Unsqueeze": _unsqueeze,
-    "Concat": _concat,
-    "Slice": _slice,
-    "Pad": _pad,
-    "Gather": _gather,
-    "Shape": _shape_of,
-    "Size": _size_of,
-    "Split": _split,
-    "Expand": _expand,
-    "Tile": _tile,
-    "ConstantOfShape": _constant_of_shape,
-    "Resize": _resize,
-    "DepthToSpace": _depth_to_space,
-    "SpaceToDepth": _space_to_depth,
+    name: str
+    inputs: slice | tuple[int, ...]
+    type: int | None = None
+
+    def positions(self, inputs: int) -> Sequence[int]:
+        """Which of a number of inputs are read."""
+        if isinstance(self.inputs, slice):
+            return range(inputs)[self.inputs]
+        return [index for index in self.inputs if index < inputs]
+
+
+# https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
+STANDARD = {
+    "BiasGelu": Standard("Add", (0, 1)),
+    "DequantizeLinear": Standard("Identity", (0,), FLOAT),
+    "DynamicQuantizeMatMul": Standard("MatMul", (0, 1), FLOAT),
+    "FastGelu": Standard("Identity", (0,)),
+    "FusedConv": Standard("Conv", (0, 1)),
+    "FusedGemm": Standard("Gemm", (0, 1)),
+    "Gelu": Standard("Identity", (0,)),
+    "MatMulIntegerToFloat": Standard("MatMul", (0, 1), FLOAT),
+    "QGemm": Standard("Gemm", (0, 3)),
+    "QLinearAdd": Standard("Add", (0, 3)),
+    "QLinearAveragePool": Standard("AveragePool", (0,)),
+    "QLinearConcat": Standard("Concat", slice(2, None, 3)),
+    "QLinearGlobalAveragePool": Standard("GlobalAveragePool", (0,)),
+    "QLinearLeakyRelu": Standard("Identity", (0,)),
+    "QLinearMul": Standard("Mul", (0, 3)),
+    "QLinearSigmoid": Standard("Identity", (0,)),
+    "QLinearSoftmax": Standard("Identity", (0,)),
+    "QuickGelu": Standard("Identity", (0,)),
 }
 
 
-def macs_of(
-    name: str,
-    attributes: Mapping[str, Any],
-    inputs: Sequence[Known | None],
-    outputs: Sequence[Known | None],
-) -> int | None:
-    """Multiply-accumulates of one run of an operator, without graphs it runs; ``None`` if unknown.
+def standard_of(node: Any) -> Standard | None:
+    """What stands in for a node of onnxruntime's own operators, ``None`` if nothing does.
 
-    Those of convolutions and matrix products count, elementwise ones do not.
+    Args:
+        node: A ``NodeProto``, or our own `Message` of one.
+    """
+    if node.domain != "com.microsoft":
+        return None
+    if any(attribute.name == "channels_last" and attribute.i for attribute in node.attribute):
+        return None
+    found = STANDARD.get(node.op_type)
+    if node.op_type == "QGemm" and not (len(node.input) > 7 and node.input[7]):
+        # Without an output scale the result stays floating point.
+        return found and found._replace(type=FLOAT)
+    return found
+
+
+def inlined(data: bytes, name: str) -> ModelProto:
+    """A model without calls of functions, from the bytes of its file.
+
+    Raises:
+        EdgegolfError: It cannot be read, its functions unfold to an absurd number of nodes, or
+            they cannot be inlined.
+    """
+    import onnx
+    import onnx.inliner
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load_from_string(data)
+    except (DecodeError, ValueError) as error:
+        raise EdgegolfError(f"{name} is not a valid ONNX file: {error}") from None
+    if not model.functions:
+        return model
+    _check_unfolding(model, name, (1 << 25) + 20 * len(data))
+    try:
+        return onnx.inliner.inline_local_functions(model, convert_version=True)
+    except Exception as error:  # of C++, with types of their own
+        raise EdgegolfError(f"{name} has functions that cannot be inlined: {error}") from None
+
+
+def _check_unfolding(model: ModelProto, name: str, maximum_bytes: int) -> None:
+    """Bound what inlining would make, before it is made."""
+    functions = {(f.domain, f.name, f.overload): f for f in model.functions}
+    known: dict[tuple[str, str, str], tuple[int, int]] = {}
+
+    def of_nodes(nodes: Any, depth: int) -> tuple[int, int]:
+        if depth > MAXIMUM_NESTING:
+            raise EdgegolfError(f"{name} has functions nested too deeply")
+        count = size = 0
+        for node in nodes:
+            key = node.domain, node.op_type, node.overload
+            parts = [(1 + len(node.input) + len(node.output), 0)]
+            parts += [of_nodes(graph.node, depth + 1) for graph in _subgraphs(node)]
+            if key in functions:
+                if key not in known:
+                    inner, inside = of_nodes(functions[key].node, depth + 1)
+                    known[key] = inner, inside + functions[key].ByteSize()
+                parts.append(known[key])
+            count += sum(part[0] for part in parts)
+            size += sum(part[1] for part in parts)
+        return count, size
+
+    count, size = of_nodes(model.graph.node, 0)
+    if count > MAXIMUM_NODES or size > maximum_bytes:
+        raise EdgegolfError(f"{name} unfolds to an absurd number of nodes")
+
+
+def infer_types(model: ModelProto) -> Iterator[dict[str, tuple[tuple[int, ...] | None, int]]]:
+    """Shape and element type of the values of every graph of a model without functions.
+
+    Yields:
+        For the main graph and the graphs in its nodes, each before those inside it: by name, the
+        shape, ``None`` if it is unknown, and the type in ``TensorProto.DataType``.
+    """
+    graph = _inferred(model).graph
+    for each in _nested(graph):
+        yield {name: (_shape(kind), _element(kind)) for name, kind in _types(each).items()}
+
+
+def _inferred(model: ModelProto) -> ModelProto:
+    """The model with a type for each value of which one can be told.
+
+    That a value which a loop carries keeps its first shape is assumed, and held against what the
+    body returns; what was concluded from a wrong assumption falls with it. Of values that nothing
+    tells of, the types that the file declares are taken.
+    """
+    base = _copy(model)
+    declared = _declared(base)
+    _prepare(base)
+    varying: set[tuple[int, int]] = set()
+    assumed, untaken = _copy(base), declared
+    for _ in range(MAXIMUM_ROUNDS):
+        found = _infer(assumed)
+        loops = list(_loops(assumed.graph, found.graph, {}))
+        if _assume(loops, varying) or _conclude(loops):
+            continue
+        if untaken:
+            _take(untaken, assumed, found)
+            untaken = []
+            continue
+        doubtful = {
+            (number, position)
+            for number, loop in enumerate(loops)
+            for position, _ in loop.carried()
+            if loop.is_assumed(position) and not loop.is_kept(position)
+        }
+        if not doubtful:
+            return found
+        varying |= doubtful
+        assumed, untaken = _copy(base), declared
+    return base
+
+
+def _copy(model: ModelProto) -> ModelProto:
+    import onnx
+
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    return copied
+
+
+def _declared(model: ModelProto) -> list[Types]:
+    """By graph, the types that the file states; dimensions that inputs leave open are 1."""
+    opened = {
+        size.dim_param
+        for info in model.graph.input
+        for size in info.type.tensor_type.shape.dim
+        if size.dim_param
+    }
+    stated = []
+    for graph in _nested(model.graph):
+        infos = (*graph.value_info, *graph.output)
+        for info in infos:
+            for size in info.type.tensor_type.shape.dim:
+                if size.dim_param in opened:
+                    size.dim_value = 1
+        stated.append({info.name: info.type for info in infos if _shape(info.type) is not None})
+    # Copies, as what they stand in is about to be cleared.
+    return [{name: _copied_type(kind) for name, kind in each.items()} for each in stated]
+
+
+def _copied_type(kind: TypeProto) -> TypeProto:
+    import onnx
+
+    copied = onnx.TypeProto()
+    copied.CopyFrom(kind)
+    return copied
+
+
+def _infer(model: ModelProto) -> ModelProto:
+    import onnx.shape_inference
+
+    try:
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except Exception:  # of C++, with types of their own: a model against the specification
+        return _copy(model)
+
+
+def _prepare(model: ModelProto) -> None:
+    """Leave what the inference needs: standard operators, shapes of inputs, small constants."""
+    if not any(item.domain in ("", "ai.onnx") for item in model.opset_import):
+        model.opset_import.add(version=1)
+    for info in model.graph.input:
+        for size in info.type.tensor_type.shape.dim:
+            if size.dim_value < 0 or not size.HasField("dim_value"):
+                size.dim_value = 1
+    for graph in _nested(model.graph):
+        del graph.value_info[:]
+        for info in graph.output:
+            info.ClearField("type")
+        for node in graph.node:
+            for body in _subgraphs(node):
+                for info in body.input:
+                    info.ClearField("type")
+                # Its first inputs are the turn's number and whether to go on.
+                for info, element in zip(body.input, (INT64, BOOL), strict=False):
+                    if node.op_type == "Loop":
+                        info.type.tensor_type.elem_type = element
+                        info.type.tensor_type.shape.SetInParent()
+        for tensor in graph.initializer:
+            _shed(tensor)
+        nodes = [each for node in graph.node for each in _stand_in(node)]
+        del graph.node[:]
+        graph.node.extend(nodes)
+
+
+def _shed(tensor: TensorProto) -> None:
+    """Remove the content of a tensor that is no shape."""
+    if len(tensor.dims) > MAXIMUM_RANK or any(size < 0 for size in tensor.dims):
+        return
+    if prod(tensor.dims) > SHAPE_ELEMENTS:
+        for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data",
+                      "uint64_data", "string_data"):  # fmt: skip
+            tensor.ClearField(field)
+
+
+def _stand_in(node: NodeProto) -> list[NodeProto]:
+    import onnx
+
+    standard = standard_of(node)
+    if standard is None:
+        return [node]
+    chosen = [node.input[index] for index in standard.positions(len(node.input))]
+    outputs = list(node.output[:1])
+    made = onnx.NodeProto(op_type=standard.name, input=chosen, output=outputs)
+    made.attribute.extend(node.attribute)
+    if standard.type is None or not outputs:
+        return [made]
+    made.output[0] += "/before its cast"
+    return [made, onnx.helper.make_node("Cast", [made.output[0]], outputs, to=standard.type)]
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """A ``Loop`` and what was inferred.
+
+    Attributes:
+        graph: The graph that it is in.
+        node: The operator.
+        body: Its body.
+        known: Types that the operator sees.
+        inner: Types in its body.
     """
 
-    def shape(position: int) -> Shape | None:
-        known = inputs[position] if position < len(inputs) else None
-        return known.shape if known else None
+    graph: GraphProto
+    node: NodeProto
+    body: GraphProto
+    known: Types
+    inner: Types
 
-    output = product(outputs[0].shape) if outputs and outputs[0] else None
-    if name in ("Conv", "ConvInteger", "com.microsoft.FusedConv", "QLinearConv"):
-        kernel = shape(3 if name == "QLinearConv" else 1)
-        return multiply(output, product(kernel[1:] if kernel is not None else None))
-    if name == "ConvTranspose":
-        kernel = shape(1)
-        return multiply(product(shape(0)), product(kernel[1:] if kernel is not None else None))
-    if name in ("MatMul", "MatMulInteger", "QLinearMatMul"):
-        left = shape(0)
-        return multiply(output, left[-1] if left else None)
-    if name in ("Gemm", "com.microsoft.QGemm"):
-        left = shape(0)
-        if left is None or len(left) != 2:
-            return None
-        return multiply(output, left[0 if attributes.get("transA") else 1])
-    if name in ("LSTM", "GRU", "RNN"):
-        data, weights, recurrence = shape(0), product(shape(1)), product(shape(2))
-        if data is None or weights is None or recurrence is None:
-            return None
-        return prod(data[:2]) * (weights + recurrence)
-    if name in ("Einsum", "Attention", "DeformConv") or ("." in name and name not in _SHAPES):
-        return 0 if name in _UNARY else None
-    return 0
+    def carried(self) -> Iterator[tuple[int, TypeProto]]:
+        """Positions and first types of the values that it carries and whose shapes are known."""
+        for position, name in enumerate(self.node.input[2 : len(self.body.input)]):
+            kind = self.known.get(name)
+            if kind is not None and _shape(kind) is not None:
+                yield position, kind
+
+    def is_assumed(self, position: int) -> bool:
+        return _shape(self.body.input[position + 2].type) is not None
+
+    def is_kept(self, position: int) -> bool:
+        """Whether the body returns the shape that it is given."""
+        if position + 1 >= len(self.body.output):
+            return False
+        shape = _shape(self.inner.get(self.body.output[position + 1].name))
+        return shape is not None and shape == _shape(self.body.input[position + 2].type)
+
+
+def _loops(graph: GraphProto, inferred: GraphProto, outer: Types) -> Iterator[_Loop]:
+    known = ChainMap(_types(inferred), outer)
+    for node, told in zip(graph.node, inferred.node, strict=True):
+        for body, told_body in zip(_subgraphs(node), _subgraphs(told), strict=True):
+            if node.op_type == "Loop" and not node.domain:
+                yield _Loop(graph, node, body, known, _types(told_body))
+            yield from _loops(body, told_body, known)
+
+
+def _assume(loops: list[_Loop], varying: set[tuple[int, int]]) -> bool:
+    """Give the bodies of loops the shapes of their first turn; whether there was one to give."""
+    new = False
+    for number, loop in enumerate(loops):
+        for position, kind in loop.carried():
+            if (number, position) not in varying and not loop.is_assumed(position):
+                loop.body.input[position + 2].type.CopyFrom(kind)
+                new = True
+    return new
+
+
+def _conclude(loops: list[_Loop]) -> bool:
+    """Give results of loops the shapes that the bodies keep; whether there was a new one."""
+    new = False
+    for loop in loops:
+        kept = {
+            name: kind
+            for position, kind in loop.carried()
+            if position < len(loop.node.output) and loop.is_kept(position)
+            if (name := loop.node.output[position]) and _shape(loop.known.get(name)) is None
+        }
+        _declare(loop.graph, kept)
+        new = new or bool(kept)
+    return new
+
+
+def _take(declared: list[Types], assumed: ModelProto, found: ModelProto) -> None:
+    """Add declared types of values of which no shape is known."""
+    graphs = zip(declared, _nested(assumed.graph), _nested(found.graph), strict=True)
+    for stated, graph, inferred in graphs:
+        known = _types(inferred)
+        _declare(graph, {k: v for k, v in stated.items() if _shape(known.get(k)) is None})
+
+
+def _declare(graph: GraphProto, types: Types) -> None:
+    outputs = {info.name: info for info in graph.output}
+    for name, kind in types.items():
+        info = outputs[name] if name in outputs else graph.value_info.add(name=name)
+        info.type.CopyFrom(kind)
+
+
+def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _nested(graph: GraphProto) -> Iterator[GraphProto]:
+    """A graph and those inside it, outer ones first."""
+    yield graph
+    for node in graph.node:
+        for inner in _subgraphs(node):
+            yield from _nested(inner)
+
+
+def _types(graph: GraphProto) -> Types:
+    import onnx
+
+    found = {
+        tensor.name: onnx.helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
+        for tensor in graph.initializer
+    }
+    infos: tuple[ValueInfoProto, ...] = (*graph.input, *graph.value_info, *graph.output)
+    return found | {info.name: info.type for info in infos if info.type.WhichOneof("value")}
+
+
+def _shape(kind: TypeProto | None) -> tuple[int, ...] | None:
+    """The dimensions of a tensor's type if all are known."""
+    if kind is None or not kind.tensor_type.HasField("shape"):
+        return None
+    sizes = kind.tensor_type.shape.dim
+    if len(sizes) > MAXIMUM_RANK:
+        return None
+    if not all(size.HasField("dim_value") and size.dim_value >= 0 for size in sizes):
+        return None
+    return tuple(size.dim_value for size in sizes)
+
+
+def _element(kind: TypeProto) -> int:
+    element: int = kind.tensor_type.elem_type
+    return element
