@@ -139,6 +139,7 @@ def _measured(result: BenchResult, case: Case, options: BenchOptions) -> BenchRe
             **asdict(resident),
             weights_bytes=facts.graph.weights_bytes,
             activation_peak_bytes=facts.graph.activation_peak_bytes,
+            state_bytes=facts.graph.state_bytes,
         ),
         dataset=judged.dataset,
         accuracy=judged.accuracy,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.files import read_bounded
+from edgegolf.files import MAXIMUM_BYTES, read_bounded
 from edgegolf.golf.graph import GraphStatistics, graph_statistics
 from edgegolf.golf.model_format import model_format
 from edgegolf.golf.onnx_model import read_onnx
+from edgegolf.golf.protobuf import walk
+
+SHOWN_CHARACTERS = 80  # of a name that a file gives
 
 
 @dataclass(frozen=True)
@@ -41,26 +45,47 @@ def weight_files(path: Path) -> tuple[Path, ...]:
     """The files beside an `.onnx` file that hold its weights; mostly none.
 
     Raises:
-        EdgegolfError: The file is damaged, names a file outside its folder, or one is missing.
+        EdgegolfError: The file is damaged, names a file outside its folder or none at all, or one is missing or too short.
     """
     if model_format(path) != "onnx":
         return ()
-    locations = {
-        entry.value
-        for tensor in read_onnx(path).root.graph.initializer
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
     folder = path.parent.resolve()
-    files = []
-    for location in sorted(locations):
+    files = {}
+    for tensor in walk(read_onnx(path).root):
+        if tensor.kind == "TensorProto" and tensor.external_data:
+            entries = {entry.key: entry.value for entry in tensor.external_data}
+            location = entries.get("location", "")
+            if location not in files:
+                files[location] = _weight_file(path, folder, location)
+            _check_extent(path, entries, files[location].stat().st_size)
+    found = tuple(files[location] for location in sorted(files))
+    if sum(file.stat().st_size for file in set(found)) > MAXIMUM_BYTES:
+        raise EdgegolfError(f"{path} keeps more than {MAXIMUM_BYTES:,} bytes of weights in files")
+    return tuple(dict.fromkeys(found))
+
+
+def _weight_file(path: Path, folder: Path, location: str) -> Path:
+    shown = repr(location if len(location) <= SHOWN_CHARACTERS else location[:SHOWN_CHARACTERS])
+    try:
         file = (folder / location).resolve()
-        if not file.is_relative_to(folder):
-            raise EdgegolfError(f"{path} keeps weights in {location!r}, outside its own folder")
-        if not file.is_file():
-            raise EdgegolfError(
-                f"{path} keeps weights in {location!r}, which is missing",
-                hint=f"put {location} into {path.parent}",
-            )
-        files.append(file)
-    return tuple(files)
+        inside, there = file.is_relative_to(folder), file.is_file()
+    except (ValueError, OSError, RuntimeError):  # NUL, too long, a circle of links
+        raise EdgegolfError(f"{path} keeps weights in {shown}, which is no file's name") from None
+    if not inside:
+        raise EdgegolfError(f"{path} keeps weights in {shown}, outside its own folder")
+    if not there:
+        raise EdgegolfError(
+            f"{path} keeps weights in {shown}, which is missing",
+            hint=f"put {shown[1:-1]} into {path.parent}",
+        )
+    return file
+
+
+def _check_extent(path: Path, entries: Mapping[str, str], size: int) -> None:
+    """Raise EdgegolfError unless a tensor's bytes lie inside its file."""
+    try:
+        offset, length = (int(entries.get(key) or 0) for key in ("offset", "length"))
+    except ValueError:
+        offset = -1
+    if offset < 0 or length < 0 or offset + length > size:
+        raise EdgegolfError(f"{path} keeps a tensor's bytes outside the file that it names")

@@ -59,7 +59,7 @@ class Memory:
     """Memory of one model, in bytes.
 
     The first five are resident sets measured in a process of their own, with Python and numpy
-    subtracted; the last two are computed from the graph.
+    subtracted; the last three are computed from the graph.
 
     Attributes:
         python_rss_bytes: What was subtracted.
@@ -67,9 +67,10 @@ class Memory:
         load_rss_bytes: What loading the model adds.
         first_inference_rss_bytes: What the first inference adds.
         peak_rss_bytes: The largest resident set up to the end of the first inference.
-        weights_bytes: Constants in the file, equal ones counted once.
-        activation_peak_bytes: Largest sum of the tensors alive at a time, batch size 1; None if
-            a shape is unknown.
+        weights_bytes: Constants that are read, equal ones counted once.
+        activation_peak_bytes: Largest sum of the tensors alive at a time, batch size 1, without
+            state; None if a shape is unknown.
+        state_bytes: What is kept from one inference to the next; None if a size is unknown.
     """
 
     python_rss_bytes: int
@@ -77,8 +78,9 @@ class Memory:
     load_rss_bytes: int
     first_inference_rss_bytes: int
     peak_rss_bytes: int
-    weights_bytes: int
+    weights_bytes: int | None
     activation_peak_bytes: int | None
+    state_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,19 @@ class Constant:
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor. Dynamic dimensions count as 1; an unknown shape or size is ``None``."""
+    """A tensor. Dynamic dimensions count as 1; an unknown shape or size is ``None``.
+
+    Attributes:
+        shape: Its dimensions.
+        bytes: Its size.
+        constant: Its content, where that is part of the file.
+        state: Whether it keeps its content from one inference to the next.
+    """
 
     shape: tuple[int, ...] | None
     bytes: int | None
     constant: Constant | None = None
+    state: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,8 @@ class Operation:
         macs: Multiply-accumulates of one run, without called graphs; ``None`` if unknown.
         calls: The graphs it runs and how often each, ``None`` if unknown.
         decodes: Whether it computes from constants alone, as in ``int8 * scale``.
+        state: The size in bytes of what it keeps by name from one inference to the next, as
+            resource variables; ``None`` for a size if it is unknown.
     """
 
     name: str
@@ -54,6 +64,7 @@ class Operation:
     macs: int | None = 0
     calls: tuple[tuple[Graph, int | None], ...] = ()
     decodes: bool = False
+    state: tuple[tuple[object, int | None], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,6 +18,8 @@ from edgegolf.golf.tflite_graph import read_tflite_graph
 class GraphStatistics:
     """What one inference with batch size 1 takes.
 
+    All is unknown of an ``.onnx`` file where the ``onnx`` package is not installed.
+
     Attributes:
         parameters: Weights and biases, those stored once counted once. Biases of only zeros,
             which converters add to layers that have none, do not count.
@@ -24,20 +27,23 @@ class GraphStatistics:
             ``None`` if a loop's trip count is unknown.
         macs: Multiply-accumulates of convolutions and matrix products; ``None`` if the shape of
             an operand or a loop's trip count is unknown, or an operator is.
-        weights_bytes: Size of all constants in the file, equal ones counted once.
+        weights_bytes: Size of all constants that are read, equal ones counted once.
         activation_peak_bytes: Largest total size of the tensors alive at one time, in the file's
-            execution order; ``None`` if a shape is unknown.
+            execution order and without state; ``None`` if a shape is unknown.
+        state_bytes: Total size of what is kept from one inference to the next: variable tensors
+            and resource variables; ``None`` if a size is unknown.
         operators: How often each operator occurs in the file.
     """
 
     SCHEMA: ClassVar[str] = "edgegolf.graph-statistics/1"
 
-    parameters: int
-    parameter_uses: int | None
-    macs: int | None
-    weights_bytes: int
-    activation_peak_bytes: int | None
-    operators: dict[str, int]
+    parameters: int | None = None
+    parameter_uses: int | None = None
+    macs: int | None = None
+    weights_bytes: int | None = None
+    activation_peak_bytes: int | None = None
+    state_bytes: int | None = None
+    operators: dict[str, int] = field(default_factory=dict)
 
 
 def read_graph(path: Path) -> Graph:
@@ -55,6 +61,8 @@ def graph_statistics(path: Path) -> GraphStatistics:
     Raises:
         EdgegolfError: The file cannot be read, or is neither.
     """
+    if model_format(path) == "onnx" and find_spec("onnx") is None:
+        return GraphStatistics()
     return statistics_of(read_graph(path))
 
 
@@ -63,12 +71,19 @@ def statistics_of(graph: Graph) -> GraphStatistics:
     constants: dict[object, Constant] = {}
     parameters: dict[object, Constant] = {}
     operators: Counter[str] = Counter()
+    kept: dict[object, int | None] = {}
     for nested in _distinct_graphs(graph):
-        for value in nested.values.values():
-            if value.constant:
-                constants[value.constant.identity] = value.constant
+        read = {name for operation in nested.operations for name in operation.inputs}
+        for name in read.union(nested.outputs) & nested.values.keys():
+            constant = nested.values[name].constant
+            if constant:
+                constants[constant.identity] = constant
+        for name, value in nested.values.items():
+            if value.state:
+                kept[id(nested), name] = value.bytes
         for operation in nested.operations:
             operators[operation.name] += 1
+            kept.update(operation.state)
             for constant in _parameters(nested, operation):
                 parameters[constant.identity] = constant
     work = _Work()
@@ -78,6 +93,7 @@ def statistics_of(graph: Graph) -> GraphStatistics:
         macs=work.of(graph)[1],
         weights_bytes=sum(constant.bytes for constant in constants.values()),
         activation_peak_bytes=_PeakMemory().of(graph),
+        state_bytes=None if None in kept.values() else sum(filter(None, kept.values())),
         operators=dict(sorted(operators.items())),
     )
 
@@ -156,7 +172,7 @@ class _PeakMemory:
         def allocate(name: str) -> bool:
             nonlocal total
             value = graph.values.get(name)
-            if name in live or (value and value.constant):
+            if name in live or (value and (value.constant or value.state)):
                 return True
             if value is None or value.bytes is None:
                 return False

@@ -71,6 +71,9 @@ STANDARD = {
 }
 
 
+_ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Pow"}
+
+
 def standard_of(node: Any) -> Standard | None:
     """What stands in for a node of onnxruntime's own operators, ``None`` if nothing does.
 
@@ -232,8 +235,10 @@ def _infer(model: ModelProto) -> ModelProto:
 
 def _prepare(model: ModelProto) -> None:
     """Leave what the inference needs: standard operators, shapes of inputs, small constants."""
-    if not any(item.domain in ("", "ai.onnx") for item in model.opset_import):
-        model.opset_import.add(version=1)
+    versions = [item.version for item in model.opset_import if item.domain in ("", "ai.onnx")]
+    opset = versions[0] if versions else 1
+    if not versions:
+        model.opset_import.add(version=opset)
     for info in model.graph.input:
         for size in info.type.tensor_type.shape.dim:
             if size.dim_value < 0 or not size.HasField("dim_value"):
@@ -253,7 +258,7 @@ def _prepare(model: ModelProto) -> None:
                         info.type.tensor_type.shape.SetInParent()
         for tensor in graph.initializer:
             _shed(tensor)
-        nodes = [each for node in graph.node for each in _stand_in(node)]
+        nodes = [each for node in graph.node for each in _stand_in(node, opset)]
         del graph.node[:]
         graph.node.extend(nodes)
 
@@ -268,9 +273,15 @@ def _shed(tensor: TensorProto) -> None:
             tensor.ClearField(field)
 
 
-def _stand_in(node: NodeProto) -> list[NodeProto]:
+def _stand_in(node: NodeProto, opset: int) -> list[NodeProto]:
     import onnx
 
+    if (node.op_type, node.domain) == ("Dropout", "") and opset < 10:
+        # The package leaves the mask out.
+        return [onnx.helper.make_node("Identity", node.input[:1], [name]) for name in node.output]
+    if node.op_type in _ARITHMETIC and not node.domain and opset < 7:
+        # The second operand was stretched to the first; the package does not know.
+        return [onnx.helper.make_node("Identity", node.input[:1], node.output)]
     standard = standard_of(node)
     if standard is None:
         return [node]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from functools import cached_property
 from math import ceil, inf, nextafter, prod
 from pathlib import Path
 
@@ -117,6 +118,7 @@ class _Builder:
                     _macs(name, operator, [values.get(i) for i in inputs], values),
                     self.calls(name, operator, subgraph, depth),
                     decodes,
+                    self.state(name, operator, subgraph),
                 )
             )
         return Graph(
@@ -131,7 +133,44 @@ class _Builder:
         shape = tuple(max(size, 0) if size >= 0 else 1 for size in tensor.shape)
         known = "shape" in tensor.fields
         size = None if bits is None or not known else ceil(prod(shape) * bits / 8)
-        return Value(shape if known else None, size, self.constant(tensor, shape, bits))
+        constant = self.constant(tensor, shape, bits)
+        return Value(shape if known else None, size, constant, bool(tensor.is_variable))
+
+    def state(
+        self, name: str, operator: Table, subgraph: Table
+    ) -> tuple[tuple[object, int | None], ...]:
+        """The variable that an operator opens, with its size, or the tables that it has."""
+        if name in ("HASHTABLE", "HASHTABLE_IMPORT"):
+            return ((name, None),)
+        if name != "VAR_HANDLE":
+            return ()
+        variable = _variable(operator)
+        return ((variable, self.variables.get(variable)),)
+
+    @cached_property
+    def variables(self) -> dict[object, int | None]:
+        """The size of each resource variable, by what names it: that of its largest content."""
+        sizes: dict[object, int | None] = {}
+        for subgraph in self.model.root.subgraphs:
+            handles = {
+                index: _variable(operator)
+                for operator in subgraph.operators
+                if self.model.operator_name(operator) == "VAR_HANDLE"
+                for index in operator.outputs
+            }
+            for operator in subgraph.operators:
+                name = self.model.operator_name(operator)
+                moved = {
+                    "READ_VARIABLE": operator.outputs[:1],
+                    "ASSIGN_VARIABLE": operator.inputs[1:2],
+                }.get(name, ())
+                if operator.inputs and operator.inputs[0] in handles:
+                    for index in moved:
+                        size = self.value(subgraph.tensors[index]).bytes if index >= 0 else None
+                        known = sizes.setdefault(handles[operator.inputs[0]], size)
+                        if known is not None and size is not None:
+                            sizes[handles[operator.inputs[0]]] = max(known, size)
+        return sizes
 
     def constant(self, tensor: Table, shape: tuple[int, ...], bits: int | None) -> Constant | None:
         if not self.model.root.buffers or tensor.is_variable:
@@ -155,7 +194,11 @@ class _Builder:
             for field, index in called_subgraphs(operator).items()
             if index >= 0
         }
-        if name == "WHILE" and len(called) == 2:
+        if name == "WHILE":
+            if _options(operator, "WhileOptions") is None or len(called) != 2:
+                raise EdgegolfError(
+                    f"{self.name} is not a valid TFLite file: a WHILE does not name its two graphs"
+                )
             trips = self.trip_count(operator, subgraph)
             return (
                 (called["cond_subgraph_index"], None if trips is None else trips + 1),
@@ -205,6 +248,17 @@ class _Builder:
         return self.producers[id(subgraph)].get(tensor)
 
 
+def _options(operator: Table, kind: str) -> Table | None:
+    """An operator's options if they are of the table of its own kind."""
+    options: Table | None = operator.builtin_options
+    return options if options is not None and options.table_name == kind else None
+
+
+def _variable(operator: Table) -> object:
+    options = _options(operator, "VarHandleOptions")
+    return None if options is None else (options.container, options.shared_name)
+
+
 def _macs(
     name: str, operator: Table, inputs: list[Value | None], values: dict[str, Value]
 ) -> int | None:
@@ -235,7 +289,7 @@ def _macs(
     if name == "CONV_3D_TRANSPOSE":
         return multiply(product(shape(2)), kernel(1, slice(0, 4)))
     if name == "BATCH_MATMUL":
-        options = operator.builtin_options
+        options = _options(operator, "BatchMatMulOptions")
         transposed = options is not None and options.adj_x
         return multiply(output, kernel(0, slice(-2, -1) if transposed else slice(-1, None)))
     if name in ("RNN", "LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "UNIDIRECTIONAL_SEQUENCE_LSTM"):

@@ -75,6 +75,7 @@ FIGURES = (
     Figure("peak RSS, kB", _memory("peak_rss_bytes", 1000), key=True),
     Figure("weights, B", _memory("weights_bytes")),
     Figure("activations, B", _memory("activation_peak_bytes")),
+    Figure("state, B", lambda result: result.memory.state_bytes or None),
 )
 
 
