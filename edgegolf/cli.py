@@ -473,9 +473,11 @@ def bench(
     """
     from edgegolf.bench.bench import BenchOptions
     from edgegolf.bench.bench import bench as run_bench
-    from edgegolf.bench.gate import Gate, failures, parse_fraction
-    from edgegolf.bench.result import read_results, results_to_json
+    from edgegolf.bench.gate import Gate, parse_fraction, read_baseline, verdicts
+    from edgegolf.bench.result import results_to_json
+    from edgegolf.files import check_writable
     from edgegolf.report.bench_table import bench_notes, bench_table, to_csv, to_markdown
+    from edgegolf.report.gate_lines import gate_lines, gate_markdown
     from edgegolf.workspace import find_files
 
     paths = [path for file in files for path in find_files(file, dataset)]
@@ -487,9 +489,11 @@ def bench(
         min_accuracy=None if min_accuracy is None else parse_fraction(min_accuracy),
         max_size=max_size,
         max_latency=max_latency,
-        baseline=None if baseline is None else read_results(baseline),
+        baseline=None if baseline is None else read_baseline(baseline),
         tolerance=parse_fraction(tolerance),
     )
+    if output is not None:
+        check_writable(output)
     options = BenchOptions(
         runtimes=chosen_runtimes,
         providers=tuple(provider.split(",")),
@@ -508,22 +512,22 @@ def bench(
     else:
         _refuse_without(context, "--on", "port", "key", "folder", "python")
         results = tuple(run_bench(paths, options))
+    judged = verdicts(results, gate)
     texts = {"json": results_to_json, "markdown": to_markdown, "csv": to_csv}
     if form is None and output is None:
         _print(bench_table(results))
         for note in bench_notes(results):
             _say(note)
     else:
-        _write(texts[form or "json"](results), output)
-    for result in results:
-        if result.error is not None:
-            _say(f"error: {result.error}")
-    broken = failures(results, gate)
-    for line in broken:
-        _say(f"failed: {line}")
+        below = "\n" + gate_markdown(judged) if form == "markdown" and judged else ""
+        _write(texts[form or "json"](results) + below, output)
+    for error in dict.fromkeys(result.error for result in results if result.error is not None):
+        _say(f"error: {error}")
+    for line in gate_lines(judged):
+        _say(line)
     if any(result.error is not None for result in results):
         return BAD_INPUT
-    return GATE_FAILED if broken else 0
+    return GATE_FAILED if any(verdict.failures for verdict in judged) else 0
 
 
 def _count_instructions(

@@ -77,6 +77,24 @@ def atomic_path(path: Path) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
 
 
+def check_writable(path: Path) -> None:
+    """Look whether a file can be written, before the work that is to go into it.
+
+    Raises:
+        EdgegolfError: The path is a folder, or its folder cannot be written.
+    """
+    if path.is_dir():
+        raise EdgegolfError(f"{path} is a folder, not a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise EdgegolfError(
+            f"{path} cannot be written: {error.strerror or error}",
+            hint="check the folder's permissions and free space",
+        ) from None
+
+
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Write a whole file, or leave what was there.
 

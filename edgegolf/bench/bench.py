@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import functools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from edgegolf.bench.accuracy import dataset_of, measure_accuracy
-from edgegolf.bench.inspect_file import inspect_file
+from edgegolf.bench.accuracy import dataset_of, measure_accuracy, stale_warning
+from edgegolf.bench.inspect_file import FileFacts, inspect_file
 from edgegolf.bench.latency import TimedModel, measure_latency
 from edgegolf.bench.memory import ProcessMemory, measure_memory
 from edgegolf.bench.result import BenchResult, Memory
 from edgegolf.bench.system import after_measurement, describe_system
-from edgegolf.data import DatasetUnavailableError
+from edgegolf.data import DatasetUnavailableError, load_dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.progress import track
 from edgegolf.runtimes.child import run_in_child
+from edgegolf.runtimes.onnxruntime import check_provider
 from edgegolf.runtimes.registry import (
+    MAXIMUM_THREADS,
     check_file,
     find_runtime,
     preferred_runtime,
@@ -62,20 +66,40 @@ class Case:
 
 
 def cases(paths: Iterable[Path], options: BenchOptions) -> tuple[Case, ...]:
-    """Every combination to measure.
+    """Every combination to measure: a file in those runtimes and on those providers that fit.
 
     Raises:
-        EdgegolfError: There is no runtime of a name, or none of those named runs a file.
+        EdgegolfError: There is no runtime of a name, or none of those or of the providers fits
+            a file.
     """
     for name in options.runtimes:
         find_runtime(name)
     return tuple(
         Case(path, runtime, provider, threads)
         for path in paths
-        for runtime in _runtimes(path, options.runtimes)
-        for provider in options.providers
+        for runtime, provider in _places(path, options)
         for threads in options.threads
     )
+
+
+def check_options(options: BenchOptions) -> None:
+    """Look whether what was asked for can be had here.
+
+    Raises:
+        EdgegolfError: It cannot: a data set, a provider, a core, or a number of threads.
+    """
+    for provider in options.providers:
+        if provider != "cpu":
+            check_provider(provider)
+    if options.accuracy is not None:
+        load_dataset(options.accuracy)
+    if max(options.threads) > MAXIMUM_THREADS:
+        raise EdgegolfError(f"{max(options.threads)} threads are more than {MAXIMUM_THREADS}")
+    if options.cpu is not None and hasattr(os, "sched_getaffinity"):
+        cores = os.sched_getaffinity(0)
+        if options.cpu not in cores:
+            there = ", ".join(map(str, sorted(cores)))
+            raise EdgegolfError(f"there is no core {options.cpu}", hint=f"one of {there}")
 
 
 def bench(
@@ -93,10 +117,24 @@ def bench(
     Raises:
         EdgegolfError: The options or a suffix make no sense.
     """
-    return (measure(case, options) for case in track(cases(paths, options), "benchmarking"))
+    check_options(options)
+    rows = cases(paths, options)
+    # Each file is inspected once, however often it is run.
+    inspected = functools.lru_cache(maxsize=1)(_inspected)
+    return (_measure(case, options, inspected) for case in track(rows, "benchmarking"))
 
 
-def measure(case: Case, options: BenchOptions) -> BenchResult:
+def _inspected(path: Path) -> FileFacts | EdgegolfError:
+    try:
+        check_file(path)
+        return run_in_child(inspect_file, path, timeout=TIMEOUT)
+    except EdgegolfError as error:
+        return error
+
+
+def _measure(
+    case: Case, options: BenchOptions, inspected: Callable[[Path], FileFacts | EdgegolfError]
+) -> BenchResult:
     """Measure one row. What goes wrong is in the result's `error`."""
     result = BenchResult(
         file=str(case.path),
@@ -109,23 +147,27 @@ def measure(case: Case, options: BenchOptions) -> BenchResult:
         system=describe_system(),
     )
     try:
-        return _measured(result, case, options)
+        facts = inspected(case.path)
+        if isinstance(facts, EdgegolfError):
+            raise facts
+        return _measured(result, case, options, facts)
     except EdgegolfError as error:
         hint = f" ({error.hint})" if error.hint else ""
         return replace(result, error=f"{error.message}{hint}")
 
 
-def _measured(result: BenchResult, case: Case, options: BenchOptions) -> BenchResult:
-    check_file(case.path)
+def _measured(
+    result: BenchResult, case: Case, options: BenchOptions, facts: FileFacts
+) -> BenchResult:
     find_runtime(case.runtime).check()
     model = (case.path, case.runtime, case.provider, case.threads)
-    facts = run_in_child(inspect_file, case.path, timeout=TIMEOUT)
     resident: ProcessMemory = run_in_child(measure_memory, *model, timeout=TIMEOUT)
     timed: TimedModel = run_in_child(
         measure_latency, *model, options.min_time, options.warm_up, options.cpu, timeout=TIMEOUT
     )
     system = after_measurement(result.system)
     judged = _judged(case, options)
+    stale = stale_warning(case.path)
     return replace(
         result,
         system=system,
@@ -143,7 +185,8 @@ def _measured(result: BenchResult, case: Case, options: BenchOptions) -> BenchRe
         ),
         dataset=judged.dataset,
         accuracy=judged.accuracy,
-        warnings=(*timed.warnings, *judged.warnings),
+        warnings=(*timed.warnings, *judged.warnings, *([stale] if stale else [])),
+        sha256=facts.sha256,
     )
 
 
@@ -165,6 +208,20 @@ def _judged(case: Case, options: BenchOptions) -> _Judgement:
         if options.accuracy:
             raise
         return _Judgement(warnings=(f"accuracy not measured: {error.message}",))
+
+
+def _places(path: Path, options: BenchOptions) -> Iterator[tuple[str, str]]:
+    runtimes = _runtimes(path, options.runtimes)
+    # Of the runtimes only one has providers.
+    places = [
+        (runtime, provider)
+        for runtime in runtimes
+        for provider in options.providers
+        if runtime == "onnxruntime" or provider == "cpu"
+    ]
+    if not places:
+        raise EdgegolfError(f"{path} does not run on {', '.join(options.providers)}, only on cpu")
+    yield from places
 
 
 def _runtimes(path: Path, wanted: Sequence[str]) -> tuple[str, ...]:

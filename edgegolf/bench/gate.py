@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from os.path import normpath
+from pathlib import Path, PurePath
 
-from edgegolf.bench.result import BenchResult
+from edgegolf.bench.result import BenchResult, read_results
 from edgegolf.errors import EdgegolfError
 
 
@@ -17,8 +19,9 @@ class Gate:
         min_accuracy: Smallest accuracy, a fraction.
         max_size: Largest file, in bytes.
         max_latency: Largest p50, in microseconds.
-        baseline: Earlier results; each result must have a counterpart of the same file, runtime,
-            provider, threads and machine.
+        baseline: Earlier results; each result must have a counterpart of the same runtime,
+            provider, threads and machine, and of the same path, else the same content, else the
+            same file name.
         tolerance: By which fraction size, p50 and the error rate may be above the baseline's.
     """
 
@@ -29,17 +32,116 @@ class Gate:
     tolerance: float = 0.1
 
 
-def failures(results: Sequence[BenchResult], gate: Gate) -> tuple[str, ...]:
-    """One line for each limit that a result breaks, naming the row and by how much.
+@dataclass(frozen=True)
+class Change:
+    """A figure before and after, each ``None`` if it is unknown.
+
+    Attributes:
+        figure: What it is called.
+        before: The baseline's.
+        after: The result's.
+        unit: Of both; "%" if they are fractions.
+    """
+
+    figure: str
+    before: float | None
+    after: float | None
+    unit: str
+
+    @property
+    def relative(self) -> float | None:
+        """By which fraction it changed; fractions by their difference. None if unknown."""
+        if self.before is None or self.after is None:
+            return None
+        if self.unit == "%":
+            return self.after - self.before
+        return self.after / self.before - 1 if self.before else None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says of one result.
+
+    Attributes:
+        row: The result's file and how it ran.
+        changes: Its figures before and after.
+        failures: Which limits it breaks and by how much, one line each; none if it passed.
+    """
+
+    row: str
+    changes: tuple[Change, ...]
+    failures: tuple[str, ...]
+
+
+def verdicts(results: Sequence[BenchResult], gate: Gate) -> tuple[Verdict, ...]:
+    """What the gate says of each result; of none if nothing is limited.
 
     Results with an error are left out: they fail anyway.
     """
+    if gate == Gate(tolerance=gate.tolerance):
+        return ()
+    measured = [result for result in results if result.error is None]
+    before = counterparts(measured, gate.baseline or ())
     return tuple(
-        f"{row_name(result)}: {line}"
-        for result in results
-        if result.error is None
-        for line in (*_above_limits(result, gate), *_worse_than_baseline(result, gate))
+        Verdict(
+            row_name(result),
+            _changes(old, result),
+            (*_above_limits(result, gate), *_worse_than_baseline(result, old, gate)),
+        )
+        for result, old in zip(measured, before, strict=True)
     )
+
+
+def counterparts(
+    results: Sequence[BenchResult], baseline: Sequence[BenchResult]
+) -> tuple[BenchResult | None, ...]:
+    """The row of the baseline that belongs to each result, and to no other; None without one.
+
+    The path decides; where it differs, the content does, then the file's name with as many
+    folders above it as are alike.
+    """
+    found: dict[int, BenchResult] = {}
+    left = [old for old in baseline if old.error is None]
+    same: tuple[Callable[[BenchResult, BenchResult], int], ...] = (
+        lambda old, new: normpath(old.file) == normpath(new.file),
+        lambda old, new: old.sha256 is not None and old.sha256 == new.sha256,
+        lambda old, new: _common_parts(old.file, new.file),
+    )
+    for likeness in same:
+        for number, result in enumerate(results):
+            if number in found:
+                continue
+            alike = [(likeness(old, result), old) for old in left if _key(old) == _key(result)]
+            best = max((score for score, _ in alike), default=0)
+            fitting = [old for score, old in alike if score == best > 0]
+            # Of several with one name none is known to be the one.
+            if len(fitting) == 1 or (fitting and likeness is not same[-1]):
+                found[number] = fitting[0]
+                left = [old for old in left if old is not fitting[0]]
+    return tuple(found.get(number) for number in range(len(results)))
+
+
+def _common_parts(first: str, second: str) -> int:
+    """How many parts at the end two paths have in common."""
+    pairs = zip(reversed(PurePath(first).parts), reversed(PurePath(second).parts), strict=False)
+    count = 0
+    for one, other in pairs:
+        if one != other:
+            break
+        count += 1
+    return count
+
+
+def _changes(before: BenchResult | None, after: BenchResult) -> tuple[Change, ...]:
+    def of(take: Callable[[BenchResult], float | None]) -> tuple[float | None, float | None]:
+        return None if before is None else take(before), take(after)
+
+    changes = (
+        Change("size", *of(lambda result: result.size_bytes), "bytes"),
+        Change("p50", *of(_p50), "µs"),
+        Change("accuracy", *of(lambda result: result.accuracy), "%"),
+    )
+    return tuple(each for each in changes if (each.before, each.after) != (None, None))
 
 
 def row_name(result: BenchResult) -> str:
@@ -49,6 +151,18 @@ def row_name(result: BenchResult) -> str:
         f"{result.file} ({result.runtime}, {result.provider}, {result.threads} "
         f"thread{'s' if result.threads > 1 else ''}{machine})"
     )
+
+
+def read_baseline(path: Path) -> tuple[BenchResult, ...]:
+    """Results to compare with, from a file that `edgegolf bench --json` wrote.
+
+    Raises:
+        EdgegolfError: The file cannot be read, is no such list, or has no row with figures.
+    """
+    results = read_results(path)
+    if all(result.error is not None for result in results):
+        raise EdgegolfError(f"{path} has no row with figures", "make it with edgegolf bench --json")
+    return results
 
 
 def parse_fraction(text: str) -> float:
@@ -77,10 +191,11 @@ def _above_limits(result: BenchResult, gate: Gate) -> Iterator[str]:
         yield from _exceeds("p50", _p50(result), gate.max_latency, "µs", "the limit")
 
 
-def _worse_than_baseline(result: BenchResult, gate: Gate) -> Iterator[str]:
+def _worse_than_baseline(
+    result: BenchResult, before: BenchResult | None, gate: Gate
+) -> Iterator[str]:
     if gate.baseline is None:
         return
-    before = next((old for old in gate.baseline if _key(old) == _key(result)), None)
     if before is None:
         yield "is not in the baseline"
         return
@@ -125,5 +240,5 @@ def _p50(result: BenchResult) -> float | None:
     return result.latency_us.p50 if result.latency_us else None
 
 
-def _key(result: BenchResult) -> tuple[str, str, str, int, str | None]:
-    return result.file, result.runtime, result.provider, result.threads, result.machine
+def _key(result: BenchResult) -> tuple[str, str, int, str | None]:
+    return result.runtime, result.provider, result.threads, result.machine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +20,11 @@ SHOWN_CHARACTERS = 80  # of a name that a file gives
 
 @dataclass(frozen=True)
 class FileFacts:
-    """Size of a model file and what its graph takes."""
+    """Size of a model file and what its graph takes; its SHA-256, with its files of weights."""
 
     size_bytes: int
     compressed_bytes: int
+    sha256: str
     graph: GraphStatistics
 
 
@@ -33,10 +35,14 @@ def inspect_file(path: Path) -> FileFacts:
         EdgegolfError: It cannot be read or is no valid model, or a file that it keeps its
             weights in is missing.
     """
+    digest = hashlib.sha256()
     contents = [read_bounded(path), *map(read_bounded, weight_files(path))]
+    for content in contents:
+        digest.update(content)
     return FileFacts(
         size_bytes=sum(map(len, contents)),
         compressed_bytes=sum(len(zlib.compress(content, 9)) for content in contents),
+        sha256=digest.hexdigest(),
         graph=graph_statistics(path),
     )
 
@@ -45,7 +51,8 @@ def weight_files(path: Path) -> tuple[Path, ...]:
     """The files beside an `.onnx` file that hold its weights; mostly none.
 
     Raises:
-        EdgegolfError: The file is damaged, names a file outside its folder or none at all, or one is missing or too short.
+        EdgegolfError: The file is damaged, names a file outside its folder or what is no file's
+            name, or one is missing or too short.
     """
     if model_format(path) != "onnx":
         return ()

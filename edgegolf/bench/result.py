@@ -108,6 +108,7 @@ class BenchResult:
         system: The machine.
         warnings: What to keep in mind when reading the figures.
         machine: The host that it was measured on, as `--on` named it; None is this machine.
+        sha256: Of the file's content, with the files that an `.onnx` file keeps its weights in.
     """
 
     SCHEMA: ClassVar[str] = "edgegolf.bench/1"
@@ -132,6 +133,7 @@ class BenchResult:
     warm_up: float = 0.0
     warnings: tuple[str, ...] = ()
     machine: str | None = None
+    sha256: str | None = None
 
 
 def results_to_json(results: Sequence[BenchResult]) -> str:

@@ -23,6 +23,7 @@ MAXIMUM_NODES = 500_000  # that calls of functions may unfold to
 MAXIMUM_NESTING = 32
 MAXIMUM_ROUNDS = 100  # a loop needs two or three
 SHAPE_ELEMENTS = 1024  # larger constants are no shapes
+POOLING_OPSET = 22
 FLOAT, INT64, BOOL = 1, 7, 9
 
 Types = MutableMapping[str, "TypeProto"]
@@ -71,6 +72,8 @@ STANDARD = {
 }
 
 
+_POOLINGS = {"AveragePool", "LpPool", "MaxPool"}
+_OWN_DOMAIN = "edgegolf"
 _ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Pow"}
 
 
@@ -235,6 +238,8 @@ def _infer(model: ModelProto) -> ModelProto:
 
 def _prepare(model: ModelProto) -> None:
     """Leave what the inference needs: standard operators, shapes of inputs, small constants."""
+    # Before version 4 the package reads only those initializers that are inputs, too.
+    model.ir_version = max(model.ir_version, 4)
     versions = [item.version for item in model.opset_import if item.domain in ("", "ai.onnx")]
     opset = versions[0] if versions else 1
     if not versions:
@@ -259,6 +264,9 @@ def _prepare(model: ModelProto) -> None:
         for tensor in graph.initializer:
             _shed(tensor)
         nodes = [each for node in graph.node for each in _stand_in(node, opset)]
+        if opset < POOLING_OPSET:
+            for node in nodes:
+                _round_up_as_runtimes(node, model)
         del graph.node[:]
         graph.node.extend(nodes)
 
@@ -271,6 +279,32 @@ def _shed(tensor: TensorProto) -> None:
         for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data",
                       "uint64_data", "string_data"):  # fmt: skip
             tensor.ClearField(field)
+
+
+def _round_up_as_runtimes(node: NodeProto, model: ModelProto) -> None:
+    """Infer pooling with ``ceil_mode`` as of the version that knows what runtimes always did.
+
+    A window that would start in the padding behind the data is left out. Only in a function a
+    node can be of another version than the model.
+    """
+    import onnx
+
+    rounds_up = any(each.name == "ceil_mode" and each.i for each in node.attribute)
+    if node.op_type not in _POOLINGS or node.domain or not rounds_up:
+        return
+    if not model.functions:
+        model.opset_import.add(domain=_OWN_DOMAIN, version=1)
+    name = f"pooling{len(model.functions)}"
+    inner = onnx.NodeProto()
+    inner.CopyFrom(node)
+    versions = [onnx.helper.make_opsetid("", POOLING_OPSET)]
+    model.functions.append(
+        onnx.helper.make_function(
+            _OWN_DOMAIN, name, list(node.input), [*filter(None, node.output)], [inner], versions
+        )
+    )
+    node.ClearField("attribute")
+    node.op_type, node.domain = name, _OWN_DOMAIN
 
 
 def _stand_in(node: NodeProto, opset: int) -> list[NodeProto]:

@@ -165,11 +165,16 @@ class _Builder:
                     "ASSIGN_VARIABLE": operator.inputs[1:2],
                 }.get(name, ())
                 if operator.inputs and operator.inputs[0] in handles:
-                    for index in moved:
-                        size = self.value(subgraph.tensors[index]).bytes if index >= 0 else None
-                        known = sizes.setdefault(handles[operator.inputs[0]], size)
-                        if known is not None and size is not None:
-                            sizes[handles[operator.inputs[0]]] = max(known, size)
+                    variable = handles[operator.inputs[0]]
+                    found = [
+                        self.value(subgraph.tensors[index]).bytes if index >= 0 else None
+                        for index in moved
+                    ]
+                    known = [*found, *([sizes[variable]] if variable in sizes else [])]
+                    if known:
+                        sizes[variable] = (
+                            None if None in known else max(filter(None, known), default=0)
+                        )
         return sizes
 
     def constant(self, tensor: Table, shape: tuple[int, ...], bits: int | None) -> Constant | None:
@@ -189,16 +194,16 @@ class _Builder:
     def calls(
         self, name: str, operator: Table, subgraph: Table, depth: int
     ) -> tuple[tuple[Graph, int | None], ...]:
+        if name == "WHILE" and _options(operator, "WhileOptions") is None:
+            raise EdgegolfError(
+                f"{self.name} is not a valid TFLite file: a WHILE does not name its two graphs"
+            )
         called = {
             field: self.graph(index, depth + 1)
             for field, index in called_subgraphs(operator).items()
             if index >= 0
         }
-        if name == "WHILE":
-            if _options(operator, "WhileOptions") is None or len(called) != 2:
-                raise EdgegolfError(
-                    f"{self.name} is not a valid TFLite file: a WHILE does not name its two graphs"
-                )
+        if name == "WHILE" and len(called) == 2:
             trips = self.trip_count(operator, subgraph)
             return (
                 (called["cond_subgraph_index"], None if trips is None else trips + 1),
@@ -252,6 +257,11 @@ def _options(operator: Table, kind: str) -> Table | None:
     """An operator's options if they are of the table of its own kind."""
     options: Table | None = operator.builtin_options
     return options if options is not None and options.table_name == kind else None
+
+
+def _largest(sizes: list[int | None]) -> int | None:
+    known = [size for size in sizes if size is not None]
+    return max(known) if len(known) == len(sizes) else None
 
 
 def _variable(operator: Table) -> object:

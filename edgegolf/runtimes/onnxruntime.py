@@ -42,6 +42,15 @@ def check() -> None:
     _onnxruntime()
 
 
+def check_provider(provider: str) -> None:
+    """Look whether a provider is there.
+
+    Raises:
+        EdgegolfError: It is not, or the package is not installed or does not work here.
+    """
+    _find_provider(_onnxruntime().get_available_providers(), provider)
+
+
 def open_session(path: Path, provider: str, threads: int) -> Session:
     """Load an `.onnx` file. Raises EdgegolfError as `OnnxSession` does."""
     return OnnxSession(path, provider, threads)

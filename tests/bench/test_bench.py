@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import small_models as models
 
-from edgegolf.bench.accuracy import dataset_of, measure_accuracy
+from edgegolf.bench.accuracy import dataset_of, measure_accuracy, stale_warning
 from edgegolf.bench.bench import BenchOptions, bench
 from edgegolf.bench.inspect_file import weight_files
 from edgegolf.cards import Card, FileFacts, write_card
 from edgegolf.errors import EdgegolfError
+from edgegolf.files import sha256
 
 QUICK = {"min_time": 0.02, "warm_up": 0.0}
 WEIGHTS = np.random.default_rng(0).normal(size=(10, 784)).astype(np.float32)
@@ -139,6 +140,138 @@ def test_nonsense_is_refused_before_anything_is_measured(tmp_path):
             bench(paths, BenchOptions(runtimes))
 
 
+GOLF_CASES = Path(__file__).parents[1] / "golf" / "cases"
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000, "weights.bin/\0", ""])
+def test_odd_names_of_external_weights_are_one_clear_line(tmp_path, name):
+    import onnx
+
+    path = models.onnx_external(tmp_path / "external.onnx")
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = name
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(EdgegolfError, match="keeps weights in") as raised:
+        weight_files(path)
+    assert len(raised.value.message) < len(str(path)) + 150
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("offset", "-4"), ("length", "99999999"), ("offset", "x")]
+)
+def test_external_bytes_are_inside_their_file(tmp_path, key, value):
+    import onnx
+
+    path = models.onnx_external(tmp_path / "external.onnx")
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        kept = [each for each in tensor.external_data if each.key != key]
+        del tensor.external_data[:]
+        tensor.external_data.extend(kept)
+        if kept:
+            tensor.external_data.add(key=key, value=value)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(EdgegolfError, match="outside the file that it names"):
+        weight_files(path)
+
+
+@pytest.mark.parametrize("name", ["while_if.tflite", "ext_nul.onnx"])
+def test_hostile_files_fail_in_one_clear_line(name):
+    result = one(GOLF_CASES / name)
+    assert name in result.error
+    assert "Error" not in result.error
+    assert "process ended" not in result.error
+
+
+def test_state_is_measured_too():
+    memory = one(GOLF_CASES / "svdf_state_not_counted.tflite").memory
+    assert (memory.activation_peak_bytes, memory.state_bytes) == (288, 10_240)
+
+
+def test_options_are_checked_before_anything_is_measured(tmp_path):
+    path = models.onnx_dense(tmp_path / "fine.onnx", np.eye(3))
+    tflite = models.tflite_dense(tmp_path / "fine.tflite", np.eye(3))
+    for files, options, said in [
+        ([path], {"accuracy": "fashion"}, "no data set is called 'fashion'"),
+        ([path], {"providers": ("cdua",)}, "cdua"),
+        ([tflite], {"providers": ("azure",)}, "azure"),
+        ([path], {"threads": (1, 100_000)}, "100000 threads"),
+        ([path], {"cpu": 4096}, "no core 4096"),
+    ]:
+        with pytest.raises(EdgegolfError, match=said):
+            bench(files, BenchOptions(**QUICK, **options))
+
+
+def command(*arguments):
+    from click.testing import CliRunner
+
+    from edgegolf.cli import cli
+
+    return CliRunner().invoke(cli, ["bench", *map(str, arguments)], standalone_mode=False)
+
+
+def test_the_command_checks_where_it_writes_and_what_it_compares_with(tmp_path):
+    path = models.onnx_dense(tmp_path / "fine.onnx", np.eye(3))
+    (tmp_path / "file").touch()
+    (tmp_path / "none.json").write_text("[]")
+    for arguments, said in [
+        (("--output", tmp_path), "is a folder"),
+        (("--output", tmp_path / "file" / "x.json"), "cannot be written"),
+        (("--baseline", tmp_path / "missing.json"), "does not exist"),
+        (("--baseline", tmp_path / "none.json"), "no row with figures"),
+        (("--tolerance", "much"), "is no fraction"),
+    ]:
+        done = command(path, "--min-time", "600", *arguments)
+        assert said in done.exception.message
+
+
+def test_one_fault_is_told_once_however_many_rows_it_has(tmp_path):
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(b"    TFL3" + bytes(range(64)))
+    done = command(broken, "--runtime", "litert,litert-reference", "--threads", "1,2")
+    assert done.return_value == 2
+    assert done.output.count("error: ") == 1
+
+
+def test_the_gate_tells_every_row(tmp_path):
+    path = models.onnx_dense(tmp_path / "net.onnx", np.eye(3))
+    old, moved = tmp_path / "old.json", tmp_path / "elsewhere" / "net.onnx"
+    assert command(path, "--min-time", "0.02", "--json", "--output", old).return_value == 0
+    moved.parent.mkdir()
+    path.rename(moved)
+    gate = ("--min-time", "0.02", "--baseline", old, "--tolerance", "100%")
+    text = command(moved, *gate).output
+    assert f"{moved} (onnxruntime, cpu, 1 thread): size " in text
+    assert "is not in the baseline" not in text
+    markdown = command(moved, "--markdown", *gate).output
+    assert "| figure | before | after | change |" in markdown
+
+
+def test_files_that_are_not_of_the_model_beside_them_are_told(tmp_path):
+    path = models.onnx_dense(tmp_path / "int8.onnx", np.eye(3))
+    keras = tmp_path / "model.keras"
+    keras.write_bytes(b"a model")
+    assert stale_warning(path) is None  # no card
+
+    def card(model, file, name="int8.onnx"):
+        known = {name: FileFacts(1, file, 0.0, 0.0, 0.0)}
+        write_card(tmp_path, Card("net", "digits", "", 0, 0, 0, {}, None, None, (), 0, model, {},
+                                  None, known))  # fmt: skip
+
+    card(sha256(keras), sha256(path))
+    assert stale_warning(path) is None
+    card(sha256(keras), "another")
+    assert "not the file that its card tells of" in stale_warning(path)
+    card(sha256(keras), sha256(path), "other.onnx")
+    assert "may be of an older model" in stale_warning(path)
+    card(sha256(keras), sha256(path))
+    keras.write_bytes(b"a newer model")
+    assert "int8.onnx is older than model.keras" in stale_warning(path)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("sklearn") is None, reason="needs scikit-learn")
 def test_accuracy_by_name_and_by_card(tmp_path):
     path = models.onnx_model(
@@ -157,7 +290,7 @@ def test_accuracy_by_name_and_by_card(tmp_path):
     share = float(np.mean(load_dataset("digits").split("test").labels == 3))
     assert dataset_of(path) is None
     assert measure_accuracy(path, "onnxruntime", "cpu", 1, "digits") == pytest.approx(share)
-    facts = FileFacts(1, "", 0.0, 0.0, 0.0)
+    facts = FileFacts(1, sha256(path), 0.0, 0.0, 0.0)
     card = Card("constant", "digits", "", 0, 0, 0, {}, None, None, (), 0, "", {}, None,
                 {path.name: facts})  # fmt: skip
     write_card(tmp_path, card)

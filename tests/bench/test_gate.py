@@ -5,13 +5,20 @@ from dataclasses import replace
 
 import pytest
 
-from edgegolf.bench.gate import Gate, failures, parse_fraction
+from edgegolf.bench.gate import Gate, counterparts, parse_fraction, read_baseline, verdicts
 from edgegolf.bench.result import BenchResult, Latency, Memory, read_results, results_to_json
 from edgegolf.bench.system import describe_system
 from edgegolf.errors import EdgegolfError
+from edgegolf.report.gate_lines import gate_lines, gate_markdown
 
 LATENCY = Latency(900, 120, 100, 110, 130, 95, 102, 5, 1000, 3, 1, 0.5, 0.1)
 MEMORY = Memory(40_000_000, 10_000_000, 3_000_000, 100_000, 14_000_000, 2_000, None)
+
+
+def failures(results, gate):
+    return tuple(
+        f"{verdict.row}: {line}" for verdict in verdicts(results, gate) for line in verdict.failures
+    )
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +118,78 @@ def test_fractions(text, value):
 def test_no_fractions(text):
     with pytest.raises(EdgegolfError, match="no fraction"):
         parse_fraction(text)
+
+
+def at(result, file, sha256=None, size=5000):
+    return replace(result, file=file, sha256=sha256, size_bytes=size)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("models/a/int8.tflite", "./models/a/../a/int8.tflite"),
+        ("models/a/int8.tflite", "/home/ci/build/models/a/int8.tflite"),
+        ("/tmp/old/int8.tflite", "new/int8.tflite"),
+    ],
+)
+def test_a_file_is_found_again_under_another_path(result, before, after):
+    old, new = at(result, before), at(result, after, size=5600)
+    (verdict,) = verdicts([new], Gate(baseline=(old,)))
+    (line,) = verdict.failures
+    assert line == "size 5,600 bytes is 100 bytes above the baseline plus 10%, 5,500 bytes"
+
+
+def test_equal_content_is_found_under_another_name(result):
+    old = at(result, "before.tflite", "aa")
+    assert counterparts([at(result, "after.tflite", "aa")], [old]) == (old,)
+    assert counterparts([at(result, "after.tflite", "bb")], [old]) == (None,)
+    assert counterparts([at(result, "after.tflite")], [at(result, "before.tflite")]) == (None,)
+
+
+def test_namesakes_are_told_apart_by_their_folders(result):
+    a, b = at(result, "models/a/int8.tflite"), at(result, "models/b/int8.tflite")
+    new = [at(result, f"/ci/models/{net}/int8.tflite") for net in "bac"]
+    assert counterparts(new, [a, b]) == (b, a, None)
+    # What the path names is not taken by a namesake that comes first.
+    assert counterparts([at(result, "c/int8.tflite"), b], [b]) == (None, b)
+    # Two are equally alike: none is known to be the one.
+    assert counterparts([at(result, "int8.tflite")], [a, b]) == (None,)
+
+
+def test_a_counterpart_ran_in_the_same_way(result):
+    for other in ({"runtime": "tflite-runtime"}, {"threads": 2}, {"machine": "pi"}):
+        assert counterparts([result], [replace(result, **other)]) == (None,)
+    failed = replace(result, error="it broke")
+    assert counterparts([result], [failed]) == (None,)
+
+
+def test_a_baseline_without_figures_is_none(result, tmp_path):
+    path = tmp_path / "old.json"
+    for rows in ([], [replace(result, error="it broke")]):
+        path.write_text(results_to_json(rows))
+        with pytest.raises(EdgegolfError, match="no row with figures"):
+            read_baseline(path)
+
+
+def test_every_row_is_told_with_before_after_and_change(result):
+    slower = replace(result, latency_us=replace(LATENCY, p50=109), size_bytes=4900, accuracy=0.9781)
+    good = verdicts([slower], Gate(baseline=(result,)))
+    assert list(gate_lines(good)) == [
+        "passed: a|b[c].tflite (litert, cpu, 1 thread): size 5,000 bytes → 4,900 bytes (−2.0%), "
+        "p50 100.0 µs → 109.0 µs (+9.0%), accuracy 98.00% → 97.81% (−0.19%)"
+    ]
+    first, second = gate_lines(verdicts([slower], Gate(baseline=(result,), tolerance=0.092)))
+    assert first.startswith("failed: a|b[c].tflite (litert, cpu, 1 thread): accuracy 97.81%")
+    assert "p50 100.0 µs → 109.0 µs (+9.0%)" in second
+    assert list(gate_lines(verdicts([result], Gate()))) == []
+
+
+def test_markdown_for_a_pull_request(result):
+    slower = replace(result, latency_us=replace(LATENCY, p50=120), accuracy=None)
+    lines = gate_markdown(verdicts([slower], Gate(baseline=(result,)))).splitlines()
+    assert lines[0] == "| | figure | before | after | change |"
+    assert lines[2].startswith("| a\\|b[c].tflite (litert, cpu, 1 thread): **failed**; p50 120 µs")
+    assert lines[2].endswith("| size | 5,000 bytes | 5,000 bytes | ±0 |")
+    assert lines[3] == "|  | p50 | 100.0 µs | 120.0 µs | +20.0% |"
+    assert lines[4] == "|  | accuracy | 98.00% | unknown |  |"
+    assert gate_markdown(verdicts([result], Gate())) == ""

@@ -91,7 +91,7 @@ class TfliteBuilder:
                 **fields,
             )
         )
-        return outputs[0]
+        return outputs[0] if outputs else -1
 
     def subgraph(self, inputs: Sequence[int], outputs: Sequence[int], **fields: Any) -> Table:
         return table(

@@ -18,11 +18,14 @@ from golf_models import (
     value_info,
 )
 
+from edgegolf.errors import EdgegolfError
 from edgegolf.golf.flatbuffer import read_flatbuffer, table, write_flatbuffer
 from edgegolf.golf.golf import golf_file
 from edgegolf.golf.graph import graph_statistics
 from edgegolf.golf.protobuf import message
+from edgegolf.golf.tflite_schema import number
 
+CASES = Path(__file__).parent / "cases"
 PIXELS, CHANNELS = 6 * 6, 4
 CONVOLUTION = 3 * 3 * CHANNELS * CHANNELS
 DEPTHWISE = 3 * 3 * CHANNELS
@@ -154,74 +157,75 @@ def test_onnx_loops_multiply(tmp_path: Path) -> None:
     assert found.parameter_uses == 6 * 64
 
 
-def test_onnx_shapes_agree_with_the_onnx_package(tmp_path: Path) -> None:
-    """Sizes of all intermediate values, through a chain of operators with odd attributes."""
-    onnx = pytest.importorskip("onnx")
-    generator = np.random.default_rng(0)
-    kernel = generator.normal(size=(6, 2, 3, 2)).astype(np.float32)
-    up = generator.normal(size=(6, 4, 3, 3)).astype(np.float32)
-    nodes = [
-        node(
-            "Conv", ["x", "k"], ["a"], group=2, strides=[2, 1], pads=[1, 0, 2, 1], dilations=[1, 2]
-        ),
-        node(
-            "ConvTranspose",
-            ["a", "u"],
-            ["b"],
-            strides=[2, 2],
-            pads=[1, 1, 0, 0],
-            output_padding=[1, 0],
-        ),
-        node("MaxPool", ["b"], ["c"], kernel_shape=[3, 2], strides=[2, 2], ceil_mode=1),
-        node(
-            "AveragePool", ["c"], ["d"], kernel_shape=[2, 2], auto_pad=b"SAME_UPPER", strides=[1, 1]
-        ),
-        node("Transpose", ["d"], ["e"], perm=[0, 2, 3, 1]),
-        node("Shape", ["e"], ["f"]),
-        node("Gather", ["f", "one"], ["g"]),
-        node("Concat", ["g", "minus"], ["h"], axis=0),
-        node("Reshape", ["e", "h"], ["i"]),
-        node("Unsqueeze", ["i", "one"], ["j"]),
-        node("Pad", ["j", "pads"], ["k2"]),
-        node("Slice", ["k2", "one", "minus", "one"], ["l"]),
-        node("ReduceMean", ["l"], ["m"], axes=[-1], keepdims=0),
-        node("Softmax", ["m"], ["y"], axis=-1),
-    ]
-    constants = [
-        initializer("k", kernel),
-        initializer("u", up),
-        initializer("one", np.array([1], np.int64)),
-        initializer("minus", np.array([-1], np.int64)),
-        initializer("pads", np.array([0, 1, 2, 0, 3, 1], np.int64)),
-    ]
-    graph = message(
-        "GraphProto",
-        name="g",
-        node=nodes,
-        initializer=constants,
-        input=[value_info("x", (1, 4, 11, 10))],
-        output=[message("ValueInfoProto", name="y")],
-    )
-    from edgegolf.golf.onnx_graph import read_onnx_graph
-    from edgegolf.golf.protobuf import write_protobuf
+def test_state_is_counted_apart_from_activations() -> None:
+    found = graph_statistics(CASES / "svdf_state_not_counted.tflite")
+    assert found.activation_peak_bytes == 288
+    assert found.state_bytes == 10_240
 
-    data = write_protobuf(
-        message(
-            "ModelProto",
-            ir_version=8,
-            graph=graph,
-            opset_import=[message("OperatorSetIdProto", version=17)],
-        )
-    )
-    path = tmp_path / "shapes.onnx"
-    path.write_bytes(data)
-    inferred = onnx.shape_inference.infer_shapes(
-        onnx.load_from_string(data), strict_mode=True, data_prop=True
-    )
-    expected = {
-        info.name: tuple(size.dim_value for size in info.type.tensor_type.shape.dim)
-        for info in (*inferred.graph.value_info, *inferred.graph.output)
-    }
-    found = read_onnx_graph(path).values
-    assert len(expected) == len(nodes)
-    assert {name: found[name].shape for name in expected} == expected
+
+def lstm_like(variable: bool) -> bytes:
+    builder = TfliteBuilder()
+    image, out = builder.tensor((1, 7)), builder.tensor((1, 7))
+    state = builder.tensor((1, 5), is_variable=variable)
+    builder.operator("CUSTOM:Cell", [image, state], [out])
+    return naive(builder.model([builder.subgraph([image], [out])]))
+
+
+def test_variable_tensors_are_state(tmp_path: Path) -> None:
+    assert statistics(tmp_path, lstm_like(True), ".tflite").state_bytes == 20
+    assert statistics(tmp_path, lstm_like(True), ".tflite", golfed=False).macs is None
+    assert statistics(tmp_path, lstm_like(False), ".tflite").state_bytes == 0
+
+
+def resource(names: list[str], options: str = "VarHandleOptions") -> bytes:
+    """Each name is a variable that is opened, read, and assigned 1 x 6 floats."""
+    builder = TfliteBuilder()
+    image = builder.tensor((1, 6))
+    last = image
+    for name in names:
+        handle = builder.tensor((), number("TensorType", "RESOURCE"))
+        known = {"shared_name": name} if options == "VarHandleOptions" else {}
+        builder.operator("VAR_HANDLE", [], [handle], table(options, **known))
+        read, total = builder.tensor((1, 6)), builder.tensor((1, 6))
+        builder.operator("READ_VARIABLE", [handle], [read])
+        builder.operator("ADD", [last, read], [total], table("AddOptions"))
+        builder.operator("ASSIGN_VARIABLE", [handle, total], [])
+        last = total
+    return naive(builder.model([builder.subgraph([image], [last])]))
+
+
+def test_resource_variables_are_state_once(tmp_path: Path) -> None:
+    assert statistics(tmp_path, resource(["a", "b", "a"]), ".tflite").state_bytes == 2 * 24
+    # Other options are no internal error.
+    assert statistics(tmp_path, resource(["a"], "AddOptions"), ".tflite").state_bytes == 24
+
+
+def test_a_lookup_table_has_an_unknown_size(tmp_path: Path) -> None:
+    builder = TfliteBuilder()
+    image, out = builder.tensor((1, 6)), builder.tensor((1, 6))
+    handle = builder.tensor((), number("TensorType", "RESOURCE"))
+    builder.operator("HASHTABLE", [], [handle])
+    builder.operator("CUSTOM:Find", [handle, image], [out])
+    data = naive(builder.model([builder.subgraph([image], [out])]))
+    assert statistics(tmp_path, data, ".tflite").state_bytes is None
+
+
+@pytest.mark.parametrize("options", ["IfOptions", "AddOptions", "CallOptions", None])
+def test_a_loop_with_other_options_is_one_clear_line(tmp_path: Path, options: str | None) -> None:
+    root = read_flatbuffer(loop(5)).root
+    main, *others = root.subgraphs
+    (operator,) = main.operators
+    other = None if options is None else table(options)
+    main = main.replace(operators=[operator.replace(builtin_options=other)])
+    data = write_flatbuffer(root.replace(subgraphs=[main, *others]))
+    with pytest.raises(EdgegolfError, match="a WHILE does not name its two graphs"):
+        statistics(tmp_path, data, ".tflite")
+    with pytest.raises(EdgegolfError, match="a WHILE does not name its two graphs"):
+        graph_statistics(CASES / "while_if.tflite")
+
+
+def test_figures_without_the_onnx_package_are_absent(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("edgegolf.golf.graph.find_spec", lambda name: None)
+    found = statistics(tmp_path, onnx_chain(["conv"], 1), ".onnx")
+    assert (found.parameters, found.macs, found.weights_bytes) == (None, None, None)
+    assert statistics(tmp_path, chain(["conv"], 1), ".tflite").parameters == CONVOLUTION
