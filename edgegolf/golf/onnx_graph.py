@@ -81,9 +81,12 @@ def read_onnx_graph(path: Path) -> Graph:
     """
     data = read_bounded(path)
     parse_onnx(data, str(path))
-    model = inlined(data, str(path))
-    root = parse_onnx(model.SerializeToString(), str(path)).root
-    types = dict(zip(map(id, _nested(root.graph)), infer_types(model), strict=True))
+    try:
+        model = inlined(data, str(path))
+        root = parse_onnx(model.SerializeToString(), str(path)).root
+        types = dict(zip(map(id, _nested(root.graph)), infer_types(model), strict=True))
+    except UnicodeDecodeError:  # the package decodes a name when it is read
+        raise EdgegolfError(f"{path} is not a valid ONNX file: a name is no UTF-8") from None
     return _Builder(types, str(path)).graph(root.graph, {}, 0)
 
 

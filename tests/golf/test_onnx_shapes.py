@@ -288,3 +288,11 @@ def test_functions_are_inlined_and_what_unfolds_without_end_is_refused(tmp_path:
     circle = with_functions([function("F", [call("F", "a", "b")])], [call("F", "x", "y")])
     with pytest.raises(EdgegolfError, match="nested too deeply"):
         statistics_of(tmp_path, circle)
+
+
+def test_a_name_that_is_no_text_is_one_clear_line(tmp_path: Path) -> None:
+    constants = [initializer("weights", np.ones((1, 4), np.float32))]
+    nodes = [node("Add", ["x", "weights"], ["sum"]), node("Relu", ["sum"], ["y"])]
+    data = model_of(nodes, constants, (1, 4), opset=6).replace(b"sum", b"\xbe\xbe\xbe")
+    with pytest.raises(EdgegolfError, match="no UTF-8"):
+        statistics_of(tmp_path, data)
