@@ -29,6 +29,9 @@ from edgegolf.runtimes.registry import (
 
 TIMEOUT = 900.0  # seconds for one measurement; a damaged file can hold an endless loop
 
+INSPECTION_SECONDS = 30.0
+INSPECTED_BYTES_PER_SECOND = 1_000_000  # compression is the slowest part
+
 
 @dataclass(frozen=True)
 class BenchOptions:
@@ -127,7 +130,9 @@ def bench(
 def _inspected(path: Path) -> FileFacts | EdgegolfError:
     try:
         check_file(path)
-        return run_in_child(inspect_file, path, timeout=TIMEOUT)
+        # The inference of shapes ends late or never for some damaged files.
+        seconds = INSPECTION_SECONDS + path.stat().st_size / INSPECTED_BYTES_PER_SECOND
+        return run_in_child(inspect_file, path, timeout=seconds)
     except EdgegolfError as error:
         return error
 

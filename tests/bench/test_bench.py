@@ -186,6 +186,11 @@ def test_hostile_files_fail_in_one_clear_line(name):
     assert "process ended" not in result.error
 
 
+def test_an_inference_of_shapes_without_end_is_ended(monkeypatch):
+    monkeypatch.setattr("edgegolf.bench.bench.INSPECTION_SECONDS", 3.0)
+    assert "not finished after 3" in one(GOLF_CASES / "endless_inference.onnx").error
+
+
 def test_state_is_measured_too():
     memory = one(GOLF_CASES / "svdf_state_not_counted.tflite").memory
     assert (memory.activation_peak_bytes, memory.state_bytes) == (288, 10_240)
