@@ -12,6 +12,28 @@ from pathlib import Path
 from edgegolf.errors import EdgegolfError
 
 MAXIMUM_BYTES = 2**31  # FlatBuffers and protobuf files end at 2 GiB anyway
+PARTIAL = ".partial-"  # what a file is called until it is whole
+
+
+def check_size(path: Path, maximum: int = MAXIMUM_BYTES) -> int:
+    """The bytes of a regular file, without reading it.
+
+    Raises:
+        EdgegolfError: Missing, not a file, empty, or above `maximum` bytes.
+    """
+    try:
+        if path.is_dir():
+            raise EdgegolfError(f"{path} is a folder, not a file")
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise EdgegolfError(f"{path} does not exist", hint="check the path") from None
+    except OSError as error:
+        raise EdgegolfError(f"{path} cannot be read: {error.strerror}") from None
+    if size > maximum:
+        raise EdgegolfError(f"{path} has {size:,} bytes, more than the {maximum:,} allowed")
+    if not size and path.is_file():
+        raise EdgegolfError(f"{path} is empty")
+    return size
 
 
 def read_bounded(path: Path, maximum: int = MAXIMUM_BYTES) -> bytes:
@@ -20,16 +42,10 @@ def read_bounded(path: Path, maximum: int = MAXIMUM_BYTES) -> bytes:
     Raises:
         EdgegolfError: Missing, unreadable, not a file, empty, or above `maximum` bytes.
     """
+    size = check_size(path, maximum)
     try:
-        if path.is_dir():
-            raise EdgegolfError(f"{path} is a folder, not a file")
-        size = path.stat().st_size
-        if size > maximum:
-            raise EdgegolfError(f"{path} has {size:,} bytes, more than the {maximum:,} allowed")
         with path.open("rb") as file:
             data = file.read(size + 1)
-    except FileNotFoundError:
-        raise EdgegolfError(f"{path} does not exist", hint="check the path") from None
     except OSError as error:
         raise EdgegolfError(f"{path} cannot be read: {error.strerror}") from None
     if not data:
@@ -52,17 +68,20 @@ def sha256(path: Path) -> str:
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder, renamed to `path` when the block succeeds.
 
-    The temporary name keeps the suffix, because some writers choose the format by it.
+    The temporary name keeps the suffix, because some writers choose the format by it. What writers
+    that were killed left in the folder is removed.
 
     Raises:
         EdgegolfError: The folder cannot be written or the disk is full.
     """
     temporary: Path | None = None
+    handle = -1
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.suffix)
-        os.close(handle)
+        remove_leftovers(path.parent)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=path.suffix)
         temporary = Path(name)
+        _lock(handle)
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
@@ -75,6 +94,31 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+            os.close(handle)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the unfinished files of processes that were killed, not of those that still write."""
+    for path in folder.glob(f"{PARTIAL}*"):
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDWR)
+            try:
+                _lock(handle)  # fails where a living process holds it
+                path.unlink()
+            finally:
+                os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    """Lock an open file until it is closed, which the kernel does for a process that is killed.
+
+    Raises:
+        OSError: Another process holds the lock.
+    """
+    with suppress(ImportError):  # not on Windows, where an open file cannot be removed anyway
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def check_writable(path: Path) -> None:

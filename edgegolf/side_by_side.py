@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -20,7 +21,7 @@ from typing import Any
 
 from edgegolf.errors import EdgegolfError
 
-SECONDS_TO_STOP = 10.0
+SECONDS_TO_STOP = 0.5  # native code does not hear that it is to stop
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,24 @@ def end_with_parent() -> None:
 
 def _await_end(sentinel: int) -> None:
     wait([sentinel])
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)  # with the processes that it has started
     os._exit(1)
+
+
+def stop_all(processes: Sequence[BaseProcess]) -> None:
+    """End processes, and within a second: what does not hear is killed, with its own processes."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + SECONDS_TO_STOP
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+    for process in processes:
+        with suppress(OSError):  # it never got a group of its own, or nothing is left of that
+            if process.pid is not None:
+                os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.join()
 
 
 def run_side_by_side(tasks: Sequence[Task], at_once: int) -> Generator[tuple[int, Any], None, None]:
@@ -106,11 +124,7 @@ def run_side_by_side(tasks: Sequence[Task], at_once: int) -> Generator[tuple[int
                         ready.close()
                         process.join()
         finally:
-            for _, process, _ in running.values():
-                process.terminate()
-            for _, process, _ in running.values():
-                process.join(SECONDS_TO_STOP)
-                process.kill()
+            stop_all([process for _, process, _ in running.values()])
 
 
 def _give(connection: Connection, waiting: deque[tuple[int, Task]]) -> int:
@@ -136,8 +150,16 @@ def _receive(receiver: Connection, process: BaseProcess, description: str, log: 
     return message
 
 
+def own_group() -> None:
+    """Give this process a group, so that it can be ended with the processes that it starts."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+
+
 def _work(connection: Connection, log: Path) -> None:
+    own_group()
     end_with_parent()
+    tempfile.tempdir = os.environ["TMPDIR"] = str(log.parent)  # the parent removes it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops us
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that temporary files are removed
     with log.open("w") as file:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,25 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
         interrupted()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_leftovers_of_a_killed_writer_are_removed_and_not_those_of_a_living_one(
+    tmp_path: Path,
+) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from edgegolf.files import atomic_path\n"
+        "with atomic_path(Path(sys.argv[1])) as path:\n"
+        "    path.write_bytes(b'half'); print(path, flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "other.bin")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        partial = Path(writer.stdout.readline().strip())
+        write_atomically(tmp_path / "file", "whole")
+        assert partial.read_bytes() == b"half"
+        writer.kill()
+    write_atomically(tmp_path / "file", "whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_written_files_follow_the_umask(tmp_path: Path) -> None:
