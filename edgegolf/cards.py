@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from edgegolf.files import read_bounded, write_atomically
+from edgegolf.files import read_bounded, sha256, write_atomically
 from edgegolf.records import from_json, to_json
 
 CARD_NAME = "card.json"
+RECORD_NAME = "export.json"  # the same for a user's `.keras` file, whose name it may begin with
 MAXIMUM_CARD_BYTES = 1 << 20
 
 
@@ -43,6 +45,7 @@ class FileFacts:
         test_accuracy: Measured from the file, on the test split, a fraction.
         max_difference: Largest difference of an output from the Keras model's, on validation
             images.
+        options: Of the export that made it, those that are not the defaults.
     """
 
     size_bytes: int
@@ -50,6 +53,7 @@ class FileFacts:
     validation_accuracy: float
     test_accuracy: float
     max_difference: float
+    options: dict[str, float | str | bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ class Card:
         model_sha256: Of `model.keras`.
         packages: Versions of the packages that made the files.
         commit: The commit of the repository, if there was one.
-        files: The exported files by name.
+        files: The exported files by name, all of this model.
         choices: What to take on each board in each runtime, the fewest instructions first; empty
             where they were not counted.
     """
@@ -122,6 +126,80 @@ def read_card(folder: Path) -> Card | None:
     if not path.is_file():
         return None
     return from_json(read_bounded(path, MAXIMUM_CARD_BYTES), Card, str(path))
+
+
+@dataclass(frozen=True)
+class ExportRecord:
+    """What is known of the files that were exported from a `.keras` file of a user's.
+
+    Attributes:
+        model: That file's name.
+        model_sha256: Of its content.
+        data_sha256: Of the samples that the files were calibrated and verified with.
+        files: SHA-256 of each exported file by name.
+        options: Of the export that made each, those that are not the defaults.
+    """
+
+    SCHEMA: ClassVar[str] = "edgegolf.export/1"
+    model: str
+    model_sha256: str
+    data_sha256: str
+    files: dict[str, str] = field(default_factory=dict)
+    options: dict[str, dict[str, float | str | bool]] = field(default_factory=dict)
+
+
+def read_record(path: Path) -> ExportRecord | None:
+    """The record of a `.keras` file's exports, or None where there is none.
+
+    Raises:
+        EdgegolfError: There is one, but it is not valid.
+    """
+    if not path.is_file():
+        return None
+    return from_json(read_bounded(path, MAXIMUM_CARD_BYTES), ExportRecord, str(path))
+
+
+def stale_files(folder: Path) -> tuple[Path, ...]:
+    """The exported files in a folder that are not of the model beside them.
+
+    They are of an older model, or of an export that did not end. Files with names of their own,
+    and folders where nothing is written down, are nobody's business.
+
+    Raises:
+        EdgegolfError: What is written down there is not valid.
+    """
+    found: set[Path] = set()
+    card = read_card(folder)
+    if card is not None:
+        known = {name: facts.sha256 for name, facts in card.files.items()}
+        found |= _stale(folder, "", folder / "model.keras", card.model_sha256, known)
+    for path in folder.glob(f"*{RECORD_NAME}"):
+        record = read_record(path)
+        prefix = path.name.removesuffix(RECORD_NAME)
+        if record is not None and card is None:
+            model = folder / Path(record.model).name
+            found |= _stale(folder, prefix, model, record.model_sha256, record.files)
+    return tuple(sorted(found))
+
+
+def _stale(
+    folder: Path, prefix: str, model: Path, model_sha256: str, known: dict[str, str]
+) -> set[Path]:
+    ours = exports_in(folder, prefix)
+    if model.is_file() and sha256(model) != model_sha256:
+        return set(ours)
+    return {path for path in ours if known.get(path.name) != sha256(path)}
+
+
+def exports_in(folder: Path, prefix: str = "") -> tuple[Path, ...]:
+    """The files in a folder that have the names that export gives, sorted.
+
+    Args:
+        folder: To look in.
+        prefix: What the names begin with: nothing, or a model's name and a point.
+    """
+    pattern = re.compile(re.escape(prefix) + r"(float32|int8(-\w+)?)\.(tflite|onnx)")
+    return tuple(sorted(path for path in folder.glob("*.*") if pattern.fullmatch(path.name)))
 
 
 def write_card(folder: Path, card: Card) -> None:

@@ -110,6 +110,9 @@ def data(as_json: bool) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results of one net.")
 @click.option("--processes", type=click.IntRange(1), help="Runs side by side; one per core.")
 @click.option("--fresh", is_flag=True, help="Forget finished and interrupted runs.")
+@click.option(
+    "--replace", is_flag=True, help="Replace a model that was trained otherwise, or better."
+)
 def train(
     nets: tuple[str, ...],
     dataset: str | None,
@@ -119,10 +122,12 @@ def train(
     out: Path | None,
     processes: int | None,
     fresh: bool,
+    replace: bool,
 ) -> None:
     """Train nets from scratch; all small ones for the data set if none is named.
 
-    Run it again to go on after an interruption: finished runs are kept.
+    Run it again to go on after an interruption: finished runs are kept. What is trained with
+    other epochs or data than the model that is there goes to a folder below trials/.
 
     \b
     edgegolf train
@@ -130,28 +135,22 @@ def train(
     edgegolf train cnn:2 --epochs 4 --out /tmp/cnn
     """
     from edgegolf.data import load_dataset
-    from edgegolf.report.training_display import TrainingDisplay
+    from edgegolf.report.training_display import TrainingDisplay, trained_line
     from edgegolf.training import train_nets
-    from edgegolf.workspace import model_folder
     from edgegolf.zoo import default_names, usual_dataset
 
     if out is not None and len(nets) != 1:
         raise click.UsageError("--out goes with exactly one net")
     found = load_dataset(dataset, usual=usual_dataset(nets))
     chosen = nets or default_names(found.image_shape)
-    folders = [out] if out else [model_folder(found.name, net) for net in chosen]
+    firsts = range(seed, seed + seeds)
     _say(f"Training on {found.name} from {found.location}.")
     with TrainingDisplay() as display:
-        train_nets(
-            chosen,
-            found.name,
-            range(seed, seed + seeds),
-            epochs,
-            folders,
-            processes,
-            fresh,
-            display.report,
+        trained = train_nets(
+            chosen, found.name, firsts, epochs, out, processes, fresh, replace, display.report
         )
+    for each in trained:
+        _say(trained_line(each))
 
 
 @cli.command()

@@ -1,13 +1,20 @@
-"""Where models and results are: `models/DATASET/NAME/` in the current folder, and a store."""
+"""Where models and results are: `models/DATASET/NAME/` in the current folder, and a store.
+
+Trainings with other epochs or data than those of the model that is kept are in
+`trials/DATASET/NAME/HOW/`.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from edgegolf.errors import EdgegolfError
 
 MODELS = Path("models")
+TRIALS = Path("trials")  # what was trained otherwise than the model that is kept
 MODEL_NAME = "model.keras"
 MODEL_SUFFIXES = (".tflite", ".onnx")
 
@@ -15,6 +22,23 @@ MODEL_SUFFIXES = (".tflite", ".onnx")
 def model_folder(dataset: str, net: str) -> Path:
     """The folder of a net (a colon is not allowed in file names everywhere)."""
     return MODELS / dataset / net.replace(":", "-")
+
+
+def trial_folder(dataset: str, net: str, how: str) -> Path:
+    """The folder of a training of a net that was made otherwise than the model that is kept."""
+    return TRIALS / dataset / net.replace(":", "-") / how
+
+
+def trial_folders(dataset: str, net: str = "*") -> tuple[Path, ...]:
+    """Every folder of a net's, or of all nets', that holds a trained trial."""
+    pattern = f"{net.replace(':', '-')}/*/{MODEL_NAME}"
+    return tuple(sorted(path.parent for path in (TRIALS / dataset).glob(pattern)))
+
+
+def net_folders(dataset: str, net: str) -> tuple[Path, ...]:
+    """The folders of a net: of the model that is kept, unless only trials are there, and those."""
+    folder, trials = model_folder(dataset, net), trial_folders(dataset, net)
+    return (folder, *trials) if folder.exists() or not trials else trials
 
 
 def trained_folders(dataset: str) -> tuple[Path, ...]:
@@ -53,7 +77,8 @@ def find_files(name: str, dataset: str | None) -> tuple[Path, ...]:
     """The model files that a user means by a file's path or by the name of a net.
 
     Args:
-        name: A path, or a net whose files are looked for below `models/`.
+        name: A path, or a net whose files are looked for below `models/`, and where there are none
+            below `trials/`.
         dataset: The data set's folder to look in; None looks in all.
 
     Raises:
@@ -66,14 +91,24 @@ def find_files(name: str, dataset: str | None) -> tuple[Path, ...]:
             return found
     elif path.exists() or path.suffix:
         return (path,)
-    datasets = (dataset,) if dataset else tuple(sorted(p.name for p in MODELS.glob("*")))
+    datasets = (dataset,) if dataset else tuple(sorted({p.name for p in _glob("*")}))
     found = tuple(file for each in datasets for file in exported_files(model_folder(each, name)))
+    found = found or tuple(
+        file
+        for each in datasets
+        for folder in trial_folders(each, name)
+        for file in exported_files(folder)
+    )
     if not found:
         raise EdgegolfError(
             f"{name!r} is neither a file nor a net with exported files below {MODELS}/",
             hint="give a .tflite or .onnx file, or make the files: edgegolf train, edgegolf export",
         )
     return found
+
+
+def _glob(pattern: str) -> Iterator[Path]:
+    return chain(MODELS.glob(pattern), TRIALS.glob(pattern))
 
 
 def user_store() -> Path:

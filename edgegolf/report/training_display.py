@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from edgegolf.sweep import SweepRun
-from edgegolf.training import Job, Progress, Run
+from edgegolf.training import Job, Progress, Run, Trained
 
 
 class TrainingDisplay:
@@ -78,6 +78,17 @@ class TrainingDisplay:
             self._bars.console.print(line, highlight=False)
         else:
             print(line, file=sys.stderr, flush=True)
+
+
+def trained_line(trained: Trained) -> str:
+    """Where a model is, and whether it is a new one."""
+    card = trained.card
+    kept = next(result for result in card.seeds if result.seed == card.seed)
+    what = f"seed {kept.seed}, validation {kept.validation_accuracy:.2%}"
+    if trained.is_new:
+        return f"{trained.folder}: new, {what}"
+    done = ", all was trained before" if trained.finished_before == trained.runs else ""
+    return f"{trained.folder}: kept as it was, {what}{done}"
 
 
 def _title(job: Job) -> str:

@@ -6,13 +6,15 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edgegolf.cards import Card
+from edgegolf.data import load_dataset
+from edgegolf.errors import EdgegolfError
 from edgegolf.training.jobs import train_all
-from edgegolf.training.results import run_folder, write_results
-from edgegolf.training.worker import Job, Progress, Run
-from edgegolf.zoo import find_recipe, with_epochs
+from edgegolf.training.results import Trained, destination, run_folder, write_results
+from edgegolf.training.worker import Job, Progress, Run, finished_run
+from edgegolf.workspace import model_folder, trial_folder
+from edgegolf.zoo import find_recipe
 
-__all__ = ["PROCEDURE", "Job", "Progress", "Run", "train_nets"]
+__all__ = ["PROCEDURE", "Job", "Progress", "Run", "Trained", "train_nets"]
 
 # Raised by one when the same recipe, data and seed would end otherwise than before.
 PROCEDURE = 1
@@ -23,50 +25,81 @@ def train_nets(
     dataset: str,
     seeds: Sequence[int],
     epochs: int | None,
-    folders: Sequence[Path],
+    out: Path | None,
     processes: int | None,
     fresh: bool,
+    replace: bool,
     report: Callable[[Job, Progress | Run], None],
-) -> tuple[Card, ...]:
+) -> tuple[Trained, ...]:
     """Train nets with several seeds each, and write their results.
 
     Runs that are finished are not done again, interrupted ones go on from their last checkpoint.
+    A net's results are written as soon as its last run is finished.
 
     Args:
         nets: Names of the zoo.
         dataset: Name of the data set.
         seeds: One run of every net for each.
         epochs: How long to train; None takes each recipe's.
-        folders: Where each net's results go.
+        out: Where the results of the only net go. None: into the net's folder, or into one of
+            their own where a model is that was trained otherwise.
         processes: Runs side by side; None for one per core.
         fresh: Forget finished and interrupted runs first.
+        replace: Replace a model that was trained otherwise, or better.
         report: Called with each run's progress.
 
     Raises:
-        EdgegolfError: No such net, or a run failed.
+        EdgegolfError: No such net, `out` holds a model that was trained otherwise, or a run failed.
     """
+    groups: list[tuple[Path, list[Job]]] = []
+    for net in nets:
+        folder = _folder(net, dataset, epochs, out, replace)
+        jobs = [Job(net, dataset, seed, epochs, run_folder(folder, seed)) for seed in seeds]
+        groups.append((folder, jobs))
     if fresh:
-        for folder in folders:
-            for seed in seeds:
-                shutil.rmtree(run_folder(folder, seed), ignore_errors=True)
-    jobs = [
-        [Job(net, dataset, seed, epochs, run_folder(folder, seed)) for seed in seeds]
-        for net, folder in zip(nets, folders, strict=True)
-    ]
-    cards: dict[int, Card] = {}
-    finished: dict[Job, Run] = {}
+        for _, jobs in groups:
+            for job in jobs:
+                shutil.rmtree(job.folder, ignore_errors=True)
+    finished = {job: run for _, jobs in groups for job in jobs if (run := finished_run(job))}
+    before = set(finished)
+    trained: dict[int, Trained] = {}
+
+    def publish() -> None:
+        for index, (folder, jobs) in enumerate(groups):
+            if index not in trained and all(job in finished for job in jobs):
+                runs = [finished[job] for job in jobs]
+                card, is_new = write_results(jobs, runs, folder, replace)
+                done = sum(job in before for job in jobs)
+                trained[index] = Trained(folder, card, is_new, len(jobs), done)
 
     def note(job: Job, message: Progress | Run) -> None:
         report(job, message)
-        if not isinstance(message, Run):
-            return
-        finished[job] = message
-        for index, group in enumerate(jobs):
-            if job in group and all(member in finished for member in group):
-                recipe = find_recipe(nets[index])
-                recipe = recipe if epochs is None else with_epochs(recipe, epochs)
-                runs = [finished[member] for member in group]
-                cards[index] = write_results(recipe, group, runs, folders[index])
+        if isinstance(message, Run):
+            finished[job] = message
+            publish()
 
-    train_all([job for group in jobs for job in group], processes, note)
-    return tuple(cards[index] for index in range(len(nets)))
+    publish()
+    missing = [job for _, jobs in groups for job in jobs if job not in finished]
+    if missing:
+        train_all(missing, processes, note)
+    return tuple(trained[index] for index in range(len(groups)))
+
+
+def _folder(net: str, dataset: str, epochs: int | None, out: Path | None, replace: bool) -> Path:
+    """Where a net's results go."""
+    find_recipe(net)
+    folder = out or model_folder(dataset, net)
+    if replace:
+        return folder
+    job = Job(net, dataset, 0, epochs, folder)
+    checksum = load_dataset(dataset).checksum
+
+    def trial(how: str) -> Path:
+        if out is not None:
+            raise EdgegolfError(
+                f"{out} holds a model that was trained otherwise",
+                hint="give another folder, or --replace",
+            )
+        return trial_folder(dataset, net, how)
+
+    return destination(folder, job, checksum, trial)

@@ -105,6 +105,16 @@ def read_run(folder: Path) -> Run | None:
     return from_json(read_bounded(path, 1 << 24), Run, str(path)) if path.is_file() else None
 
 
+def finished_run(job: Job) -> Run | None:
+    """The job's run, if it is finished: same recipe, same data."""
+    dataset = load_dataset(job.dataset)
+    run = read_run(job.folder)
+    if run is None or run.test_accuracy is None or not (job.folder / WEIGHTS_NAME).is_file():
+        return None
+    fresh = _fresh_run(job, for_this_machine(job.recipe), dataset.checksum)
+    return run if _is_same(run, fresh) else None
+
+
 def train(job: Job, threads: int, report: Callable[[Progress], None]) -> Run:
     """Train until the recipe's end, from the last checkpoint where there is one.
 
@@ -168,11 +178,19 @@ def train(job: Job, threads: int, report: Callable[[Progress], None]) -> Run:
 
 def _matching_run(job: Job, recipe: Recipe, checksum: str) -> Run:
     """The run in the job's folder if it is of the same recipe and data, else a new one."""
-    fresh = Run(job.net, job.dataset, checksum, job.seed, recipe.training.to_dict(), ())
+    fresh = _fresh_run(job, recipe, checksum)
     found = read_run(job.folder)
-    key = ("net", "dataset", "dataset_checksum", "seed", "recipe")
-    if found is not None and all(getattr(found, name) == getattr(fresh, name) for name in key):
+    if found is not None and _is_same(found, fresh):
         return found
     shutil.rmtree(job.folder, ignore_errors=True)
     job.folder.mkdir(parents=True)
     return fresh
+
+
+def _fresh_run(job: Job, recipe: Recipe, checksum: str) -> Run:
+    return Run(job.net, job.dataset, checksum, job.seed, recipe.training.to_dict(), ())
+
+
+def _is_same(found: Run, fresh: Run) -> bool:
+    key = ("net", "dataset", "dataset_checksum", "seed", "recipe")
+    return all(getattr(found, name) == getattr(fresh, name) for name in key)
