@@ -176,7 +176,7 @@ def stale_files(folder: Path) -> tuple[Path, ...]:
     for path in folder.glob(f"*{RECORD_NAME}"):
         record = read_record(path)
         prefix = path.name.removesuffix(RECORD_NAME)
-        if record is not None and card is None:
+        if record is not None and (prefix or card is None):
             model = folder / Path(record.model).name
             found |= _stale(folder, prefix, model, record.model_sha256, record.files)
     return tuple(sorted(found))

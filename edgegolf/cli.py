@@ -16,7 +16,7 @@ from edgegolf.errors import EdgegolfError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from edgegolf.export.sharing.measuring import Candidate
+    from edgegolf.export.publish import Published
 
 BAD_INPUT = 2
 GATE_FAILED = 1
@@ -342,14 +342,14 @@ def export(
     from edgegolf.data import load_dataset
     from edgegolf.emulation.choice import note_choices
     from edgegolf.emulation.instructions import count_instructions
-    from edgegolf.export import ExportOptions, export_model
-    from edgegolf.export.publish import publish_all
+    from edgegolf.export import ExportOptions
+    from edgegolf.export.publish import publish_all, publish_files
     from edgegolf.report.candidates_table import candidates_table
     from edgegolf.report.choice_lines import choice_lines
     from edgegolf.report.export_table import export_table
     from edgegolf.report.models_table import models_table
     from edgegolf.runtimes.registry import preferred_runtime
-    from edgegolf.workspace import exported_files, model_folder, trained_folders
+    from edgegolf.workspace import exported_files, net_folders, trained_folders, trial_folders
     from edgegolf.zoo import usual_dataset
 
     options = ExportOptions(
@@ -361,38 +361,41 @@ def export(
         goal=optimize,
     )
 
-    def show(file_format: str, candidates: Sequence[Candidate]) -> None:
-        _print(candidates_table(candidates, f"{file_format} candidates"))
+    def show_published(name: Path, published: Published) -> None:
+        for file_format, candidates in published.candidates.items():
+            _print(candidates_table(candidates, f"{file_format} candidates"))
+        if published.made:
+            _print(export_table(published.made, title=str(name)))
+        else:
+            _say(f"{name}: its files are up to date")
 
     files = [Path(model) for model in models if model.endswith(".keras")]
-    for file in files:
-        source = calibration_data or load_dataset(dataset)
-        exported = export_model(file, out or file.parent, source, options, show=show)
-        _print(export_table(exported, title=str(file)))
-        if emulate is not None:
-            made = [(out or file.parent) / each.name for each in exported]
-            _print("\n".join(choice_lines(count_instructions(made, emulate))))
+    if files:
+        for file, published in publish_files(files, out, dataset, calibration_data, options):
+            show_published(file, published)
+            if emulate is not None:
+                made = [published.folder / each.name for each in published.made]
+                _print("\n".join(choice_lines(count_instructions(made, emulate))))
     nets = [model for model in models if not model.endswith(".keras")]
     if files and not nets:
         return
     found = load_dataset(dataset, usual=usual_dataset(nets))
-    folders = [model_folder(found.name, net) for net in nets] or trained_folders(found.name)
+    folders = [folder for net in nets for folder in net_folders(found.name, net)]
+    if not nets:
+        folders = [*trained_folders(found.name), *trial_folders(found.name)]
     if not folders:
         raise EdgegolfError(
             f"no net is trained on {found.name} yet", hint="edgegolf train trains some"
         )
     cards = {}
     for folder, published in publish_all(folders, found, options):
+        show_published(folder, published)
         cards[folder] = published.card
-        for file_format, candidates in published.candidates.items():
-            show(file_format, candidates)
-        if published.made:
-            _print(export_table(published.made, title=str(folder)))
     paths = [path for folder in folders for path in exported_files(folder)]
     runs = [(path, preferred_runtime(path)) for path in paths]
     latencies = latencies_in_turns(runs, found.split("validation").images[:1])
     by_path = {path: latency for (path, _), latency in latencies.items()}
-    _print(models_table([cards[folder] for folder in folders], by_path))
+    _print(models_table([card for folder in folders if (card := cards[folder])], by_path))
     if emulate is not None:
         counted = count_instructions(paths, emulate)
         for folder in folders:

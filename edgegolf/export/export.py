@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import tempfile
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeGuard
 
+from edgegolf.cards import exports_in
 from edgegolf.errors import EdgegolfError
 from edgegolf.export import onnx_export, tflite
 from edgegolf.export.model import for_inference, load_model
@@ -17,8 +19,7 @@ from edgegolf.export.samples import Samples, read_data
 from edgegolf.export.sharing.candidates import best_files, onnx_candidates, tflite_candidates
 from edgegolf.export.sharing.measuring import Candidate, Goal
 from edgegolf.export.verify import Comparison, check, predict, run_file
-from edgegolf.files import atomic_path
-from edgegolf.progress import track
+from edgegolf.files import write_atomically
 from edgegolf.runtimes import Array
 
 if TYPE_CHECKING:
@@ -74,6 +75,18 @@ class ExportOptions:
     batch: int | None = 1
     goal: Goal | None = None
 
+    def special(self, dtype: str) -> dict[str, float | str | bool]:
+        """What is not as usual in the making of a file of a dtype, as records tell it."""
+        usual = ExportOptions()
+        apart = {"formats", "dtypes"}
+        if dtype == "float32":
+            apart |= {"calibration_images", "goal"}
+        return {
+            name: "open" if value is None else value
+            for name, value in asdict(self).items()
+            if name not in apart and value != getattr(usual, name)
+        }
+
 
 @dataclass(frozen=True)
 class ExportedFile:
@@ -108,6 +121,26 @@ class ExportedFile:
 ShowCandidates = Callable[[str, tuple[Candidate, ...]], None]
 
 
+def ways_of(options: ExportOptions) -> dict[str, Way]:
+    """The ways that the options name, by the name of their file.
+
+    Raises:
+        EdgegolfError: The options are not possible.
+    """
+    _check_options(options)
+    return {
+        name: way
+        for name, way in WAYS.items()
+        if way.file_format in options.formats and way.dtype in options.dtypes
+    }
+
+
+def is_made_by(name: str, way_name: str) -> bool:
+    """Whether a file's name is one of those that a way gives: int8 has several."""
+    stem, _, file_format = way_name.partition(".")
+    return name == way_name or (stem == "int8" and fnmatch(name, f"int8-*.{file_format}"))
+
+
 def export_model(
     model_path: Path,
     destination: Path,
@@ -115,33 +148,38 @@ def export_model(
     options: ExportOptions | None = None,
     skip: Collection[str] = (),
     show: ShowCandidates = lambda file_format, candidates: None,
+    prefix: str = "",
+    own: Collection[str] = (),
+    note: Callable[[str], None] = lambda step: None,
+    done: Callable[[Sequence[ExportedFile]], None] = lambda files: None,
 ) -> tuple[ExportedFile, ...]:
     """Export a model in every way that the options name.
 
-    A file gets its name in the destination when it was verified on the validation samples. Where
-    that fails, an older file of this name is removed too: it would pass for this model's.
+    Each file is verified on the validation samples before it gets its name in the destination. By
+    then, or when one is refused, older files of the ways to go are removed: they would pass for
+    this model's, or for this export's.
 
     Args:
         model_path: Any `.keras` file.
         destination: The folder to write to.
         source: The data set that the model was trained on, or an `.npz` file of samples.
         options: What to export, and how.
-        skip: Names of files that are up to date.
+        skip: Ways whose files are up to date.
         show: Shows the candidates of a format, where there are several.
+        prefix: What the files' names begin with.
+        own: Names of older files of the very same model, which a refused export leaves alone.
+        note: Called with each step, a few words.
+        done: Called with the files of each way, when they have their names.
 
     Raises:
         EdgegolfError: The model, a layer of it or the samples cannot be used, a file loses more
             accuracy than allowed, or the folder cannot be written.
     """
     options = options or ExportOptions()
-    _check_options(options)
-    ways = {
-        name: way
-        for name, way in WAYS.items()
-        if way.file_format in options.formats and way.dtype in options.dtypes and name not in skip
-    }
+    ways = {name: way for name, way in ways_of(options).items() if name not in skip}
     if not ways:
         return ()
+    note("loading the model")
     model = load_model(model_path)
     data = read_data(source, model, options.calibration_images)
     reference = _Reference(
@@ -151,7 +189,14 @@ def export_model(
         options.max_drop,
     )
     fixed = for_inference(model, options.batch)
-    exported = []
+    exported: list[ExportedFile] = []
+
+    def remove_older(spared: Collection[str] = ()) -> None:
+        for path in exports_in(destination, prefix):
+            name = path.name.removeprefix(prefix)
+            if name not in spared and any(is_made_by(name, way) for way in ways):
+                path.unlink()
+
     with tempfile.TemporaryDirectory() as stock:
 
         @functools.cache
@@ -161,31 +206,46 @@ def export_model(
             WAYS[name].write(fixed, data.calibration, path)
             return path
 
-        for way_name, way in track(ways.items(), f"exporting {model_path}"):
-            started = time.perf_counter()
-            made = converted(way_name)
-            files = {way_name: made.read_bytes()}
-            if way.dtype == "int8" and _is_image_classifier(source, options, fixed):
-                candidates = _candidates(fixed, source, converted(f"float32{made.suffix}"), made)
-                show(way.file_format, candidates)
-                best = best_files(candidates, made.suffix, options.goal)
-                files = {name: candidate.data for name, candidate in best.items()}
-            _remove_others(destination, way, files)
-            for name, content in files.items():
-                found = _publish(destination / name, content, way.dtype == "float32", reference)
-                exported.append(
-                    ExportedFile(
-                        name=name,
-                        format=way.file_format,
-                        dtype=way.dtype,
-                        bytes=len(content),
-                        validation_accuracy=found.accuracy,
-                        keras_accuracy=found.keras_accuracy,
-                        max_difference=found.max_difference,
-                        seconds=time.perf_counter() - started,
-                    )
-                )
+        try:
+            for way_name, way in ways.items():
+                note(way_name)
                 started = time.perf_counter()
+                made = converted(way_name)
+                files = {way_name: made.read_bytes()}
+                if way.dtype == "int8" and _is_image_classifier(source, options, fixed):
+                    candidates = _candidates(
+                        fixed, source, converted(f"float32{made.suffix}"), made
+                    )
+                    show(way.file_format, candidates)
+                    best = best_files(candidates, made.suffix, options.goal)
+                    files = {name: candidate.data for name, candidate in best.items()}
+                verified = []
+                for name, content in files.items():
+                    note(f"verifying {name}")
+                    found = _verify(Path(stock) / name, content, way.dtype == "float32", reference)
+                    verified.append(
+                        ExportedFile(
+                            name=prefix + name,
+                            format=way.file_format,
+                            dtype=way.dtype,
+                            bytes=len(content),
+                            validation_accuracy=found.accuracy,
+                            keras_accuracy=found.keras_accuracy,
+                            max_difference=found.max_difference,
+                            seconds=time.perf_counter() - started,
+                        )
+                    )
+                    started = time.perf_counter()
+                if not exported:
+                    remove_older()
+                for name, content in files.items():
+                    write_atomically(destination / f"{prefix}{name}", content)
+                done(verified)
+                exported += verified
+        except EdgegolfError:
+            if not exported:
+                remove_older(own)
+            raise
     return tuple(exported)
 
 
@@ -206,23 +266,13 @@ class _Reference:
     max_drop: float
 
 
-def _publish(path: Path, content: bytes, is_exact: bool, reference: _Reference) -> Comparison:
-    """Write a file that gets its name if it is still the same model."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
-        try:
-            outputs = run_file(temporary, reference.input_names, reference.samples)
-            return check(
-                path.name,
-                is_exact,
-                outputs,
-                reference.outputs,
-                reference.samples,
-                reference.max_drop,
-            )
-        except EdgegolfError:
-            path.unlink(missing_ok=True)
-            raise
+def _verify(path: Path, content: bytes, is_exact: bool, reference: _Reference) -> Comparison:
+    """Whether what is to be written is still the same model, run from a temporary file."""
+    path.write_bytes(content)
+    outputs = run_file(path, reference.input_names, reference.samples)
+    return check(
+        path.name, is_exact, outputs, reference.outputs, reference.samples, reference.max_drop
+    )
 
 
 def _is_image_classifier(
@@ -238,15 +288,6 @@ def _candidates(
     make = onnx_candidates if int8_file.suffix == ".onnx" else tflite_candidates
     train, validation = dataset.split("train"), dataset.split("validation")
     return make(model, train, validation, float32_file, int8_file)
-
-
-def _remove_others(destination: Path, way: Way, names: Collection[str]) -> None:
-    """Remove variants that an earlier export kept and this one does not."""
-    if way.dtype != "int8":
-        return
-    for path in destination.glob(f"int8-*.{way.file_format}"):
-        if path.name not in names:
-            path.unlink()
 
 
 def _check_options(options: ExportOptions) -> None:

@@ -1,50 +1,66 @@
-"""Export a trained net of the zoo into its folder, and note in its card what the files can do."""
+"""Export models where nothing is done twice, and write down beside the files what they are of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from edgegolf.cards import Card, FileFacts, read_card, write_card
+from edgegolf.cards import (
+    CARD_NAME,
+    RECORD_NAME,
+    Card,
+    ExportRecord,
+    FileFacts,
+    exports_in,
+    read_card,
+    read_record,
+    write_card,
+)
 from edgegolf.data import Dataset, load_dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.export import (
     ExportedFile,
     ExportOptions,
     export_model,
+    is_made_by,
+    ways_of,
 )
 from edgegolf.export.sharing.measuring import Candidate
-from edgegolf.files import sha256
-from edgegolf.progress import track
+from edgegolf.files import check_size, remove_leftovers, sha256, write_atomically
+from edgegolf.progress import doing, track
+from edgegolf.records import to_json
 from edgegolf.runtimes import installed_runtimes, open_session
 from edgegolf.runtimes.classify import accuracy
 from edgegolf.side_by_side import Task, available_cores, run_side_by_side
 from edgegolf.workspace import MODEL_NAME
 
+Options = dict[str, float | str | bool]
+
 
 @dataclass(frozen=True)
 class Published:
-    """A net whose files are up to date.
+    """A model whose files are up to date.
 
     Attributes:
-        card: Tells of all files.
         made: The files that were made now.
         candidates: What the int8 files of each format were chosen from.
+        card: Tells of all files of a net of the zoo.
+        folder: Where the files are.
     """
 
-    card: Card
     made: tuple[ExportedFile, ...]
     candidates: dict[str, tuple[Candidate, ...]]
+    card: Card | None
+    folder: Path
 
 
 def publish_all(
     folders: Sequence[Path], dataset: Dataset, options: ExportOptions
 ) -> Iterator[tuple[Path, Published]]:
     """Publish nets, several at once, and yield each that is ready.
-
-    A net by itself is published in this process, which shows every step.
 
     Args:
         folders: As `publish` takes.
@@ -54,22 +70,85 @@ def publish_all(
     Raises:
         EdgegolfError: As `publish`; the others are stopped.
     """
-    if len(folders) == 1:
-        yield folders[0], publish(folders[0], dataset, options)
-        return
+    ordered = sorted(folders, key=_expected_cost, reverse=True)
     tasks = [
-        Task(f"exporting {folder}", _publish, (folder, dataset.name, options))
-        for folder in sorted(folders, key=_expected_cost, reverse=True)
+        Task(f"exporting {folder}", _publish, (folder, dataset.name, options)) for folder in ordered
     ]
-    with closing(run_side_by_side(tasks, available_cores())) as published:
-        for index, result in track(published, "exporting", total=len(tasks)):
-            yield tasks[index].arguments[0], result
+    for index, result in _run(tasks):
+        yield ordered[index], result
+
+
+def publish_files(
+    models: Sequence[Path],
+    out: Path | None,
+    dataset: str | None,
+    samples: Path | None,
+    options: ExportOptions,
+) -> Iterator[tuple[Path, Published]]:
+    """Export users' `.keras` files, one after another, and yield each that is ready.
+
+    Args:
+        models: The files.
+        out: Where the only one's files go; else beside it, with its name before theirs.
+        dataset: The name of the data set that they were trained on; None takes the usual one.
+        samples: An `.npz` file of samples instead.
+        options: What to export, and how.
+
+    Raises:
+        EdgegolfError: `out` holds a trained net, or is for several files; as `export_model`.
+    """
+    ways_of(options)
+    if out is not None and len(set(models)) > 1:
+        raise EdgegolfError(
+            f"{out} cannot take the files of {len(models)} models: they have the same names",
+            hint="export one at a time, or leave --out away: names then begin with the model's",
+        )
+    if out is not None and (out / CARD_NAME).is_file():
+        raise EdgegolfError(
+            f"{out} holds a trained net with its own files", hint="give another folder"
+        )
+    source = samples or load_dataset(dataset).name
+    for model in dict.fromkeys(models):
+        task = Task(f"exporting {model}", _publish_file, (model, out, source, options))
+        for _, result in _run([task]):
+            yield model, result
+
+
+def _run(tasks: Sequence[Task]) -> Iterator[tuple[int, Published]]:
+    """The tasks' results, with progress.
+
+    They have processes of their own, because converters are deaf to Ctrl-C. Lines on a terminal
+    are erased before anything else is printed.
+    """
+    with closing(run_side_by_side(tasks, available_cores())) as messages:
+        if len(tasks) == 1:
+            with doing(tasks[0].description) as detail:
+                for _, message in messages:
+                    if isinstance(message, Published):
+                        break
+                    detail(message)
+            yield 0, message
+            return
+        results = (each for each in messages if isinstance(each[1], Published))
+        with closing(track(results, "exporting", total=len(tasks))) as tracked:  # type: ignore[type-var]
+            yield from tracked
 
 
 def _publish(
     folder: Path, dataset: str, options: ExportOptions, send: Callable[[object], None]
 ) -> Published:
-    return publish(folder, load_dataset(dataset), options)
+    return publish(folder, load_dataset(dataset), options, send)
+
+
+def _publish_file(
+    model: Path,
+    out: Path | None,
+    source: str | Path,
+    options: ExportOptions,
+    send: Callable[[object], None],
+) -> Published:
+    found = load_dataset(source) if isinstance(source, str) else source
+    return publish_file(model, out, found, options, send)
 
 
 def _expected_cost(folder: Path) -> int:
@@ -77,13 +156,22 @@ def _expected_cost(folder: Path) -> int:
     return card.macs if card is not None else 0
 
 
-def publish(folder: Path, dataset: Dataset, options: ExportOptions) -> Published:
+def publish(
+    folder: Path,
+    dataset: Dataset,
+    options: ExportOptions,
+    note: Callable[[str], None] = lambda step: None,
+) -> Published:
     """Export what is not up to date, and measure each new file on the test images.
+
+    Each file is in the card as soon as it has its name, so that nothing is done twice after an
+    interruption. Files that are not of this model are removed.
 
     Args:
         folder: Holds `model.keras` and `card.json`, as training left them.
         dataset: What the net was trained on.
         options: What to export, and how.
+        note: Called with each step.
 
     Raises:
         EdgegolfError: There is no trained net, or it was trained on other data; as
@@ -94,37 +182,148 @@ def publish(folder: Path, dataset: Dataset, options: ExportOptions) -> Published
         raise EdgegolfError(
             f"{folder} holds no trained net of the zoo", hint="edgegolf train makes it"
         )
+    remove_leftovers(folder)
+    model = folder / MODEL_NAME
+    is_here = model.is_file()
+    if is_here and sha256(model) != card.model_sha256:
+        raise EdgegolfError(
+            f"{model} is not the model that {folder}/card.json tells of",
+            hint="train it again, or export the .keras file by its path and with --out",
+        )
+    known = {name: (facts.sha256, facts.options) for name, facts in card.files.items()}
+    fresh = _up_to_date(folder, "", options, known)
+    if len(fresh) == len(ways_of(options)):
+        return Published((), {}, card, folder)
+    if not is_here:
+        raise EdgegolfError(f"{model} does not exist", hint="edgegolf train makes it")
     if card.dataset_checksum != dataset.checksum:
         raise EdgegolfError(
             f"the net in {folder} was trained on {card.dataset}, not on this {dataset.name}",
             hint=f"--dataset {card.dataset}",
         )
     dataset = dataset.with_validation_images(int(card.recipe.get("validation_images", 0)))
-    model = folder / MODEL_NAME
-    if sha256(model) != card.model_sha256:
-        raise EdgegolfError(
-            f"{model} is not the model that {folder}/card.json tells of",
-            hint="train it again, or export the .keras file by its path",
-        )
-    fresh = {name: facts for name, facts in card.files.items() if _is_fresh(folder / name, facts)}
+    _remove_strangers(folder, "", known)
+    made: list[ExportedFile] = []
+
+    def write_down(files: Sequence[ExportedFile]) -> None:
+        nonlocal card
+        assert card is not None
+        made.extend(files)
+        new = {each.name: _facts(folder / each.name, each, dataset, options) for each in files}
+        kept = {name: facts for name, facts in card.files.items() if (folder / name).is_file()}
+        # The choices were counted with the files before.
+        card = replace(card, files=dict(sorted({**kept, **new}.items())), choices=())
+        write_card(folder, card)
+
     candidates: dict[str, tuple[Candidate, ...]] = {}
-    exported = export_model(
-        model, folder, dataset, options, fresh, lambda form, all_: candidates.update({form: all_})
+    export_model(
+        model,
+        folder,
+        dataset,
+        options,
+        skip=fresh,
+        show=lambda file_format, found: candidates.update({file_format: found}),
+        own=known,
+        note=note,
+        done=write_down,
     )
-    fresh = {name: facts for name, facts in fresh.items() if (folder / name).is_file()}
-    for file in exported:
-        fresh[file.name] = _facts(folder / file.name, file, dataset)
-    choices = () if exported else card.choices  # they were counted with the files before
-    card = replace(card, files=dict(sorted(fresh.items())), choices=choices)
-    write_card(folder, card)
-    return Published(card, exported, candidates)
+    return Published(tuple(made), candidates, card, folder)
 
 
-def _is_fresh(path: Path, facts: FileFacts) -> bool:
-    return path.is_file() and sha256(path) == facts.sha256
+def publish_file(
+    model: Path,
+    out: Path | None,
+    source: Dataset | Path,
+    options: ExportOptions,
+    note: Callable[[str], None] = lambda step: None,
+) -> Published:
+    """Export what is not up to date of a user's `.keras` file, as `publish` does.
+
+    Args:
+        model: The file.
+        out: The folder of its files, which holds one model's; None: beside it, where their names
+            begin with its own, unless that is `model.keras`.
+        source: A data set, or an `.npz` file of samples.
+        options: What to export, and how.
+        note: Called with each step.
+    """
+    check_size(model)
+    folder = out or model.parent
+    card = read_card(folder) if out is None else None
+    plain = out is not None or (model.name == MODEL_NAME and card is None)
+    prefix = "" if plain else f"{model.stem}."
+    path = folder / f"{prefix}{RECORD_NAME}"
+    if isinstance(source, Path):
+        check_size(source)
+        data_sha256 = sha256(source)
+    else:
+        data_sha256 = source.checksum
+    record = ExportRecord(model.name, sha256(model), data_sha256)
+    found = read_record(path)
+    if found is not None and replace(record, files=found.files, options=found.options) == found:
+        record = found
+    remove_leftovers(folder)
+    known = {name: (sha, record.options.get(name, {})) for name, sha in record.files.items()}
+    fresh = _up_to_date(folder, prefix, options, known)
+    made: list[ExportedFile] = []
+
+    def write_down(files: Sequence[ExportedFile]) -> None:
+        nonlocal record
+        if not made:
+            _remove_strangers(folder, prefix, {**known, **{each.name: () for each in files}})
+        made.extend(files)
+        hashes = {each.name: sha256(folder / each.name) for each in files}
+        special = {each.name: options.special(each.dtype) for each in files}
+        kept = {name: sha for name, sha in record.files.items() if (folder / name).is_file()}
+        hashes = dict(sorted({**kept, **hashes}.items()))
+        told = {name: {**record.options, **special}.get(name, {}) for name in hashes}
+        record = replace(record, files=hashes, options=told)
+        write_atomically(path, to_json(record))
+
+    candidates: dict[str, tuple[Candidate, ...]] = {}
+    own = [name.removeprefix(prefix) for name in known]
+    export_model(
+        model,
+        folder,
+        source,
+        options,
+        skip=fresh,
+        show=lambda file_format, found: candidates.update({file_format: found}),
+        prefix=prefix,
+        own=own,
+        note=note,
+        done=write_down,
+    )
+    return Published(tuple(made), candidates, None, folder)
 
 
-def _facts(path: Path, exported: ExportedFile, dataset: Dataset) -> FileFacts:
+def _up_to_date(
+    folder: Path, prefix: str, options: ExportOptions, known: Mapping[str, tuple[str, Options]]
+) -> set[str]:
+    """The ways of which every file is there, and was made with these options."""
+    return {
+        way_name
+        for way_name, way in ways_of(options).items()
+        if prefix + way_name in known
+        and all(
+            (folder / name).is_file()
+            and (sha256(folder / name), options.special(way.dtype)) == facts
+            for name, facts in known.items()
+            if is_made_by(name.removeprefix(prefix), way_name)
+        )
+    }
+
+
+def _remove_strangers(folder: Path, prefix: str, known: Mapping[str, Any]) -> None:
+    """Remove exported files that nothing tells of: they are of another model."""
+    for path in exports_in(folder, prefix):
+        if path.name not in known:
+            path.unlink()
+
+
+def _facts(
+    path: Path, exported: ExportedFile, dataset: Dataset, options: ExportOptions
+) -> FileFacts:
     assert exported.validation_accuracy is not None  # every net of the zoo is a classifier
     with open_session(path, installed_runtimes(path)[0]) as session:
         test_accuracy = accuracy(session, dataset.split("test"))
@@ -134,4 +333,5 @@ def _facts(path: Path, exported: ExportedFile, dataset: Dataset) -> FileFacts:
         validation_accuracy=exported.validation_accuracy,
         test_accuracy=test_accuracy,
         max_difference=exported.max_difference,
+        options=options.special(exported.dtype),
     )
