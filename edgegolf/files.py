@@ -12,6 +12,7 @@ from pathlib import Path
 from edgegolf.errors import EdgegolfError
 
 MAXIMUM_BYTES = 2**31  # FlatBuffers and protobuf files end at 2 GiB anyway
+FREE_BYTES = 64 * 2**20  # that any file may take, however small
 PARTIAL = ".partial-"  # what a file is called until it is whole
 
 
@@ -53,6 +54,11 @@ def read_bounded(path: Path, maximum: int = MAXIMUM_BYTES) -> bytes:
     if len(data) > size:
         raise EdgegolfError(f"{path} grew while it was read")
     return data
+
+
+def worth(size: int) -> int:
+    """How many bytes a file of `size` bytes may unpack to, or ask for."""
+    return min(MAXIMUM_BYTES, FREE_BYTES + 20 * size)
 
 
 def sha256(path: Path) -> str:

@@ -11,8 +11,8 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -107,7 +107,8 @@ def run_side_by_side(tasks: Sequence[Task], at_once: int) -> Generator[tuple[int
                 process: BaseProcess = context.Process(
                     target=_work, args=(its_end, log), daemon=True
                 )
-                process.start()
+                with _same_order_of_sets():
+                    process.start()
                 its_end.close()
                 running[connection] = _give(connection, waiting), process, log
             while running:
@@ -125,6 +126,20 @@ def run_side_by_side(tasks: Sequence[Task], at_once: int) -> Generator[tuple[int
                         process.join()
         finally:
             stop_all([process for _, process, _ in running.values()])
+
+
+@contextmanager
+def _same_order_of_sets() -> Iterator[None]:
+    """Let processes that are started hash text alike: what converters write depends on it."""
+    before = os.environ.get("PYTHONHASHSEED")
+    os.environ["PYTHONHASHSEED"] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONHASHSEED"]
+        else:
+            os.environ["PYTHONHASHSEED"] = before
 
 
 def _give(connection: Connection, waiting: deque[tuple[int, Task]]) -> int:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import lzma
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgegolf.errors import EdgegolfError, require
-from edgegolf.files import MAXIMUM_BYTES, read_bounded
+from edgegolf.export.bounds import check_config, check_model, read_config
 from edgegolf.quiet import import_tensorflow
 
 if TYPE_CHECKING:
     import keras
-
-MAXIMUM_ENTRIES = 10_000  # a .keras file has three, and one for each asset
-MAXIMUM_CONFIG_BYTES = 64 * 2**20
 
 # Layers that do nothing at inference. Their subclasses, such as SpatialDropout2D, too.
 TRAINING_ONLY_LAYERS = (
@@ -30,12 +22,6 @@ TRAINING_ONLY_LAYERS = (
     "ActivityRegularization",
 )
 
-# What reading an entry of a zip file raises where bytes of it are others, and JSON of it.
-DAMAGED = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, OverflowError,
-    ValueError, RuntimeError,
-)  # fmt: skip
-
 
 def load_model(path: Path) -> keras.Model:
     """Load a `.keras` file that may come from a stranger, without running any code in it.
@@ -44,10 +30,15 @@ def load_model(path: Path) -> keras.Model:
         EdgegolfError: No such file, no `.keras` file, too large when unpacked, with a Lambda
             layer or another layer that Keras does not know, or Keras has another backend.
     """
-    _check_archive(path)
+    config = read_config(path)
+    _refuse_code(config, path)
+    check_config(config, path)
     keras = import_keras_on_tensorflow()
     try:
+        check_model(keras, config, path)
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except EdgegolfError:
+        raise
     except Exception as error:  # a broken file fails anywhere in Keras, with any type of error
         raise EdgegolfError(
             f"{path} cannot be loaded by Keras: {_reason(error)}",
@@ -121,25 +112,7 @@ def for_inference(model: keras.Model, batch: int | None) -> keras.Model:
         raise EdgegolfError(f"the model cannot have a batch of {batch}: {_reason(error)}") from None
 
 
-def _check_archive(path: Path) -> None:
-    """Refuse what is no `.keras` file, unpacks to too much, or holds code."""
-    if path.suffix != ".keras":
-        raise EdgegolfError(f"{path} is not a .keras file", hint="save with model.save('x.keras')")
-    read_bounded(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            if len(entries) > MAXIMUM_ENTRIES or sum(e.file_size for e in entries) > MAXIMUM_BYTES:
-                raise EdgegolfError(f"{path} unpacks to too much: is it a zip bomb?")
-            if archive.getinfo("config.json").file_size > MAXIMUM_CONFIG_BYTES:
-                raise EdgegolfError(f"{path} has a config.json that is too large")
-            config = json.loads(archive.read("config.json"))
-    except KeyError:
-        raise EdgegolfError(f"{path} is a zip file without config.json, no Keras model") from None
-    except DAMAGED:
-        raise EdgegolfError(
-            f"{path} is damaged or not a Keras model", hint="save with model.save('x.keras')"
-        ) from None
+def _refuse_code(config: object, path: Path) -> None:
     for layer in _lambda_layers(config):
         raise EdgegolfError(
             f"{path} has the Lambda layer {layer!r}, which would run Python code from the file",

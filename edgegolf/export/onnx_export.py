@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgegolf.errors import require
+from edgegolf.export.canonical import canonical
 from edgegolf.export.unsupported import conversion_error, unsupported_operation
 from edgegolf.files import atomic_path, write_atomically
 from edgegolf.quiet import import_tensorflow, silenced
@@ -89,6 +90,7 @@ def _convert(model: keras.Model) -> onnx.ModelProto:
     except Exception as error:  # the converter raises errors of any type
         raise conversion_error("ONNX", error, model) from None
     _check_operators(converted, model)
+    canonical(converted)
     return converted
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.files import MAXIMUM_BYTES, read_bounded
+from edgegolf.export.bounds import check_arrays
 
 if TYPE_CHECKING:
     import keras
@@ -117,19 +116,17 @@ def _read_npz(path: Path, model: keras.Model) -> Samples:
 
 
 def _load_arrays(path: Path) -> dict[str, NDArray]:
-    read_bounded(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked <= MAXIMUM_BYTES:
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
+        check_arrays(path)
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except EdgegolfError:
+        raise
     except Exception:  # numpy's reader of a damaged header raises errors of any type
         raise EdgegolfError(
             f"{path} is damaged or not an .npz file of plain arrays",
             hint="write it with numpy.savez(path, INPUT=array, labels=integers)",
         ) from None
-    raise EdgegolfError(f"{path} unpacks to more than {MAXIMUM_BYTES:,} bytes")
 
 
 def _fit(values: NDArray, tensor: keras.KerasTensor, what: str) -> NDArray:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.export.bounds import largest_result
 from edgegolf.runtimes import Array, Session, TensorInfo, open_session
 from edgegolf.runtimes.classify import dequantize
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from edgegolf.export.samples import Samples
 
 BATCH_WHERE_OPEN = 32
+BATCH_NUMBERS = 2**26  # in the largest result of a layer, for one batch
 CHANCE_SAMPLES = 2  # so few may be lost in any case: small sets cannot tell them from chance
 # Converters reorder float additions and fold constants; more than this is another function.
 FLOAT_TOLERANCE = 1e-3  # of the largest absolute output
@@ -49,7 +51,8 @@ def predict(model: keras.Model, samples: Samples) -> list[Array]:
     import keras
 
     with_lists = keras.Model(list(model.inputs), list(model.outputs))
-    outputs = with_lists.predict(list(samples.inputs), batch_size=256, verbose=0)
+    batch = max(1, min(256, BATCH_NUMBERS // max(1, largest_result(model))))
+    outputs = with_lists.predict(list(samples.inputs), batch_size=batch, verbose=0)
     return [np.asarray(output, np.float32) for output in _as_list(outputs)]
 
 

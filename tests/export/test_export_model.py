@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from keras import layers
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.export.model import MAXIMUM_ENTRIES, for_inference, load_model
+from edgegolf.export.bounds import MAXIMUM_ENTRIES
+from edgegolf.export.model import for_inference, load_model
 
 
 @pytest.fixture(scope="module")
