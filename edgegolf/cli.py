@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -44,6 +44,17 @@ class Paragraphs(click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
         """The verbs in the order in which they are defined."""
         return list(self.commands)
+
+
+class Resumable(click.Command):
+    """A verb that goes on where it was when it is interrupted and run again."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the verb, and tell so where it is interrupted."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            raise click.Abort("run it again to go on") from None
 
 
 @click.group(cls=Paragraphs, context_settings={"help_option_names": ["-h", "--help"]})
@@ -99,7 +110,7 @@ def data(as_json: bool) -> None:
         _print(data_table(statuses))
 
 
-@cli.command()
+@cli.command(cls=Resumable)
 @click.argument("nets", nargs=-1, metavar="[NET]...")
 @click.option("--dataset", help="Data set; what the nets are made for, or what stands in for it.")
 @click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's.")
@@ -153,7 +164,7 @@ def train(
         _say(trained_line(each))
 
 
-@cli.command()
+@cli.command(cls=Resumable)
 @click.argument("sweep", metavar="NAME|FILE.toml")
 @click.option("--dataset", help="Data set; what the nets are made for, or what stands in for it.")
 @click.option("--seeds", type=click.IntRange(1), help="How many, instead of the file's number.")
@@ -227,7 +238,7 @@ def sweep(
         _print(*sweep_tables(results))
 
 
-@cli.command()
+@cli.command(cls=Resumable)
 @click.argument("net")
 @click.option("--dataset", help="Data set; what the net is made for, or what stands in for it.")
 @click.option("--epochs", type=click.IntRange(1), help="Of each idea, instead of the file's.")
@@ -282,7 +293,7 @@ def ablate(
         _print(ablation_table(results))
 
 
-@cli.command()
+@cli.command(cls=Resumable)
 @click.argument("models", nargs=-1, metavar="[NET|MODEL.keras]...")
 @click.option("--dataset", help="Data set; what the nets are made for, or what stands in for it.")
 @click.option("--formats", default="tflite,onnx", show_default=True, help="What to write.")
@@ -371,11 +382,12 @@ def export(
 
     files = [Path(model) for model in models if model.endswith(".keras")]
     if files:
-        for file, published in publish_files(files, out, dataset, calibration_data, options):
-            show_published(file, published)
-            if emulate is not None:
-                made = [published.folder / each.name for each in published.made]
-                _print("\n".join(choice_lines(count_instructions(made, emulate))))
+        with closing(publish_files(files, out, dataset, calibration_data, options)) as ready:
+            for file, published in ready:
+                show_published(file, published)
+                if emulate is not None:
+                    made = [published.folder / each.name for each in published.made]
+                    _print("\n".join(choice_lines(count_instructions(made, emulate))))
     nets = [model for model in models if not model.endswith(".keras")]
     if files and not nets:
         return
@@ -388,9 +400,10 @@ def export(
             f"no net is trained on {found.name} yet", hint="edgegolf train trains some"
         )
     cards = {}
-    for folder, published in publish_all(folders, found, options):
-        show_published(folder, published)
-        cards[folder] = published.card
+    with closing(publish_all(folders, found, options)) as ready:
+        for folder, published in ready:
+            show_published(folder, published)
+            cards[folder] = published.card
     paths = [path for folder in folders for path in exported_files(folder)]
     runs = [(path, preferred_runtime(path)) for path in paths]
     latencies = latencies_in_turns(runs, found.split("validation").images[:1])
@@ -847,8 +860,8 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(BAD_INPUT)
-    except (KeyboardInterrupt, click.Abort):
-        _fail("interrupted", INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort) as interruption:
+        _fail("; ".join(["interrupted", *map(str, interruption.args)]), INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BAD_INPUT)

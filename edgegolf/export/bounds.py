@@ -92,7 +92,10 @@ def check_config(config: object, path: Path) -> None:
             f"{MAXIMUM_UNROLLED:,} allowed",
             hint="build it with unroll=False",
         )
-    calls = _calls(config)
+    try:
+        calls = _calls(config)
+    except RecursionError:
+        raise EdgegolfError(f"{path} has models nested too deep") from None
     if calls > MAXIMUM_LAYERS:
         raise EdgegolfError(
             f"{path} calls layers {calls:,} times, more than the {MAXIMUM_LAYERS:,} allowed"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,7 +59,7 @@ class Published:
 
 def publish_all(
     folders: Sequence[Path], dataset: Dataset, options: ExportOptions
-) -> Iterator[tuple[Path, Published]]:
+) -> Generator[tuple[Path, Published], None, None]:
     """Publish nets, several at once, and yield each that is ready.
 
     Args:
@@ -84,7 +84,7 @@ def publish_files(
     dataset: str | None,
     samples: Path | None,
     options: ExportOptions,
-) -> Iterator[tuple[Path, Published]]:
+) -> Generator[tuple[Path, Published], None, None]:
     """Export users' `.keras` files, one after another, and yield each that is ready.
 
     Args:
@@ -114,7 +114,7 @@ def publish_files(
             yield model, result
 
 
-def _run(tasks: Sequence[Task]) -> Iterator[tuple[int, Published]]:
+def _run(tasks: Sequence[Task]) -> Generator[tuple[int, Published], None, None]:
     """The tasks' results, with progress.
 
     They have processes of their own, because converters are deaf to Ctrl-C. Lines on a terminal

@@ -43,7 +43,7 @@ def ignore(*_: object) -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "double_cnn"
-    train_nets([NET], "digits", [0, 1], 30, [folder], None, False, ignore)
+    train_nets([NET], "digits", [0, 1], 30, folder, None, False, False, ignore)
     return folder
 
 
@@ -115,7 +115,8 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path: Path) -> No
 def test_a_finished_run_is_not_done_again(trained: Path) -> None:
     path = run_folder(trained, 0) / "model.keras"
     before = path.stat().st_mtime_ns
-    train_nets([NET], "digits", [0, 1], 30, [trained], None, False, ignore)
+    (again,) = train_nets([NET], "digits", [0, 1], 30, trained, None, False, False, ignore)
+    assert (again.is_new, again.finished_before, again.runs) == (False, 2, 2)
     assert path.stat().st_mtime_ns == before
 
 

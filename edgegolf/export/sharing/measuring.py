@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
+import platform
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import ClassVar, Literal
@@ -17,6 +21,7 @@ from numpy.typing import NDArray
 
 from edgegolf.data import Split
 from edgegolf.errors import EdgegolfError
+from edgegolf.files import sha256, write_atomically
 from edgegolf.runtimes import Array, Session, installed_runtimes, open_session
 from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.classify import accuracy, quantize
@@ -90,14 +95,11 @@ def measure(drafts: Sequence[Draft], suffix: str, validation: Split) -> tuple[Ca
             path.write_bytes(draft.data)
         preferred = preferred_runtime(paths[0])
         others = set(installed_runtimes(paths[0])) - {preferred, "litert-reference"}
-        latencies: dict[str, Latencies] = {}
-        accuracies, latencies[preferred] = run_in_child(
-            accuracies_and_latencies_of, paths, preferred, validation, timeout=TIMEOUT
-        )
-        for name in sorted(others):
-            latencies[name] = run_in_child(
-                latencies_of, paths, name, validation.images[:1], timeout=TIMEOUT
-            )
+        accuracies = run_in_child(accuracies_of, paths, preferred, validation, timeout=TIMEOUT)
+        latencies = {
+            name: latencies_on_this_machine(paths, name, validation.images[:1])
+            for name in (preferred, *sorted(others))
+        }
     candidates = []
     for index, (draft, accuracy_found) in enumerate(zip(drafts, accuracies, strict=True)):
         if accuracy_found is None:
@@ -172,10 +174,38 @@ def _costs(candidate: Candidate, runtime: str) -> tuple[float, ...]:
     return candidate.size_bytes, candidate.latency_ratio[runtime], -candidate.accuracy
 
 
-def accuracies_and_latencies_of(
-    paths: Sequence[Path], runtime: str, validation: Split
-) -> tuple[list[float | None], Latencies]:
-    """The accuracy of each file, None where it does not run, and what `latencies_of` gives.
+def latencies_on_this_machine(paths: Sequence[Path], runtime: str, image: Array) -> Latencies:
+    """What `latencies_of` gives, measured once for the same files, runtime and machine.
+
+    What is chosen by it is then the same in every export of a model. The measurements are kept in
+    the user's cache folder; without it, they are made anew.
+    """
+    from platformdirs import user_cache_path
+
+    known = [runtime, _versions(), platform.processor(), platform.node(), *map(sha256, paths)]
+    key = hashlib.sha256(json.dumps(known).encode()).hexdigest()
+    cached = user_cache_path("edgegolf") / "latencies" / f"{key}.json"
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        pairs = json.loads(cached.read_bytes())
+        if len(pairs) == len(paths):
+            return [None if pair is None else (float(pair[0]), float(pair[1])) for pair in pairs]
+    found = run_in_child(latencies_of, paths, runtime, image, timeout=TIMEOUT)
+    with contextlib.suppress(EdgegolfError):
+        write_atomically(cached, json.dumps(found))
+    return found
+
+
+def _versions() -> list[str]:
+    """Of the packages that run files, where they are installed."""
+    found = []
+    for package in ("ai-edge-litert", "tflite-runtime", "onnxruntime"):
+        with contextlib.suppress(PackageNotFoundError):
+            found.append(f"{package} {version(package)}")
+    return found
+
+
+def accuracies_of(paths: Sequence[Path], runtime: str, validation: Split) -> list[float | None]:
+    """The accuracy of each file, None where it does not run.
 
     Raises:
         EdgegolfError: The first file does not run.
@@ -188,7 +218,7 @@ def accuracies_and_latencies_of(
             if not found:
                 raise
             found.append(None)
-    return found, latencies_of(paths, runtime, validation.images[:1])
+    return found
 
 
 def _accuracy(path: Path, runtime: str, split: Split) -> float:
