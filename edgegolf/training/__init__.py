@@ -14,7 +14,7 @@ from edgegolf.training.worker import Job, Progress, Run, finished_run
 from edgegolf.workspace import model_folder, trial_folder
 from edgegolf.zoo import find_recipe
 
-__all__ = ["PROCEDURE", "Job", "Progress", "Run", "Trained", "train_nets"]
+__all__ = ["PROCEDURE", "Job", "Progress", "Run", "Trained", "results_folder", "train_nets"]
 
 # Raised by one when the same recipe, data and seed would end otherwise than before.
 PROCEDURE = 1
@@ -53,7 +53,7 @@ def train_nets(
     """
     groups: list[tuple[Path, list[Job]]] = []
     for net in nets:
-        folder = _folder(net, dataset, epochs, out, replace)
+        folder = results_folder(net, dataset, epochs, out, replace)
         jobs = [Job(net, dataset, seed, epochs, run_folder(folder, seed)) for seed in seeds]
         groups.append((folder, jobs))
     if fresh:
@@ -85,8 +85,14 @@ def train_nets(
     return tuple(trained[index] for index in range(len(groups)))
 
 
-def _folder(net: str, dataset: str, epochs: int | None, out: Path | None, replace: bool) -> Path:
-    """Where a net's results go."""
+def results_folder(
+    net: str, dataset: str, epochs: int | None, out: Path | None, replace: bool
+) -> Path:
+    """Where a net's results go.
+
+    Raises:
+        EdgegolfError: No such net, or `out` holds a model that was trained otherwise.
+    """
     find_recipe(net)
     folder = out or model_folder(dataset, net)
     if replace:

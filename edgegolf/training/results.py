@@ -6,7 +6,6 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,10 +15,8 @@ from edgegolf.cards import Card, SeedResult, exports_in, read_card, write_card
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded, remove_leftovers, sha256, write_atomically
 from edgegolf.records import from_json, to_json
-from edgegolf.side_by_side import Task, run_side_by_side
 from edgegolf.training.worker import WEIGHTS_NAME, Job, Run, read_run
 from edgegolf.zoo import find_recipe
-from edgegolf.zoo.summary import summarize
 
 HISTORY_NAME = "history.json"
 MODEL_NAME = "model.keras"
@@ -158,9 +155,8 @@ def write_results(
     history = (*runs, *_other_runs(folder, known, runs))
     write_atomically(folder / HISTORY_NAME, to_json(History(history)))
     recipe = find_recipe(job.net)
-    task = Task(f"measuring {job.net}", model_size, (job.net, run.dataset))
-    with closing(run_side_by_side([task], 1)) as messages:
-        ((_, size),) = messages
+    size = run.size
+    assert size is not None  # the run is finished
     card = Card(
         net=recipe.name,
         dataset=run.dataset,
@@ -218,31 +214,6 @@ def _merged(first: Sequence[SeedResult], more: Sequence[SeedResult]) -> tuple[Se
     """The results of all seeds, by seed; the first where both have one."""
     by_seed = {result.seed: result for result in (*more, *first)}
     return tuple(by_seed[seed] for seed in sorted(by_seed))
-
-
-@dataclass(frozen=True)
-class ModelSize:
-    """How large a net is: its parameters, those that are trained, and multiply-accumulates."""
-
-    parameters: int
-    trained_parameters: int
-    macs: int
-
-
-def model_size(net: str, dataset: str, send: Callable[[object], None]) -> ModelSize:
-    """The size of a net for a data set; a task: Keras takes seconds to import, deaf to Ctrl-C."""
-    from edgegolf.data import load_dataset
-    from edgegolf.quiet import import_keras
-
-    import_keras()
-    found = load_dataset(dataset)
-    model = find_recipe(net).build(found.image_shape, found.classes)
-    layers = summarize(model)
-    return ModelSize(
-        parameters=model.count_params(),
-        trained_parameters=sum(layer.parameters for layer in layers if layer.trained),
-        macs=sum(layer.macs for layer in layers),
-    )
 
 
 def _result(run: Run) -> SeedResult:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from edgegolf.data import load_dataset
 from edgegolf.files import atomic_path, read_bounded, write_atomically
@@ -15,6 +15,10 @@ from edgegolf.records import from_json, to_json
 from edgegolf.training.precision import for_this_machine
 from edgegolf.training.trainer import Position, Trainer
 from edgegolf.zoo import Recipe, find_recipe, with_epochs
+from edgegolf.zoo.summary import summarize
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,15 @@ class EpochResult:
 
 
 @dataclass(frozen=True)
+class ModelSize:
+    """How large a net is: its parameters, those that are trained, and multiply-accumulates."""
+
+    parameters: int
+    trained_parameters: int
+    macs: int
+
+
+@dataclass(frozen=True)
 class Run:
     """A training run so far.
 
@@ -65,6 +78,7 @@ class Run:
         epochs: What was measured after each finished epoch.
         validation_accuracy: Of the finished run's averaged weights; None while it goes on.
         test_accuracy: The same on the test split.
+        size: Of the finished net; None in runs of earlier versions.
     """
 
     SCHEMA: ClassVar[str] = "edgegolf.run/1"
@@ -76,6 +90,7 @@ class Run:
     epochs: tuple[EpochResult, ...]
     validation_accuracy: float | None = None
     test_accuracy: float | None = None
+    size: ModelSize | None = None
 
     @property
     def seconds(self) -> float:
@@ -109,7 +124,7 @@ def finished_run(job: Job) -> Run | None:
     """The job's run, if it is finished: same recipe, same data."""
     dataset = load_dataset(job.dataset)
     run = read_run(job.folder)
-    if run is None or run.test_accuracy is None or not (job.folder / WEIGHTS_NAME).is_file():
+    if run is None or run.size is None or not (job.folder / WEIGHTS_NAME).is_file():
         return None
     fresh = _fresh_run(job, for_this_machine(job.recipe), dataset.checksum)
     return run if _is_same(run, fresh) else None
@@ -134,7 +149,7 @@ def train(job: Job, threads: int, report: Callable[[Progress], None]) -> Run:
     recipe = for_this_machine(job.recipe)
     dataset = load_dataset(job.dataset).with_validation_images(recipe.training.validation_images)
     run = _matching_run(job, recipe, dataset.checksum)
-    if run.test_accuracy is not None:
+    if run.size is not None:
         return run
 
     trainer = Trainer(recipe, dataset, job.seed, threads)
@@ -164,16 +179,27 @@ def train(job: Job, threads: int, report: Callable[[Progress], None]) -> Run:
         position = Position(end.epoch + 1)
         trainer.save(state, position)
     with trainer.averaged():
+        copy = trainer.copy()
         finished = replace(
             run,
             validation_accuracy=run.epochs[-1].validation_accuracy,
             test_accuracy=trainer.accuracy(dataset.split("test")),
+            size=_size(copy),
         )
         with atomic_path(job.folder / WEIGHTS_NAME) as temporary:
-            trainer.copy().save(temporary)
+            copy.save(temporary)
     write_atomically(job.folder / RUN_NAME, to_json(finished))
     state.unlink(missing_ok=True)
     return finished
+
+
+def _size(model: keras.Model) -> ModelSize:
+    layers = summarize(model)
+    return ModelSize(
+        parameters=model.count_params(),
+        trained_parameters=sum(layer.parameters for layer in layers if layer.trained),
+        macs=sum(layer.macs for layer in layers),
+    )
 
 
 def _matching_run(job: Job, recipe: Recipe, checksum: str) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from edgegolf.cards import FileFacts, read_card, stale_files, write_card
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import sha256
-from edgegolf.training import Trained, train_nets
+from edgegolf.training import Job, Trained, results_folder, train_nets
+from edgegolf.training.results import run_folder
+from edgegolf.training.worker import train as train_run
 
 pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
@@ -20,14 +23,28 @@ FOLDER = Path("models/digits") / NET
 OWN_EPOCHS = 12
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Finished runs, trained in this process: others take seconds to import TensorFlow."""
+    folder = tmp_path_factory.mktemp("runs")
+    for epochs, seed in ((OWN_EPOCHS, 0), (OWN_EPOCHS, 1), (OWN_EPOCHS, 2), (2, 0)):
+        job = Job(NET, "digits", seed, epochs, folder / f"{epochs}-{seed}")
+        train_run(job, 1, lambda _: None)
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").symlink_to(runs)
 
 
 def train(
     epochs: int | None = None, seed: int = 0, out: Path | None = None, replace: bool = False
 ) -> Trained:
+    folder = results_folder(NET, "digits", epochs, out, replace)
+    run = Path("runs") / f"{epochs or OWN_EPOCHS}-{seed}"
+    shutil.copytree(run, run_folder(folder, seed), dirs_exist_ok=True)
     (trained,) = train_nets(
         [NET], "digits", [seed], epochs, out, 1, False, replace, lambda *_: None
     )
