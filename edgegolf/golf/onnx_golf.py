@@ -20,7 +20,7 @@ from edgegolf.golf.onnx_model import (
     tensor_bytes,
     tensor_type,
 )
-from edgegolf.golf.protobuf import Message, transform, walk, write_protobuf
+from edgegolf.golf.protobuf import Message, array_of, transform, walk, write_protobuf
 
 # Attribute values that mean the same as their absence, by operator.
 # Source: https://onnx.ai/onnx/operators/
@@ -68,7 +68,7 @@ def golf_onnx(data: bytes, keep: Keep, name: str = "the file", functions: bool =
     Raises:
         EdgegolfError: The file is damaged, or it is one that cannot be rewritten.
     """
-    root = parse_onnx(data, name).root
+    root = parse_onnx(data, name, locate=False).root
     _refuse_what_cannot_be_rewritten(root, name)
     stages = [Stage("encoding", len(write_protobuf(root)))]
     for cause, step in _steps(keep, functions):
@@ -218,7 +218,7 @@ def _with_short_numbers(root: Message) -> Message:
             "uint32": ("I", "uint64_data"),
         }.get(kind, ("", ""))
         if code and raw:
-            numbers = struct.unpack(f"<{len(raw) // struct.calcsize(code)}{code}", raw)
+            numbers = array_of(code, raw)
             forms.append(bare.replace(raw_data=None, **{field: numbers}))
         return min(forms, key=lambda form: len(write_protobuf(form)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import struct
+from array import array
 from collections.abc import Iterator
 from math import ceil, prod
 from pathlib import Path
@@ -11,27 +11,27 @@ from typing import Any
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded
 from edgegolf.golf.onnx_schema import DATA_TYPES
-from edgegolf.golf.protobuf import Message, ParsedMessage, read_protobuf
+from edgegolf.golf.protobuf import Message, ParsedMessage, little_endian, read_protobuf
 
 MAXIMUM_RANK = 64
 
 # The field that holds a tensor's elements where ``raw_data`` does not, and how one element of the
-# field is stored in ``raw_data``.
+# field is stored in ``raw_data``, as the code of an array.
 _TYPED_FIELDS = {
-    "float32": ("float_data", "<f"),
-    "complex64": ("float_data", "<f"),
-    "float64": ("double_data", "<d"),
-    "complex128": ("double_data", "<d"),
-    "int64": ("int64_data", "<q"),
-    "uint64": ("uint64_data", "<Q"),
-    "uint32": ("uint64_data", "<I"),
-    "int32": ("int32_data", "<i"),
-    "int16": ("int32_data", "<h"),
-    "uint16": ("int32_data", "<H"),
-    "float16": ("int32_data", "<H"),
-    "bfloat16": ("int32_data", "<H"),
-    "bool": ("int32_data", "<?"),
-    "int8": ("int32_data", "<b"),
+    "float32": ("float_data", "f"),
+    "complex64": ("float_data", "f"),
+    "float64": ("double_data", "d"),
+    "complex128": ("double_data", "d"),
+    "int64": ("int64_data", "q"),
+    "uint64": ("uint64_data", "Q"),
+    "uint32": ("uint64_data", "I"),
+    "int32": ("int32_data", "i"),
+    "int16": ("int32_data", "h"),
+    "uint16": ("int32_data", "H"),
+    "float16": ("int32_data", "H"),
+    "bfloat16": ("int32_data", "H"),
+    "bool": ("int32_data", "?"),
+    "int8": ("int32_data", "b"),
 }
 
 
@@ -44,9 +44,9 @@ def read_onnx(path: Path) -> ParsedMessage:
     return parse_onnx(read_bounded(path), str(path))
 
 
-def parse_onnx(data: bytes, name: str = "the file") -> ParsedMessage:
-    """As `read_onnx`, from the file's bytes; ``name`` is what error messages call them."""
-    parsed = read_protobuf(data, name)
+def parse_onnx(data: bytes, name: str = "the file", locate: bool = True) -> ParsedMessage:
+    """As `read_onnx`, from the file's bytes; the other arguments are those of `read_protobuf`."""
+    parsed = read_protobuf(data, name, locate=locate)
     if parsed.root.graph is None:
         raise EdgegolfError(f"{name} is not a valid ONNX file: it has no graph")
     return parsed
@@ -71,13 +71,15 @@ def tensor_bytes(tensor: Message) -> bytes | None:
         raw: bytes = tensor.raw_data
         return raw
     if kind in ("uint8", "int4", "uint4") or kind not in _TYPED_FIELDS:
-        field, code = "int32_data", "<B"
+        field, code = "int32_data", "B"
     else:
         field, code = _TYPED_FIELDS[kind]
     numbers = getattr(tensor, field)
     try:
-        return struct.pack(f"<{len(numbers)}{code[1:]}", *numbers)
-    except struct.error:
+        if code == "?":
+            numbers, code = (bool(number) for number in numbers), "B"
+        return little_endian(array(code, numbers))
+    except OverflowError:
         return None
 
 

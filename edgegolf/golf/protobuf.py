@@ -6,7 +6,9 @@ Wire format: https://protobuf.dev/programming-guides/encoding/
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -29,19 +31,31 @@ class Message:
 
     Attributes:
         kind: Name of the message in the schema, such as ``"NodeProto"``.
-        fields: What is present, by name: numbers, ``str``, ``bytes``, messages, and tuples of
-            these for repeated fields.
     """
 
-    __slots__ = ("fields", "kind")
+    # A file may hold a message in every few bytes of it: the names of fields are shared between
+    # messages that have the same ones.
+    __slots__ = ("_names", "_values", "kind")
 
     kind: str
-    fields: Mapping[str, Any]
+    _names: tuple[str, ...]
+    _values: tuple[Any, ...]
 
     def __init__(self, kind: str, fields: Mapping[str, Any]) -> None:
         """Keep a copy of the fields."""
+        names = tuple(fields)
         object.__setattr__(self, "kind", kind)
-        object.__setattr__(self, "fields", MappingProxyType(dict(fields)))
+        object.__setattr__(self, "_names", _LAYOUTS.setdefault(names, names))
+        object.__setattr__(self, "_values", tuple(fields.values()))
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """What is present, by name.
+
+        Numbers, ``str``, ``bytes``, messages, and for repeated fields tuples of these, or arrays
+        of the numbers of a tensor.
+        """
+        return MappingProxyType(dict(zip(self._names, self._values, strict=True)))
 
     def __setattr__(self, name: str, value: object) -> None:
         """Refuse any change."""
@@ -49,10 +63,8 @@ class Message:
 
     def __getattr__(self, name: str) -> Any:
         """The value of a field, or its default."""
-        try:
-            return self.fields[name]
-        except KeyError:
-            pass
+        if name in self._names:
+            return self._values[self._names.index(name)]
         try:
             field = FIELDS[self.kind][name]
         except KeyError:
@@ -75,6 +87,12 @@ class Message:
         return message(self.kind, **{**self.fields, **changes})
 
 
+_LAYOUTS: dict[tuple[str, ...], tuple[str, ...]] = {}
+# Tensors' numbers, which the schema packs, are stored as C numbers: tuples would take ten times
+# the bytes that they have in the file.
+_ARRAYS = {"float": "f", "double": "d", "int32": "i", "int64": "q", "uint64": "Q"}
+
+
 def message(kind: str, /, **fields: Any) -> Message:
     """Make a message: ``message("NodeProto", op_type="Relu", input=["x"], output=["y"])``.
 
@@ -87,10 +105,16 @@ def message(kind: str, /, **fields: Any) -> Message:
         raise EdgegolfError(f"the ONNX schema has no message {kind}")
     values: dict[str, Any] = {}
     for name, value in fields.items():
-        if name not in FIELDS[kind]:
+        field = FIELDS[kind].get(name)
+        if field is None:
             raise EdgegolfError(f"the ONNX message {kind} has no field {name}")
-        if FIELDS[kind][name].is_repeated and value is not None:
-            value = tuple(value) or None
+        if field.is_repeated and value is not None:
+            if not field.is_packed:
+                value = tuple(value) or None
+            elif not isinstance(value, array):
+                value = array(_ARRAYS[field.type], value) or None
+            elif not value:
+                value = None
         if value is not None:
             values[name] = value
     return Message(kind, values)
@@ -130,18 +154,21 @@ class _DamagedError(Exception):
     """The bytes are not a sound message."""
 
 
-def read_protobuf(data: bytes, name: str = "the file", kind: str = "ModelProto") -> ParsedMessage:
+def read_protobuf(
+    data: bytes, name: str = "the file", kind: str = "ModelProto", locate: bool = True
+) -> ParsedMessage:
     """Read a serialised ONNX message.
 
     Args:
         data: The file's bytes.
         name: What error messages call it.
         kind: Which message it is.
+        locate: Give the spans, which take many times the file's bytes; none otherwise.
 
     Raises:
         EdgegolfError: The bytes are damaged, or have fields that the schema known here lacks.
     """
-    spans: list[Span] = []
+    spans: list[Span] | None = [] if locate else None
     try:
         root = _read_message(data, 0, len(data), kind, 0, spans)
     except _DamagedError as error:
@@ -149,7 +176,7 @@ def read_protobuf(data: bytes, name: str = "the file", kind: str = "ModelProto")
             f"{name} is not a valid ONNX file: {error}",
             hint="export it again, or update edgegolf if a newer exporter wrote it",
         ) from None
-    return ParsedMessage(root, tuple(spans))
+    return ParsedMessage(root, tuple(spans or ()))
 
 
 def _read_varint(data: bytes, position: int, end: int) -> tuple[int, int]:
@@ -174,13 +201,13 @@ def _signed(value: int, kind: str) -> int:
 
 
 def _read_message(
-    data: bytes, start: int, end: int, kind: str, depth: int, spans: list[Span]
+    data: bytes, start: int, end: int, kind: str, depth: int, spans: list[Span] | None
 ) -> Message:
     if depth > MAXIMUM_DEPTH:
         raise _DamagedError("its messages are nested too deeply")
     values: dict[str, Any] = {}
     located: list[tuple[int, int, str, Any]] = []
-    inner: list[Span] = []
+    inner: list[Span] | None = None if spans is None else []
     position = start
     while position < end:
         tag, payload = _read_varint(data, position, end)
@@ -197,20 +224,29 @@ def _read_message(
             if stop > end:
                 raise _DamagedError(f"a {field.type} reaches outside its message")
             value = _read_message(data, payload, stop, field.type, depth + 1, inner)
-            located.append((position, payload, field.name, value))
+            behind = payload
         else:
             value, stop = _read_field(data, payload, end, field, wire)
-            located.append((position, stop, field.name, value))
+            behind = stop
+        if spans is not None:
+            located.append((position, behind, field.name, value))
         if field.is_repeated:
-            values.setdefault(field.name, []).extend(
-                value if isinstance(value, tuple) else (value,)
-            )
+            found = values.get(field.name)
+            if found is None:
+                found = values[field.name] = array(_ARRAYS[field.type]) if field.is_packed else []
+            if isinstance(value, tuple | array):
+                found.extend(value)
+            else:
+                found.append(value)
         elif field.is_message and field.name in values:
             raise _DamagedError(f"a {kind} has its field {field.name} twice")
         else:
             values[field.name] = value
         position = stop
+    if spans is None:
+        return message(kind, **values) if values else _EMPTY[kind]
     node = message(kind, **values)
+    assert inner is not None
     spans += [Span(begin, stop, node, name, value) for begin, stop, name, value in located]
     spans += inner
     return node
@@ -241,12 +277,25 @@ def _read_field(data: bytes, position: int, end: int, field: Field, wire: int) -
     if code:
         if length % width:
             raise _DamagedError(f"the field {field.name} has a fraction of a number")
+        if field.is_packed:
+            return array_of(code, data[position:stop]), stop
         return struct.unpack_from(f"<{length // width}{code}", data, position), stop
-    numbers = []
+    numbers: Any = array(_ARRAYS[field.type]) if field.is_packed else []
     while position < stop:
         value, position = _read_varint(data, position, stop)
         numbers.append(_signed(value, field.type))
-    return tuple(numbers), stop
+    return numbers if field.is_packed else tuple(numbers), stop
+
+
+_EMPTY = {kind: Message(kind, {}) for kind in FIELDS}
+
+
+def array_of(code: str, data: bytes) -> array[Any]:
+    """Numbers that are stored in little-endian order."""
+    numbers = array(code, data)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
 
 
 def walk(root: Message) -> Iterator[Message]:
@@ -267,9 +316,13 @@ def transform(node: Message, rules: Mapping[str, Callable[[Message], Message]]) 
     changes: dict[str, Any] = {}
     for name, value in node.fields.items():
         if isinstance(value, Message):
-            changes[name] = transform(value, rules)
+            changed: Any = transform(value, rules)
+            if changed is not value:
+                changes[name] = changed
         elif isinstance(value, tuple) and value and isinstance(value[0], Message):
-            changes[name] = tuple(transform(item, rules) for item in value)
+            changed = tuple(transform(item, rules) for item in value)
+            if any(new is not old for new, old in zip(changed, value, strict=True)):
+                changes[name] = changed
     rebuilt = Message(node.kind, {**node.fields, **changes}) if changes else node
     rule = rules.get(node.kind)
     return rule(rebuilt) if rule else rebuilt
@@ -314,20 +367,44 @@ def _field_bytes(field: Field, value: Any) -> bytes:
         tag = varint(field.number << 3 | _BYTES)
         contents = (_content(field, item) for item in values)
         return b"".join(tag + varint(len(content)) + content for content in contents)
-    if field.type in FIXED:
-        code, width = FIXED[field.type]
-        numbers = [struct.pack("<" + code, item) for item in values]
-        wire = _FIXED32 if width == 4 else _FIXED64
-    else:
-        numbers = [varint(item) for item in values]
-        wire = _VARINT
+    code, width = FIXED.get(field.type, ("", 0))
+    wire = {0: _VARINT, 4: _FIXED32, 8: _FIXED64}[width]
     tag = varint(field.number << 3 | wire)
-    separate = b"".join(tag + number for number in numbers)
-    if not field.is_repeated:
-        return separate
-    content = b"".join(numbers)
-    packed = varint(field.number << 3 | _BYTES) + varint(len(content)) + content
-    return min(separate, packed, key=len)
+    if code and isinstance(values, array):
+        content = little_endian(values)
+    elif code:
+        content = struct.pack(f"<{len(values)}{code}", *values)
+    else:
+        content = _varints(values)
+    packed = varint(field.number << 3 | _BYTES) + varint(len(content))
+    if field.is_repeated and len(packed) < len(tag) * len(values):
+        return packed + content
+    if len(values) < 2:
+        return tag + content if values else b""
+    if code:
+        numbers = (content[at : at + width] for at in range(0, len(content), width))
+    else:
+        numbers = (varint(value) for value in values)
+    return b"".join(tag + number for number in numbers)
+
+
+def _varints(values: Sequence[int]) -> bytes:
+    """Integers one after the other; not joined from pieces, of which each is an object."""
+    output = bytearray()
+    for value in values:
+        if 0 <= value < 0x80:
+            output.append(value)
+        else:
+            output += varint(value)
+    return bytes(output)
+
+
+def little_endian(numbers: array[Any]) -> bytes:
+    """The bytes that numbers have in a file."""
+    if sys.byteorder == "big":
+        numbers = numbers[:]
+        numbers.byteswap()
+    return numbers.tobytes()
 
 
 def _content(field: Field, value: Any) -> bytes:

@@ -31,7 +31,7 @@ def test_the_onnx_package_reads_the_same() -> None:
 def test_numbers_survive(numbers: list[int], small: int) -> None:
     tensor = message("TensorProto", int64_data=numbers, data_type=small, dims=numbers)
     read = read_protobuf(write_protobuf(tensor), kind="TensorProto").root
-    assert read.int64_data == read.dims == tuple(numbers)
+    assert tuple(read.int64_data) == read.dims == tuple(numbers)
     assert read.data_type == small
 
 
