@@ -617,6 +617,7 @@ def anatomy(file: Path, as_json: bool, picture: Path | None) -> None:
 @click.option("--keep-names", is_flag=True, help="Keep the names of tensors and nodes.")
 @click.option("--keep-metadata", is_flag=True, help="Keep metadata and descriptions.")
 @click.option("--keep-signatures", is_flag=True, help="Keep the signatures of a .tflite file.")
+@click.option("--portable", is_flag=True, help="An .onnx file that OpenVINO and OpenCV read, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.golf/1.")
 def golf(
     file: Path,
@@ -624,6 +625,7 @@ def golf(
     keep_names: bool,
     keep_metadata: bool,
     keep_signatures: bool,
+    portable: bool,
     as_json: bool,
 ) -> None:
     """Rewrite a .tflite or .onnx file into fewer bytes with bit-identical outputs.
@@ -638,7 +640,8 @@ def golf(
     from edgegolf.runtimes.compare import compare_files
 
     destination = output or file.with_suffix(f".golfed{file.suffix}")
-    result = golf_file(file, destination, keep_names, keep_metadata, keep_signatures, compare_files)
+    keep = (keep_names, keep_metadata, keep_signatures, portable)
+    result = golf_file(file, destination, *keep, compare=compare_files)
     if as_json:
         click.echo(to_json(result), nl=False)
     else:

@@ -13,6 +13,7 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded, write_atomically
 from edgegolf.golf.golfing import Golfed, Keep, Stage
 from edgegolf.golf.model_format import model_format
+from edgegolf.golf.onnx_checks import new_fault
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.golf.tflite_golf import golf_tflite
 
@@ -77,12 +78,13 @@ def golf_file(
     keep_names: bool = False,
     keep_metadata: bool = False,
     keep_signatures: bool = False,
+    portable: bool = False,
     compare: Compare | None = None,
 ) -> GolfResult:
     """Rewrite a ``.tflite`` or ``.onnx`` file into fewer bytes that compute the same.
 
     The destination is written only when the rewritten file has been compared. It is never larger
-    than the source, and golfing it again gives the same bytes.
+    than the source (but see ``portable``), and golfing it again gives the same bytes.
 
     Args:
         source: The file to read.
@@ -91,6 +93,8 @@ def golf_file(
             and outputs stay in any case.
         keep_metadata: Keep descriptions, authors and tool versions.
         keep_signatures: Keep a TFLite file's signature even if it has only one.
+        portable: Keep an ONNX file readable for others than onnxruntime: without functions, which
+            may take more bytes than the source where it has some.
         compare: Runs both files on the same inputs, as
             `edgegolf.runtimes.compare.compare_files` does; nothing is run without it.
 
@@ -98,11 +102,14 @@ def golf_file(
         EdgegolfError: The source is damaged or cannot be rewritten, or the destination cannot be
             written.
     """
-    keep = Keep(keep_names, keep_metadata, keep_signatures)
+    keep = Keep(keep_names, keep_metadata, keep_signatures, portable)
     original = read_bounded(source)
     refused: list[str] = []
     for golfed in _candidates(original, source, keep):
-        if len(golfed.data) >= len(original):
+        if len(golfed.data) >= len(original) and not golfed.may_grow:
+            continue
+        if model_format(source) == "onnx" and (fault := new_fault(original, golfed.data)):
+            refused.append(fault)
             continue
         comparison = _compare(source, golfed.data, compare)
         if comparison.difference:
@@ -131,8 +138,9 @@ def _candidates(original: bytes, source: Path, keep: Keep) -> Iterator[Golfed]:
     if model_format(source) == "tflite":
         yield _fixed_point(original, partial(golf_tflite, keep=keep, name=str(source)))
         return
-    for functions in (True, False):
-        rewrite = partial(golf_onnx, keep=keep, name=str(source), functions=functions)
+    ways = ((True, False), (False, False), (False, True))
+    for functions, types in ways[1:] if keep.portable else ways:
+        rewrite = partial(golf_onnx, keep=keep, name=str(source), functions=functions, types=types)
         yield _fixed_point(original, rewrite)
 
 
@@ -143,7 +151,8 @@ def _fixed_point(original: bytes, golf: Callable[[bytes], Golfed]) -> Golfed:
         again = golf(golfed.data)
         if len(again.data) >= len(golfed.data):
             return golfed
-        golfed = Golfed(again.data, (*golfed.stages, Stage("further passes", len(again.data))))
+        stages = (*golfed.stages, Stage("further passes", len(again.data)))
+        golfed = Golfed(again.data, stages, golfed.may_grow)
     raise EdgegolfError("rewriting the file does not come to an end")
 
 

@@ -13,11 +13,14 @@ class Keep:
         names: Names of tensors, nodes and graphs.
         metadata: Descriptions, authors, tool versions.
         signatures: Names of inputs and outputs in a TFLite file's only signature.
+        portable: What other readers of ONNX files than onnxruntime need: nodes where they are
+            used, not in functions, and the `kernel_shape` that the weights tell as well.
     """
 
     names: bool = False
     metadata: bool = False
     signatures: bool = False
+    portable: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Golfed:
-    """A rewritten file, and its size after each stage of the work."""
+    """A rewritten file, and its size after each stage of the work.
+
+    Attributes:
+        data: The file.
+        stages: The work.
+        may_grow: Whether it is wanted even where it is larger, because the original is not what
+            was asked for.
+    """
 
     data: bytes
     stages: tuple[Stage, ...]
+    may_grow: bool = False

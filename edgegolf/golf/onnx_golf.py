@@ -11,6 +11,7 @@ from typing import Any
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.golf.golfing import Golfed, Keep, Stage
+from edgegolf.golf.onnx_checks import needed_types, without_functions
 from edgegolf.golf.onnx_functions import with_functions
 from edgegolf.golf.onnx_model import (
     attributes,
@@ -49,10 +50,23 @@ _UNIFORM_ATTRIBUTES: dict[str, dict[str, int]] = {
     )
 }  # fmt: skip
 
+# The share of a file's bytes that a step must save which makes other readers refuse the file:
+# OpenVINO has no functions, OpenCV wants the kernel_shape of convolutions.
+WORTH_A_READER = 0.01
+
+# Before, every initializer had to be an input of the graph, which a caller may set.
+FIRST_IR_VERSION_OF_CONSTANTS = 4
+
 _WEIGHT_INPUT = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3}
 
 
-def golf_onnx(data: bytes, keep: Keep, name: str = "the file", functions: bool = True) -> Golfed:
+def golf_onnx(
+    data: bytes,
+    keep: Keep,
+    name: str = "the file",
+    functions: bool = True,
+    types: bool = False,
+) -> Golfed:
     """Rewrite an ``.onnx`` file.
 
     Args:
@@ -60,7 +74,9 @@ def golf_onnx(data: bytes, keep: Keep, name: str = "the file", functions: bool =
         keep: What to keep although no runtime needs it. Signatures do not exist here: names of
             inputs and outputs stay in any case.
         name: What error messages call the file.
-        functions: Store groups of nodes that repeat as functions.
+        functions: Store groups of nodes that repeat as functions, where `keep` does not forbid it
+            and it saves more than `WORTH_A_READER`.
+        types: Keep all types of intermediate values, also those that runtimes infer.
 
     Returns:
         The smallest file found, and its size after each stage.
@@ -71,10 +87,14 @@ def golf_onnx(data: bytes, keep: Keep, name: str = "the file", functions: bool =
     root = parse_onnx(data, name, locate=False).root
     _refuse_what_cannot_be_rewritten(root, name)
     stages = [Stage("encoding", len(write_protobuf(root)))]
-    for cause, step in _steps(keep, functions):
+    inlined = bool(keep.portable and root.functions)
+    if inlined:
+        root = parse_onnx(without_functions(data), name, locate=False).root
+        stages.append(Stage("inlined functions", len(write_protobuf(root))))
+    for cause, step in _steps(keep, functions and not keep.portable, types):
         root = step(root)
         stages.append(Stage(cause, len(write_protobuf(root))))
-    return Golfed(write_protobuf(root), tuple(stages))
+    return Golfed(write_protobuf(root), tuple(stages), inlined)
 
 
 def _refuse_what_cannot_be_rewritten(root: Message, name: str) -> None:
@@ -90,19 +110,24 @@ def _refuse_what_cannot_be_rewritten(root: Message, name: str) -> None:
             )
 
 
-def _steps(keep: Keep, functions: bool) -> Iterator[tuple[str, Callable[[Message], Message]]]:
+def _steps(
+    keep: Keep, functions: bool, types: bool
+) -> Iterator[tuple[str, Callable[[Message], Message]]]:
     if not keep.metadata:
         yield "metadata", _without_metadata
-    yield "types of intermediate values", _without_value_info
+    if not types:
+        yield "types of intermediate values", _without_derivable_types
     yield "unused operator sets", _without_unused_domains
     yield "constants", _with_distinct_constants
     yield "number encoding", _with_short_numbers
     yield "default attributes", _without_default_attributes
+    if not keep.portable:
+        yield "kernel shapes", _if_worth_a_reader(_without_kernel_shapes)
     if not keep.names:
         yield "node names", _without_node_names
         yield "value names", _with_short_names
     if functions:
-        yield "repeated nodes", with_functions
+        yield "repeated nodes", _if_worth_a_reader(with_functions)
         if not keep.names:
             yield "value names", _with_short_names
 
@@ -125,11 +150,33 @@ def _without_metadata(root: Message) -> Message:
     return transform(bare, dict.fromkeys(kinds, strip))
 
 
-def _without_value_info(root: Message) -> Message:
+def _if_worth_a_reader(step: Callable[[Message], Message]) -> Callable[[Message], Message]:
+    """A step that makes some readers refuse the file, taken where it saves enough."""
+
+    def guarded(root: Message) -> Message:
+        changed = step(root)
+        before, after = len(write_protobuf(root)), len(write_protobuf(changed))
+        return changed if before - after > WORTH_A_READER * before else root
+
+    return guarded
+
+
+def _without_derivable_types(root: Message) -> Message:
+    if not any(node.kind != "ModelProto" and "value_info" in node.fields for node in walk(root)):
+        return root
+    needed = needed_types(write_protobuf(root))
+    if needed is None:
+        return root
+    names, inside = needed
+
     def strip(node: Message) -> Message:
         return node.replace(value_info=None)
 
-    return transform(root, {"GraphProto": strip, "FunctionProto": strip})
+    graph = root.graph
+    if not inside:
+        root = transform(root, {"GraphProto": strip, "FunctionProto": strip})
+    types = [info for info in graph.value_info if info.name in names]
+    return root.replace(graph=root.graph.replace(value_info=types))
 
 
 def _without_unused_domains(root: Message) -> Message:
@@ -147,6 +194,8 @@ def _without_unused_domains(root: Message) -> Message:
 
 def _with_distinct_constants(root: Message) -> Message:
     """Turn constant nodes of the main graph into initializers, store equal ones once."""
+    if root.ir_version < FIRST_IR_VERSION_OF_CONSTANTS:
+        return root
     graph = root.graph
     fixed = {info.name for info in (*graph.input, *graph.output)}
     initializers = list(graph.initializer)
@@ -226,30 +275,37 @@ def _with_short_numbers(root: Message) -> Message:
 
 
 def _without_default_attributes(root: Message) -> Message:
-    ranks = {tensor.name: tensor.dims for tensor in root.graph.initializer}
+    def is_implied(node: Message, name: str, value: Any) -> bool:
+        operator = operator_name(node)
+        default = _DEFAULT_ATTRIBUTES.get(operator, {}).get(name)
+        uniform = _UNIFORM_ATTRIBUTES.get(operator, {}).get(name)
+        return (default is not None and value == default) or _is_uniform(value, uniform)
 
-    def strip(node: Message) -> Message:
-        name = operator_name(node)
-        if name not in _DEFAULT_ATTRIBUTES:
-            return node
-        values = attributes(node)
-        position = _WEIGHT_INPUT.get(name, len(node.input))
+    return _without_attributes(root, is_implied)
+
+
+def _without_kernel_shapes(root: Message) -> Message:
+    shapes = {tensor.name: tensor.dims for tensor in root.graph.initializer}
+
+    def is_implied(node: Message, name: str, value: Any) -> bool:
+        position = _WEIGHT_INPUT.get(operator_name(node), len(node.input))
         weight = node.input[position] if position < len(node.input) else None
-        kept = []
-        for attribute in node.attribute:
-            value = values[attribute.name]
-            implied = (
-                not attribute.ref_attr_name
-                and value is not None
-                and (
-                    _DEFAULT_ATTRIBUTES[name].get(attribute.name, value is None) == value
-                    or _is_uniform(value, _UNIFORM_ATTRIBUTES.get(name, {}).get(attribute.name))
-                    or (attribute.name == "kernel_shape" and value == ranks.get(weight, ())[2:])
-                )
-            )
-            if not implied:
-                kept.append(attribute)
-        return node.replace(attribute=kept)
+        return name == "kernel_shape" and value == shapes.get(weight, ())[2:]
+
+    return _without_attributes(root, is_implied)
+
+
+def _without_attributes(root: Message, is_implied: Callable[[Message, str, Any], bool]) -> Message:
+    def strip(node: Message) -> Message:
+        values = attributes(node)
+        kept = [
+            attribute
+            for attribute in node.attribute
+            if attribute.ref_attr_name
+            or values[attribute.name] is None
+            or not is_implied(node, attribute.name, values[attribute.name])
+        ]
+        return node.replace(attribute=kept) if len(kept) < len(node.attribute) else node
 
     return transform(root, {"NodeProto": strip})
 
