@@ -9,8 +9,8 @@ a function, its calls become nodes, and the search starts again.
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 
 from edgegolf.golf.onnx_model import subgraphs
@@ -20,8 +20,10 @@ DOMAIN = "f"
 # Functions came with version 8 of the intermediate representation.
 FIRST_IR_VERSION = 8
 LONGEST_GROUP = 64
-# Larger graphs would take minutes to search.
 MAXIMUM_NODES = 3_000
+# How many nodes the search may look at, again and again, before it ends with what it has found:
+# five times what the committed files take, and about a second.
+BUDGET = 300_000
 
 NAME_BYTES = 3
 OPERATOR_SET_BYTES = 4
@@ -37,11 +39,14 @@ def with_functions(root: Message) -> Message:
     outputs = {info.name for info in graph.output}
     # Names that graphs inside of nodes capture must stay what they are.
     kept = outputs | _captured(graph.node)
+    # So must values whose types are stated: a type inside of a function cannot be.
+    typed = {info.name for info in graph.value_info}
     # The nodes of the main graph, then those of each function.
-    sequences = [_in_depth_first_order(graph.node, outputs)]
+    sequences = [[_step(node, typed) for node in _in_depth_first_order(graph.node, outputs)]]
     functions: list[Message] = []
     names = _function_names()
-    while (found := _best(sequences, kept)) is not None:
+    budget = _Budget(BUDGET)
+    while (found := _best(sequences, kept, budget)) is not None:
         function, sequences = _extract(sequences, found, next(names))
         functions.append(function)
         kept.update(function.output)
@@ -49,12 +54,12 @@ def with_functions(root: Message) -> Message:
     versions = [*root.opset_import, domain]
     changed = root.replace(
         ir_version=max(root.ir_version, FIRST_IR_VERSION),
-        graph=graph.replace(node=sequences[0]),
+        graph=graph.replace(node=[step.node for step in sequences[0]]),
         functions=[
             *root.functions,
             *(
-                function.replace(node=nodes, opset_import=_needed(versions, nodes))
-                for function, nodes in zip(functions, sequences[1:], strict=True)
+                _completed(function, [step.node for step in steps], versions)
+                for function, steps in zip(functions, sequences[1:], strict=True)
             ),
         ],
         opset_import=versions,
@@ -62,9 +67,10 @@ def with_functions(root: Message) -> Message:
     return min(root, changed, key=lambda model: len(write_protobuf(model)))
 
 
-def _needed(versions: Sequence[Message], nodes: Sequence[Message]) -> list[Message]:
+def _completed(function: Message, nodes: Sequence[Message], versions: Sequence[Message]) -> Message:
     domains = {node.domain for node in nodes}
-    return [item for item in versions if item.domain in domains]
+    needed = [item for item in versions if item.domain in domains]
+    return function.replace(node=nodes, opset_import=needed)
 
 
 def _captured(nodes: Sequence[Message]) -> set[str]:
@@ -90,22 +96,64 @@ def _in_depth_first_order(nodes: Sequence[Message], outputs: set[str]) -> list[M
         for node in nodes
     ]
     ordered: list[int] = []
-    done: set[int] = set()
+    met: set[int] = set()
     roots = [index for index, node in enumerate(nodes) if outputs.intersection(node.output)]
     for start in (*roots, *range(len(nodes))):
-        pending = [start]
+        if start in met:
+            continue
+        met.add(start)
+        pending = [(start, iter(needs[start]))]
         while pending:
-            index = pending[-1]
-            # An index met again while its needs are open would be a cycle, which ONNX forbids.
-            missing = [need for need in needs[index] if need not in done and need not in pending]
-            if index in done or not missing:
+            index, open_needs = pending[-1]
+            # One that was met and is not ordered yet would be a cycle, which ONNX forbids.
+            need = next((need for need in open_needs if need not in met), None)
+            if need is None:
                 pending.pop()
-                if index not in done:
-                    done.add(index)
-                    ordered.append(index)
+                ordered.append(index)
             else:
-                pending.append(missing[0])
+                met.add(need)
+                pending.append((need, iter(needs[need])))
     return [nodes[index] for index in ordered]
+
+
+@dataclass
+class _Budget:
+    """Bounds the search by its work: a bound of time would give other files on other machines."""
+
+    left: int
+
+    def spend(self, nodes: int) -> bool:
+        """Whether there was as much left."""
+        self.left -= nodes
+        return self.left >= 0
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A node with what the search asks of it again and again.
+
+    Attributes:
+        node: The node.
+        body: What it does, without what it works on; ``None`` if it cannot move into a function.
+        size: In bytes, where each name has one letter.
+    """
+
+    node: Message
+    body: bytes | None
+    size: int
+
+
+def _step(node: Message, typed: Collection[str] = ()) -> _Step:
+    bare = node.replace(input=None, output=None)
+    names = len(node.input) + len(node.output)
+    size = 2 + NAME_BYTES * names + len(write_protobuf(bare))
+    fixed = (
+        any(True for _ in subgraphs(node))
+        or any(item.ref_attr_name for item in node.attribute)
+        or any(name in typed for name in node.output)
+    )
+    body = None if fixed else write_protobuf(bare.replace(name=None, doc_string=None))
+    return _Step(node, body, size)
 
 
 @dataclass(frozen=True)
@@ -149,27 +197,21 @@ class _Window:
         return (*wires, *map(bool, node.output))
 
 
-def _flattened(sequences: Sequence[Sequence[Message]]) -> list[Message | None]:
+def _flattened(sequences: Sequence[Sequence[_Step]]) -> list[_Step | None]:
     """All nodes, with ``None`` behind each sequence."""
-    return [node for sequence in sequences for node in (*sequence, None)]
+    return [step for sequence in sequences for step in (*sequence, None)]
 
 
-def _best(sequences: Sequence[Sequence[Message]], kept: set[str]) -> _Group | None:
+def _best(sequences: Sequence[Sequence[_Step]], kept: set[str], budget: _Budget) -> _Group | None:
     """The group whose extraction saves most bytes; ``None`` if none saves any."""
-    nodes = _flattened(sequences)
-    sizes = [_size(node) if node else 0 for node in nodes]
+    steps = _flattened(sequences)
+    sizes = [step.size if step else 0 for step in steps]
     best, best_saving = None, 0
-    for group in _groups(nodes, kept):
+    for group in _groups(steps, kept, budget):
         saving = _saving(group, sizes)
         if saving > best_saving:
             best, best_saving = group, saving
     return best
-
-
-def _size(node: Message) -> int:
-    """Size of a node in bytes, where each name has one letter."""
-    names = len(node.input) + len(node.output)
-    return 2 + NAME_BYTES * names + len(write_protobuf(node.replace(input=None, output=None)))
 
 
 def _saving(group: _Group, sizes: Sequence[int]) -> int:
@@ -181,33 +223,25 @@ def _saving(group: _Group, sizes: Sequence[int]) -> int:
     return place * len(group.starts) - definition - call * len(group.starts)
 
 
-def _body(node: Message | None) -> bytes | None:
-    """What a node does, without what it works on; ``None`` if it cannot move into a function."""
-    if node is None or any(True for _ in subgraphs(node)):
-        return None
-    if any(item.ref_attr_name for item in node.attribute):
-        return None
-    return write_protobuf(node.replace(input=None, output=None, name=None, doc_string=None))
-
-
-def _groups(nodes: Sequence[Message | None], kept: set[str]) -> Iterator[_Group]:
-    """Groups of each size that occur at several places."""
-    last_use: dict[str, int] = dict.fromkeys(kept, len(nodes))
-    for index, node in enumerate(nodes):
-        for name in node.input if node else ():
+def _groups(steps: Sequence[_Step | None], kept: set[str], budget: _Budget) -> Iterator[_Group]:
+    """Groups of each size that occur at several places, as far as the budget reaches."""
+    last_use: dict[str, int] = dict.fromkeys(kept, len(steps))
+    for index, step in enumerate(steps):
+        for name in step.node.input if step else ():
             last_use[name] = max(index, last_use.get(name, 0))
-    bodies = [_body(node) for node in nodes]
-    windows = [_Window() for _ in nodes]
-    pattern = [0] * len(nodes)
-    active = list(range(len(nodes)))
+    windows = [_Window() for _ in steps]
+    pattern = [0] * len(steps)
+    active = list(range(len(steps)))
     for size in range(1, LONGEST_GROUP + 1):
+        if not active or not budget.spend(len(active)):
+            return
         places: dict[object, list[int]] = {}
         for start in active:
             last = start + size - 1
-            node = nodes[last] if last < len(nodes) else None
-            if node is not None and bodies[last] is not None:
-                wiring = windows[start].extend(size - 1, node)
-                places.setdefault((pattern[start], bodies[last], wiring), []).append(start)
+            step = steps[last] if last < len(steps) else None
+            if step is not None and step.body is not None:
+                wiring = windows[start].extend(size - 1, step.node)
+                places.setdefault((pattern[start], step.body, wiring), []).append(start)
         repeated = [starts for starts in places.values() if len(starts) > 1]
         # A longer group can only repeat where its beginning does.
         active = sorted(start for starts in repeated for start in starts)
@@ -216,11 +250,13 @@ def _groups(nodes: Sequence[Message | None], kept: set[str]) -> Iterator[_Group]
                 pattern[start] = number
             chosen = _without_overlap(starts, size)
             if len(chosen) > 1:
+                if not budget.spend(size * len(chosen)):
+                    return
                 yield _Group(
                     size,
                     tuple(chosen),
                     tuple(tuple(windows[start].inputs) for start in chosen),
-                    _exported(nodes, chosen, size, last_use),
+                    _exported(steps, chosen, size, last_use),
                 )
 
 
@@ -233,58 +269,63 @@ def _without_overlap(starts: Sequence[int], size: int) -> list[int]:
 
 
 def _exported(
-    nodes: Sequence[Message | None], starts: Sequence[int], size: int, last_use: dict[str, int]
+    steps: Sequence[_Step | None], starts: Sequence[int], size: int, last_use: dict[str, int]
 ) -> tuple[tuple[int, int], ...]:
     found = {
         (offset, position)
         for start in starts
         for offset in range(size)
-        for position, name in enumerate(_outputs(nodes[start + offset]))
+        for position, name in enumerate(_outputs(steps[start + offset]))
         if name and last_use.get(name, -1) >= start + size
     }
     return tuple(sorted(found))
 
 
-def _outputs(node: Message | None) -> tuple[str, ...]:
-    return tuple(node.output) if node is not None else ()
+def _outputs(step: _Step | None) -> tuple[str, ...]:
+    return tuple(step.node.output) if step is not None else ()
 
 
 def _extract(
-    sequences: Sequence[Sequence[Message]], group: _Group, name: str
-) -> tuple[Message, list[list[Message]]]:
+    sequences: Sequence[Sequence[_Step]], group: _Group, name: str
+) -> tuple[Message, list[list[_Step]]]:
     """The function that a group becomes, and the sequences with its calls and its nodes."""
-    nodes = _flattened(sequences)
-    body = [node for node in nodes[group.starts[0] :][: group.size] if node is not None]
-    inner = {value: f"{name}/{value}" for node in body for value in (*node.input, *node.output)}
+    steps = _flattened(sequences)
+    body = [step for step in steps[group.starts[0] :][: group.size] if step is not None]
+    inner = {
+        value: f"{name}/{value}" for step in body for value in (*step.node.input, *step.node.output)
+    }
     inner[""] = ""
     function = message(
         "FunctionProto",
         name=name,
         domain=DOMAIN,
         input=[inner[value] for value in group.inputs[0]],
-        output=[inner[body[offset].output[position]] for offset, position in group.exported],
+        output=[inner[body[offset].node.output[position]] for offset, position in group.exported],
     )
-    calls: dict[int, Message] = {}
+    calls: dict[int, _Step] = {}
     for start, inputs in zip(group.starts, group.inputs, strict=True):
-        outputs = [_outputs(nodes[start + offset])[position] for offset, position in group.exported]
-        calls[start] = message(
-            "NodeProto", op_type=name, domain=DOMAIN, input=inputs, output=outputs
+        outputs = [_outputs(steps[start + offset])[position] for offset, position in group.exported]
+        calls[start] = _step(
+            message("NodeProto", op_type=name, domain=DOMAIN, input=inputs, output=outputs)
         )
-    changed: list[list[Message]] = [[]]
+    changed: list[list[_Step]] = [[]]
     index = 0
-    while index < len(nodes):
-        node = calls.get(index, nodes[index])
-        if node is None:
+    while index < len(steps):
+        step = calls.get(index, steps[index])
+        if step is None:
             changed.append([])
         else:
-            changed[-1].append(node)
+            changed[-1].append(step)
         index += group.size if index in calls else 1
     changed[-1] = [
-        node.replace(
-            input=[inner[value] for value in node.input],
-            output=[inner[value] for value in node.output],
+        replace(
+            step,
+            node=step.node.replace(
+                input=[inner[value] for value in step.node.input],
+                output=[inner[value] for value in step.node.output],
+            ),
         )
-        for node in body
+        for step in body
     ]
     return function, changed
 
