@@ -19,6 +19,10 @@ from edgegolf.golf.onnx_schema import FIELDS, FIXED, INTEGERS, NUMBERED, Field
 # The limits of the protobuf libraries.
 MAXIMUM_DEPTH = 100
 MAXIMUM_FILE_SIZE = 2**31 - 1
+# Each message and string takes about 200 bytes of memory, whatever it takes in the file: a file of
+# nothing else would take a hundred times its size.
+MAXIMUM_PARTS = 200_000
+BYTES_OF_A_PART = 16
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -163,13 +167,16 @@ def read_protobuf(
         data: The file's bytes.
         name: What error messages call it.
         kind: Which message it is.
-        locate: Give the spans, which take many times the file's bytes; none otherwise.
+        locate: Give the spans, which take many times the file's bytes. Without them, a file of
+            more parts than any model of its size has is refused.
 
     Raises:
         EdgegolfError: The bytes are damaged, or have fields that the schema known here lacks.
     """
     spans: list[Span] | None = [] if locate else None
     try:
+        if not locate:
+            _refuse_small_parts(data, kind)
         root = _read_message(data, 0, len(data), kind, 0, spans)
     except _DamagedError as error:
         raise EdgegolfError(
@@ -177,6 +184,29 @@ def read_protobuf(
             hint="export it again, or update edgegolf if a newer exporter wrote it",
         ) from None
     return ParsedMessage(root, tuple(spans or ()))
+
+
+def _refuse_small_parts(data: bytes, kind: str) -> None:
+    """Count messages and strings before any is made."""
+    left = MAXIMUM_PARTS + len(data) // BYTES_OF_A_PART
+    pending = [(0, len(data), kind)]
+    while pending:
+        position, end, kind = pending.pop()
+        while position < end:
+            tag, position = _read_varint(data, position, end)
+            field = NUMBERED[kind].get(tag >> 3)
+            if tag & 7 == _VARINT:
+                _, position = _read_varint(data, position, end)
+            elif tag & 7 != _BYTES:
+                position += 4 if tag & 7 == _FIXED32 else 8
+            else:
+                length, position = _read_varint(data, position, end)
+                if field is not None and field.is_message and position + length <= end:
+                    pending.append((position, position + length, field.type))
+                position += length
+            left -= 1
+            if left < 0:
+                raise _DamagedError("it is made of more parts than a model of its size has")
 
 
 def _read_varint(data: bytes, position: int, end: int) -> tuple[int, int]:
