@@ -315,6 +315,7 @@ def ablate(
     type=click.Choice(["size", "latency", "balanced"]),
     help="What the int8 files are chosen for; the best for each is kept by default.",
 )
+@click.option("--portable", is_flag=True, help=".onnx files that OpenVINO reads, too.")
 @click.option("--max-drop", default="0.5%", show_default=True, help="Accuracy a file may lose.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Samples.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for a .keras file's files.")
@@ -331,6 +332,7 @@ def export(
     calibration_images: int,
     calibration_data: Path | None,
     optimize: Literal["size", "latency", "balanced"] | None,
+    portable: bool,
     max_drop: str,
     batch: int,
     out: Path | None,
@@ -370,6 +372,7 @@ def export(
         max_drop=parse_fraction(max_drop),
         batch=batch,
         goal=optimize,
+        portable=portable,
     )
 
     def show_published(name: Path, published: Published) -> None:

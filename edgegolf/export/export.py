@@ -66,6 +66,8 @@ class ExportOptions:
         batch: Samples in one inference; None leaves it open.
         goal: What the int8 files are chosen for: `size`, `latency` or `balanced`. None keeps the
             best for each.
+        portable: ONNX files that other readers than onnxruntime read: without functions, and with
+            the standard's operators only.
     """
 
     formats: tuple[str, ...] = FORMATS
@@ -74,13 +76,14 @@ class ExportOptions:
     max_drop: float = 0.005
     batch: int | None = 1
     goal: Goal | None = None
+    portable: bool = False
 
     def special(self, dtype: str) -> dict[str, float | str | bool]:
         """What is not as usual in the making of a file of a dtype, as records tell it."""
         usual = ExportOptions()
         apart = {"formats", "dtypes"}
         if dtype == "float32":
-            apart |= {"calibration_images", "goal"}
+            apart |= {"calibration_images", "goal", "portable"}
         return {
             name: "open" if value is None else value
             for name, value in asdict(self).items()
@@ -202,7 +205,7 @@ def export_model(
         @functools.cache
         def converted(name: str) -> Path:
             """What the stock converter makes."""
-            path = Path(stock) / name
+            path = Path(stock_folder) / name
             WAYS[name].write(fixed, data.calibration, path)
             return path
 
@@ -213,9 +216,8 @@ def export_model(
                 made = converted(way_name)
                 files = {way_name: made.read_bytes()}
                 if way.dtype == "int8" and _is_image_classifier(source, options, fixed):
-                    candidates = _candidates(
-                        fixed, source, converted(f"float32{made.suffix}"), made
-                    )
+                    float32_file = converted(f"float32{made.suffix}")
+                    candidates = _candidates(fixed, source, float32_file, made, options.portable)
                     show(way.file_format, candidates)
                     best = best_files(candidates, made.suffix, options.goal)
                     files = {name: candidate.data for name, candidate in best.items()}
@@ -283,11 +285,12 @@ def _is_image_classifier(
 
 
 def _candidates(
-    model: keras.Model, dataset: Dataset, float32_file: Path, int8_file: Path
+    model: keras.Model, dataset: Dataset, float32_file: Path, int8_file: Path, portable: bool
 ) -> tuple[Candidate, ...]:
-    make = onnx_candidates if int8_file.suffix == ".onnx" else tflite_candidates
     train, validation = dataset.split("train"), dataset.split("validation")
-    return make(model, train, validation, float32_file, int8_file)
+    if int8_file.suffix == ".onnx":
+        return onnx_candidates(model, train, validation, float32_file, int8_file, portable)
+    return tflite_candidates(model, train, validation, float32_file, int8_file)
 
 
 def _check_options(options: ExportOptions) -> None:

@@ -67,7 +67,12 @@ def tflite_candidates(
 
 
 def onnx_candidates(
-    model: keras.Model, train: Split, validation: Split, float32_file: Path, int8_file: Path
+    model: keras.Model,
+    train: Split,
+    validation: Split,
+    float32_file: Path,
+    int8_file: Path,
+    portable: bool = False,
 ) -> tuple[Candidate, ...]:
     """The same for a `.onnx` file; weights and biases are one tensor, repeated blocks functions.
 
@@ -77,11 +82,13 @@ def onnx_candidates(
         validation: What accuracy is measured on, with as many training images.
         float32_file: The model as tf2onnx writes it; the first candidate.
         int8_file: The model as onnxruntime's quantizer writes it.
+        portable: Only files that other readers than onnxruntime read: no functions, and no
+            operators but the standard's.
 
     Raises:
         EdgegolfError: A file cannot be read or run.
     """
-    drafts = _stock(float32_file, int8_file)
+    drafts = _stock(float32_file, int8_file, portable)
     pixels = _pixels(_some(train, CALIBRATION_IMAGES))
     computes: dict[str, Literal["int8", "int8-weights"]] = {
         "weights": "int8-weights",
@@ -93,11 +100,12 @@ def onnx_candidates(
         networks = equivalents(read_network(model))
     except UnsupportedLayerError:
         networks = {}
-    for (prefix, network), form in product(networks.items(), FORMS):
+    forms = [form for form in FORMS if not portable or computes[form] == "int8-weights"]
+    for (prefix, network), form in product(networks.items(), forms):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "shared.onnx"
             try:
-                write_shared_onnx(network, pixels, path, form)
+                write_shared_onnx(network, pixels, path, form, portable)
             except UnsupportedLayerError:
                 continue
             drafts.append(Draft(f"{prefix}shared {form}", computes[form], path.read_bytes()))
@@ -162,17 +170,17 @@ def _is_worth_a_file(candidate: Candidate, balanced: Candidate, goal: Goal, runt
 # ---------------------------------------------------------------------------------------- making
 
 
-def _stock(float32_file: Path, int8_file: Path) -> list[Draft]:
+def _stock(float32_file: Path, int8_file: Path, portable: bool = False) -> list[Draft]:
     return [
         Draft("stock", "float32", float32_file.read_bytes()),
-        Draft("stock, golfed", "int8", _golfed(int8_file)),
+        Draft("stock, golfed", "int8", _golfed(int8_file, portable)),
     ]
 
 
-def _golfed(path: Path) -> bytes:
+def _golfed(path: Path, portable: bool) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         golfed = Path(folder) / path.name
-        golf_file(path, golfed)
+        golf_file(path, golfed, portable=portable)
         return golfed.read_bytes() if golfed.exists() else path.read_bytes()
 
 

@@ -20,14 +20,7 @@ from edgegolf.export.sharing import onnx_integers, onnx_lowering
 from edgegolf.export.sharing.calibration import Style, calibrate, ranges
 from edgegolf.export.sharing.equalization import equalize, importances
 from edgegolf.export.sharing.network import Convolution, Dense, Network, Shape
-from edgegolf.export.sharing.onnx_calls import (
-    DOMAIN_VERSION,
-    FUNCTION_DOMAIN,
-    Call,
-    import_messages,
-    shorten,
-)
-from edgegolf.export.sharing.onnx_functions import outline
+from edgegolf.export.sharing.onnx_calls import Call
 from edgegolf.export.sharing.onnx_integers import (
     RUNTIME_DOMAIN,
     RUNTIME_VERSION,
@@ -38,20 +31,26 @@ from edgegolf.export.sharing.quantization import Grid, Quantization
 from edgegolf.export.sharing.reader import UnsupportedLayerError
 from edgegolf.export.sharing.scale_search import search_scales
 from edgegolf.files import write_atomically
+from edgegolf.golf.golfing import Keep
+from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.golf.protobuf import Message, message, write_protobuf
 
 _LARGEST = 127
 # Without VNNI, x86 CPUs add two products of uint8 and int8 in 16 bits, which saturates where both
 # have 8 bits: the file would have another accuracy on another CPU.
 _SEVEN_BITS = 127 / 63
-_IR_VERSION = 8  # the first with functions
+_IR_VERSION = 8
 # TensorProto.DataType: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 _DATA_TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7}
 _TO_FLOAT = (("to", _DATA_TYPES["float32"]),)
 
 
 def write_shared_onnx(
-    network: Network, calibration: NDArray[np.float32], destination: Path, form: str = "weights"
+    network: Network,
+    calibration: NDArray[np.float32],
+    destination: Path,
+    form: str = "weights",
+    portable: bool = False,
 ) -> None:
     """Write a network with int8 weights.
 
@@ -63,6 +62,8 @@ def write_shared_onnx(
         form: `weights` computes in float32, with every weight and bias stored as int8 with one
             scale; `scales` likewise with a scale for each. `compute` computes in uint8 with int8
             weights and int32 biases; `channels` likewise with scales for each channel of weights.
+            These two have operators that only onnxruntime knows.
+        portable: Do without functions, which not every reader has.
 
     Raises:
         UnsupportedLayerError: The network has an operation that this cannot express.
@@ -70,7 +71,8 @@ def write_shared_onnx(
     """
     if not network.weights:
         raise UnsupportedLayerError("the model has no weights")
-    write_atomically(destination, write_protobuf(FORMS[form](network, calibration)))
+    data = write_protobuf(FORMS[form](network, calibration))
+    write_atomically(destination, golf_onnx(data, Keep(portable=portable)).data)
 
 
 def _weights(network: Network, calibration: NDArray[np.float32]) -> Message:
@@ -190,26 +192,44 @@ def _unpacked(lowered: Lowered, scale: np.float32) -> Lowered:
 
 
 def _model(lowered: Lowered, imports: dict[str, int]) -> Message:
-    calls, functions = outline(lowered.calls, {OUTPUT}, imports)
-    calls, names = shorten(calls, {INPUT, OUTPUT})
-    if functions:
-        imports |= {FUNCTION_DOMAIN: DOMAIN_VERSION}
     return message(
         "ModelProto",
         ir_version=_IR_VERSION,
         graph=message(
             "GraphProto",
             name="g",  # the checker wants one
-            node=[call.to_message() for call in calls],
-            initializer=[
-                _tensor(names[name], array) for name, array in lowered.constants.arrays.items()
-            ],
+            node=[call.to_message() for call in lowered.calls],
+            initializer=[_tensor(*pair) for pair in lowered.constants.arrays.items()],
             input=[_tensor_info(INPUT, lowered.input_shape)],
             output=[_tensor_info(OUTPUT, lowered.output_shape)],
+            value_info=_types(lowered.calls),
         ),
-        opset_import=import_messages(imports),
-        functions=[function.to_message(imports) for function in functions],
+        opset_import=[
+            message("OperatorSetIdProto", domain=domain or None, version=version)
+            for domain, version in imports.items()
+        ],
     )
+
+
+def _types(calls: Sequence[Call]) -> list[Message]:
+    """What the standard's inference cannot know, and needs for what reads it.
+
+    These are results of onnxruntime's operators that others read.
+    """
+    read = {name for call in calls if not call.domain for name in call.inputs}
+    return [
+        # QGemm gives real numbers where it is told no scale for what it gives.
+        _info(name, "float32" if call.operator == "QGemm" and len(call.inputs) < 8 else "uint8")
+        for call in calls
+        if call.domain
+        for name in call.outputs
+        if name in read
+    ]
+
+
+def _info(name: str, dtype: str, shape: Message | None = None) -> Message:
+    tensor_type = message("TensorType", elem_type=_DATA_TYPES[dtype], shape=shape)
+    return message("ValueInfoProto", name=name, type=message("TypeProto", tensor_type=tensor_type))
 
 
 def _tensor(name: str, array: NDArray[Any]) -> Message:
@@ -223,6 +243,4 @@ def _tensor(name: str, array: NDArray[Any]) -> Message:
 
 def _tensor_info(name: str, shape: Shape) -> Message:
     dimensions = [message("Dimension", dim_value=size) for size in shape]
-    tensor_shape = message("TensorShapeProto", dim=dimensions)
-    tensor_type = message("TensorType", elem_type=_DATA_TYPES["float32"], shape=tensor_shape)
-    return message("ValueInfoProto", name=name, type=message("TypeProto", tensor_type=tensor_type))
+    return _info(name, "float32", message("TensorShapeProto", dim=dimensions))

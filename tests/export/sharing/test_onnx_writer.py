@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sharing_nets import mirror_pairs_network
 
 from edgegolf.data import Dataset
@@ -37,10 +35,9 @@ from edgegolf.export.sharing.network import (
     Weight,
     same_padding,
 )
-from edgegolf.export.sharing.onnx_calls import FUNCTION_DOMAIN, Call, Function
-from edgegolf.export.sharing.onnx_functions import outline
 from edgegolf.export.sharing.onnx_writer import FORMS, write_shared_onnx
 from edgegolf.export.sharing.reader import UnsupportedLayerError, read_network
+from edgegolf.golf.onnx_model import is_portable
 from edgegolf.runtimes import open_session
 from edgegolf.runtimes.classify import accuracy
 
@@ -182,13 +179,26 @@ def test_outputs_are_those_of_the_network(name: str, form: str, tmp_path: Path) 
     network = NETWORKS[name]()
     path = tmp_path / "int8.onnx"
     write_shared_onnx(network, samples(network), path, form)
-    # The full check fails for operators whose shapes only onnxruntime knows.
-    onnx.checker.check_model(onnx.load(path), full_check=form not in INTEGER_FORMS)
+    onnx.checker.check_model(onnx.load(path), full_check=True)
     images = samples(network, 100)
     difference = np.abs(run(path, images) - evaluate(network, images))
     largest, mean = {"weights": (0.06, 0.01), "scales": (0.2, 0.02)}.get(form, (0.4, 0.05))
     assert difference.max() < largest
     assert difference.mean() < mean
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form not in INTEGER_FORMS])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_others_read_the_portable_form(name: str, form: str, tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    network, path = NETWORKS[name](), tmp_path / "int8.onnx"
+    write_shared_onnx(network, samples(network), path, form, portable=True)
+    assert is_portable(path)
+    exact = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
+    compiled = openvino.Core().compile_model(path, "CPU", exact)
+    for image in samples(network, 5):
+        (found,) = compiled(image.transpose(2, 0, 1)[None]).values()
+        np.testing.assert_allclose(found, run(path, image[None]), atol=1e-4)
 
 
 def test_rows_of_a_matrix(tmp_path: Path) -> None:
@@ -258,47 +268,6 @@ def test_equalization_keeps_the_function_and_lowers_the_noise(name: str) -> None
         return float(largest * np.sqrt(total))
 
     assert noise(equalized) <= noise(network) * 1.001
-
-
-def inlined(calls: tuple[Call, ...], functions: tuple[Function, ...]) -> list[tuple[Any, ...]]:
-    """Every call that is not of a function, with numbers instead of names."""
-    by_name = {function.name: function for function in functions}
-    flat: list[tuple[Any, ...]] = []
-    fresh = iter(range(10**6))
-
-    def expand(calls: tuple[Call, ...], known: dict[str, object]) -> None:
-        for call in calls:
-            found = [known.setdefault(name, name) for name in call.inputs]
-            if call.domain == FUNCTION_DOMAIN:
-                function = by_name[call.operator]
-                inner: dict[str, object] = dict(zip(function.inputs, found, strict=True))
-                expand(function.calls, inner)
-                outputs = [inner[name] for name in function.outputs]
-            else:
-                outputs = [next(fresh) for _ in call.outputs]
-                flat.append((call.operator, call.attributes, tuple(found)))
-            known.update(zip(call.outputs, outputs, strict=True))
-
-    expand(calls, {})
-    return flat
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.data())
-def test_outlined_nodes_compute_the_same(data: st.DataObject) -> None:
-    names = ["x", "y"]
-    calls = []
-    for number in range(data.draw(st.integers(1, 16))):
-        operator = data.draw(st.sampled_from(["LongOperatorName", "AnotherLongOperatorName"]))
-        count = 1 if operator.startswith("L") else 2
-        inputs = tuple(data.draw(st.sampled_from(names[-4:])) for _ in range(count))
-        calls.append(Call(operator, inputs, (f"t{number}",), (("strides", (2, 2)),)))
-        names.append(f"t{number}")
-    results = {names[-1], names[len(names) // 2]} - {"x", "y"}
-    short, functions = outline(calls, results, {"": 9})
-    assert inlined(short, functions) == inlined(tuple(calls), ())
-    produced = {name for call in short for name in call.outputs}
-    assert results <= produced
 
 
 def test_a_trained_keras_model_keeps_its_accuracy(
