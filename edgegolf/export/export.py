@@ -205,7 +205,7 @@ def export_model(
         @functools.cache
         def converted(name: str) -> Path:
             """What the stock converter makes."""
-            path = Path(stock_folder) / name
+            path = Path(stock) / name
             WAYS[name].write(fixed, data.calibration, path)
             return path
 
