@@ -1,15 +1,26 @@
-"""The one error a user sees, and the check for optional packages."""
+"""The one error a user sees, one line, and the check for optional packages."""
 
 from __future__ import annotations
 
 import importlib
 from types import ModuleType
 
+MAXIMUM_CHARACTERS = 2000
+
+
+def printable(text: object) -> str:
+    """The text on one line without control characters, and not endless."""
+    return "".join(
+        character if character.isprintable() else " "
+        for character in str(text)[:MAXIMUM_CHARACTERS]
+    )
+
 
 class EdgegolfError(Exception):
     """Something the user can mend: bad input, a missing package, a full disk.
 
-    The command line prints it as one line and exits with code 2.
+    The command line prints it as one line and exits with code 2. Both texts may quote a file of a
+    stranger: they are made printable.
 
     Args:
         message: What is wrong, naming the file or value.
@@ -17,9 +28,9 @@ class EdgegolfError(Exception):
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = printable(message)
+        self.hint = printable(hint)
+        super().__init__(self.message)
 
 
 def require(module: str, extra: str) -> ModuleType:

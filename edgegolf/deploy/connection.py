@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import edgegolf
 from edgegolf.deploy.host import Host
-from edgegolf.deploy.printable import printable
-from edgegolf.errors import EdgegolfError, require
+from edgegolf.errors import EdgegolfError, printable, require
 
 if TYPE_CHECKING:
     import asyncssh

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-MAXIMUM_CHARACTERS = 2000
-
-
-def printable(text: object) -> str:
-    """The text on one line without control characters, and not endless."""
-    return "".join(
-        character if character.isprintable() else " "
-        for character in str(text)[:MAXIMUM_CHARACTERS]
-    )
+from edgegolf.errors import printable
 
 
 def printable_values(value: Any) -> Any:

@@ -20,9 +20,9 @@ from edgegolf.deploy.device import check, probe, warnings
 from edgegolf.deploy.environment import ensure_environment
 from edgegolf.deploy.host import Host
 from edgegolf.deploy.models import ModelFile, Tree, arrange, digest
-from edgegolf.deploy.printable import printable, printable_values
+from edgegolf.deploy.printable import printable_values
 from edgegolf.deploy.wheels import requires_python
-from edgegolf.errors import EdgegolfError
+from edgegolf.errors import EdgegolfError, printable
 from edgegolf.progress import doing
 from edgegolf.runtimes.registry import find_runtime
 

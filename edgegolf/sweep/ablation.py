@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from edgegolf.data import Dataset
 from edgegolf.errors import EdgegolfError
+from edgegolf.sweep.definition import refuse_too_many
 from edgegolf.sweep.runs import RunSpec
 from edgegolf.sweep.store import Store
 from edgegolf.sweep.sweep import Sweep
@@ -177,7 +178,12 @@ def load_ablation(
         dataset: What it is trained on.
         epochs: Instead of the file's.
         seeds: How many runs each idea has.
+
+    Raises:
+        EdgegolfError: These would be too many runs, or a change is of no hyper-parameter.
     """
+    ideas = sum(len(group.ideas) for group in definition.groups)
+    refuse_too_many(ideas * seeds, f"{ideas} ideas with {seeds:,} seeds each")
     length = epochs or definition.epochs
     runs = tuple(
         tuple(

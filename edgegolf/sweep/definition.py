@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
+import reprlib
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 
-from edgegolf.errors import EdgegolfError
+from edgegolf.errors import EdgegolfError, printable
 from edgegolf.files import read_bounded
 from edgegolf.zoo import find_recipe
 
-MAXIMUM_BYTES = 1 << 20
-MAXIMUM_NETS = 10_000
+MAXIMUM_BYTES = 1 << 16
+MAXIMUM_RUNS = 10_000
+MAXIMUM_EPOCHS = 1_000_000
+MAXIMUM_REASONS = 3  # of what is wrong in a file
 SHIPPED = files(__package__) / "definitions"
 
 
@@ -32,6 +36,16 @@ class Grid:
     net: str
     sizes: tuple[int, ...] = ()
     settings: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many nets these are; multiplied, not enumerated."""
+        return len(self.sizes) or math.prod(map(len, self.settings.values()))
+
+    @property
+    def key(self) -> str:
+        """What of the table names them."""
+        return "sizes" if self.sizes else "settings" if self.settings else "net"
 
 
 @dataclass(frozen=True)
@@ -109,7 +123,7 @@ def parse_definition(data: bytes, source: str) -> Definition:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise EdgegolfError(f"{source} is not UTF-8 text (at line {line})") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: integers are bounded
         raise EdgegolfError(f"{source} is not TOML: {error}") from None
     converter = cattrs.Converter(forbid_extra_keys=True)
     for kind in (int, str):
@@ -122,29 +136,62 @@ def parse_definition(data: bytes, source: str) -> Definition:
             if isinstance(error, cattrs.BaseValidationError)
             else [str(error)]
         )
+        more = f"; and {len(reasons) - MAXIMUM_REASONS:,} more" * (len(reasons) > MAXIMUM_REASONS)
         raise EdgegolfError(
-            "; ".join(_located(reason, text, source) for reason in reasons)
+            "; ".join(_located(reason, text, source) for reason in reasons[:MAXIMUM_REASONS]) + more
         ) from None
     _check(definition, text, source)
-    return definition
+    return replace(definition, title=printable(definition.title))
 
 
 def expand(definition: Definition, seeds: int | None = None) -> tuple[Point, ...]:
-    """Every net of a sweep, each once; `seeds` instead of the files' numbers."""
+    """Every net of a sweep, each once; `seeds` instead of the files' numbers.
+
+    Raises:
+        EdgegolfError: These would be more than `MAXIMUM_RUNS` runs.
+    """
+    _refuse_product(definition, seeds)
     own = (
         Point(name, definition.epochs, seeds or definition.seeds)
         for grid in definition.nets
         for name in _names(grid)
     )
     included = (
-        point for name in definition.include for point in expand(read_definition(name), seeds)
+        point
+        for name in dict.fromkeys(definition.include)
+        for point in expand(read_definition(name), seeds)
     )
-    return tuple(dict.fromkeys(itertools.chain(own, included)))
+    points = tuple(dict.fromkeys(itertools.chain(own, included)))
+    refuse_too_many(sum(point.seeds for point in points), f"{len(points):,} nets with their seeds")
+    return points
+
+
+def _refuse_product(definition: Definition, seeds: int | None = None) -> None:
+    """Refuse tables that multiply to too many runs, before anything is made of them."""
+    nets, seeds = sum(grid.count for grid in definition.nets), seeds or definition.seeds
+    refuse_too_many(nets * seeds, f"{nets:,} nets with {seeds:,} seeds each")
+
+
+def refuse_too_many(runs: int, what: str) -> None:
+    """Bound a sweep.
+
+    Args:
+        runs: How many it would have.
+        what: What has so many.
+
+    Raises:
+        EdgegolfError: They are more than `MAXIMUM_RUNS`.
+    """
+    if runs > MAXIMUM_RUNS:
+        raise EdgegolfError(
+            f"{what} would be {runs:,} runs, more than the {MAXIMUM_RUNS:,} that a sweep may have",
+            hint="give fewer values or seeds, or make several sweeps of it",
+        )
 
 
 def nets_of(name: str) -> tuple[str, ...]:
     """The nets of a shipped sweep, or of one from a `.toml` file; raises as `read_definition`."""
-    return tuple(point.net for point in expand(read_definition(name)))
+    return tuple(point.net for point in expand(read_definition(name), seeds=1))
 
 
 def _names(grid: Grid) -> Iterator[str]:
@@ -171,6 +218,14 @@ def _check(definition: Definition, text: str, source: str) -> None:
         value = getattr(definition, key)
         if value is not None and value < 1:
             refuse(key, f"must be at least 1, not {value}")
+    if definition.epochs is not None and definition.epochs > MAXIMUM_EPOCHS:
+        refuse("epochs", f"must be at most {MAXIMUM_EPOCHS:,}")
+    try:
+        _refuse_product(definition)
+    except EdgegolfError as error:
+        largest = max(range(len(definition.nets)), key=lambda index: definition.nets[index].count)
+        path = f"nets[{largest}].{definition.nets[largest].key}"
+        refuse(path, error.message, error.hint)
     for index, name in enumerate(definition.include):
         if name not in shipped_names():
             refuse("include", f"item {index + 1}, {name!r}, is not a shipped sweep")
@@ -180,14 +235,11 @@ def _check(definition: Definition, text: str, source: str) -> None:
             refuse(f"{path}.settings", "a net has sizes or settings, not both")
         if not all(grid.settings.values()):
             refuse(f"{path}.settings", "a setting needs at least one value")
-        if len(list(itertools.product(*grid.settings.values()))) > MAXIMUM_NETS:
-            refuse(f"{path}.settings", f"more than {MAXIMUM_NETS:,} nets")
         try:
             list(_names(grid))
         except EdgegolfError as error:
-            key = "sizes" if grid.sizes else "settings" if grid.settings else "net"
             refuse(
-                f"{path}.{key}" if "no net" not in error.message else f"{path}.net",
+                f"{path}.{grid.key}" if "no net" not in error.message else f"{path}.net",
                 error.message,
                 error.hint,
             )
@@ -196,7 +248,9 @@ def _check(definition: Definition, text: str, source: str) -> None:
 def _exactly(value: object, kind: type) -> object:
     """TOML has types; a text that looks like a number is none."""
     if type(value) is not kind:
-        raise TypeError(f"must be {'an integer' if kind is int else 'a text'}, not {value!r}")
+        raise TypeError(
+            f"must be {'an integer' if kind is int else 'a text'}, not {reprlib.repr(value)}"
+        )
     return value
 
 

@@ -264,7 +264,9 @@ def _parse_settings(base: str, text: str) -> dict[str, int]:
 
 
 def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdigit() and 1 <= int(text) <= LARGEST_SETTING
+    return (
+        text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= LARGEST_SETTING
+    )
 
 
 def all_recipes() -> tuple[Recipe, ...]:

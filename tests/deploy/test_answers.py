@@ -21,10 +21,10 @@ from edgegolf.deploy.contents import Content
 from edgegolf.deploy.deploy import _read_sample, status
 from edgegolf.deploy.host import parse_host
 from edgegolf.deploy.models import ModelFile
-from edgegolf.deploy.printable import printable, printable_values
+from edgegolf.deploy.printable import printable_values
 from edgegolf.deploy.remote_bench import _results
 from edgegolf.deploy.sample import difference
-from edgegolf.errors import EdgegolfError
+from edgegolf.errors import EdgegolfError, printable
 from edgegolf.records import to_dict
 
 HOST = parse_host("pi")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from edgegolf.data import load_dataset
 from edgegolf.errors import EdgegolfError
+from edgegolf.sweep.ablation import load_ablation, read_ablation
 from edgegolf.sweep.definition import expand, parse_definition, read_definition, shipped_names
 from edgegolf.zoo import find_recipe
 
@@ -124,3 +128,106 @@ def test_unknown_sweeps_are_refused(tmp_path) -> None:
     assert "double_cnn" in caught.value.hint
     with pytest.raises(EdgegolfError, match="does not exist"):
         read_definition(str(tmp_path / "missing.toml"))
+
+
+SETTINGS = ", ".join(f"k{number} = [1, 2]" for number in range(30))
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "runs"),
+    [
+        (f'[[nets]]\nnet = "tight_resnet"\nsettings = {{ {SETTINGS} }}', 4, 3 * 2**30),
+        ('seeds = 1000000000\n[[nets]]\nnet = "linear"', 4, 10**9),
+        (
+            'seeds = 4000\n[[nets]]\nnet = "linear"\n[[nets]]\nnet = "mlp"\nsizes = [1, 2]',
+            7,
+            12_000,
+        ),
+        ("[[nets]]\nnet = 'linear'\n" * 3_500, 3, 10_500),
+    ],
+    ids=["settings", "seeds", "tables with seeds", "tables"],
+)
+def test_products_are_multiplied_not_enumerated(text: str, place: int, runs: int) -> None:
+    with pytest.raises(EdgegolfError, match=rf"big\.toml, line {place}, .* {runs:,} runs"):
+        parse_definition(f'title = "big"\n{text}\n'.encode(), "big.toml")
+
+
+def test_seeds_of_the_command_line_and_of_included_sweeps_are_bounded() -> None:
+    for name, seeds in (("mlp", 10**12), ("front", 300)):
+        with pytest.raises(EdgegolfError, match=r"would be .* runs, more than the 10,000"):
+            expand(read_definition(name), seeds)
+    with pytest.raises(EdgegolfError, match=r"ideas with 1,000,000,000,000 seeds each would be"):
+        load_ablation("tencnn", read_ablation("tencnn"), load_dataset("digits"), None, 10**12)
+
+
+def test_a_sweep_that_is_included_often_is_read_once() -> None:
+    names = ", ".join(['"front"'] * 2_000)
+    definition = parse_definition(f'title = "a"\ninclude = [{names}]'.encode(), "often.toml")
+    assert expand(definition) == expand(read_definition("front"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seeds = " + "9" * 5_000,
+        "epochs = " + "9" * 300,
+        "epochs = 1979-05-27",
+        "seeds = inf",
+        "x = " + "[" * 300 + "]" * 300,
+        "seeds = " + "[" * 100 + "]" * 100,
+        "[" + ".".join("a" * 20_000) + "]",
+        "[[nets]]\nnet = '" + "x" * 60_000 + "'",
+        "[[nets]]\nnet = 'mlp'\nsizes = [" + "'x'," * 10_000 + "]",
+        '"e\\nk\\u001b[31m" = 1',
+        '[[nets]]\nnet = "li\\nn\\u001b[31mear"',
+    ],
+)
+def test_hostile_values_get_one_printable_line(text: str) -> None:
+    with pytest.raises(EdgegolfError) as caught:
+        parse_definition(f'title = "a"\n{text}\n'.encode(), "bad.toml")
+    assert caught.value.message.startswith("bad.toml")
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) <= 2_000
+
+
+def test_a_title_is_one_printable_line() -> None:
+    definition = parse_definition(GOOD.replace("small", "s\\nm\\u001b[31m").encode(), "good.toml")
+    assert definition.title.isprintable()
+
+
+def test_large_files_are_refused(tmp_path) -> None:
+    path = tmp_path / "large.toml"
+    path.write_bytes(b"#" * (1 << 20))
+    with pytest.raises(EdgegolfError, match="more than the 65,536 allowed"):
+        read_definition(str(path))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_damaged_files_give_a_sweep_or_one_line(data: st.DataObject) -> None:
+    content = bytearray(GOOD.encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(content)))
+        end = start + data.draw(st.integers(0, 8))
+        content[start:end] = data.draw(st.binary(max_size=8) | st.sampled_from(TOKENS))
+    try:
+        points = expand(parse_definition(bytes(content), "bad.toml"))
+    except EdgegolfError:
+        pass
+    else:
+        assert 0 < sum(point.seeds for point in points) <= 10_000
+
+
+TOKENS = [
+    b"[[nets]]\n",
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b"99999",
+    b"-1",
+    b"inf",
+    b"seeds=",
+    b"sizes=",
+    b"=",
+]
