@@ -9,13 +9,16 @@ the same for all its runs and has a table of its own.
 from __future__ import annotations
 
 import json
+import math
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 from edgegolf.errors import EdgegolfError, require
 from edgegolf.sweep.costs import FileCosts
@@ -24,6 +27,11 @@ from edgegolf.sweep.runs import RunSpec, SweepRun
 LEASE_SECONDS = 60.0
 CLAIMED, FINISHED, FAILED = "claimed", "finished", "failed"
 KEYS_PER_QUERY = 500  # databases bound the number of parameters
+LOCK_SECONDS = 60.0  # to wait for another process that writes
+MAXIMUM_VALUE_BYTES = 1 << 25  # of a text in a file; a million losses have fewer
+SQLITE_LIMIT_LENGTH = 0  # sqlite3's constant, from Python 3.11 on
+
+T = TypeVar("T")
 
 
 class Store:
@@ -31,7 +39,7 @@ class Store:
 
     Args:
         address: A file, made when it does not exist, or a URL such as
-            `postgresql://user@host/database`.
+            `postgresql://user@host/database`. A file that may not be written is only read.
         lease_seconds: How long a claim holds without being renewed.
 
     Raises:
@@ -46,15 +54,19 @@ class Store:
         url = _url(sql, address)
         self.shown = url.render_as_string(hide_password=True)
         self._is_sqlite = url.get_backend_name() == "sqlite"
+        self._read_only = self._is_sqlite and _is_read_only(url.database)
         self._metadata = sql.MetaData()
         self._table = _runs_table(sql, self._metadata)
         self._costs = _costs_table(sql, self._metadata)
         with self._errors():
-            options = {"connect_args": {"timeout": 60}} if self._is_sqlite else {}
-            self._engine = sql.create_engine(url, pool_pre_ping=True, **options)
+            options = {"connect_args": {"timeout": LOCK_SECONDS}} if self._is_sqlite else {}
+            opened = _unchanging(sql, url) if self._read_only else url
+            self._engine = sql.create_engine(opened, pool_pre_ping=True, **options)
             if self._is_sqlite:
+                sql.event.listen(self._engine, "connect", _bound_values)
+            if self._is_sqlite and not self._read_only:
                 sql.event.listen(self._engine, "connect", _write_ahead)
-            self._make_tables()
+            self._check_tables()
 
     @property
     def is_local(self) -> bool:
@@ -133,17 +145,10 @@ class Store:
 
     def results(self, runs: Sequence[RunSpec]) -> tuple[SweepRun, ...]:
         """The finished ones of these runs, in their order."""
-        rows = self._rows((run.key for run in runs), self._table.c.state == FINISHED)
+        names = SweepRun.__annotations__
         found = {
-            row.key: SweepRun(
-                **{
-                    name: getattr(row, name)
-                    for name in SweepRun.__annotations__
-                    if name != "losses"
-                },
-                losses=tuple(json.loads(row.losses)),
-            )
-            for row in rows
+            row.key: self._record(SweepRun, {name: getattr(row, name) for name in names}, row.key)
+            for row in self._rows((run.key for run in runs), self._table.c.state == FINISHED)
         }
         return tuple(found[run.key] for run in runs if run.key in found)
 
@@ -167,11 +172,41 @@ class Store:
                 .order_by(columns.net, columns.file)
             )
             with self._errors(), self._engine.connect() as connection:
-                found += [FileCosts(**row._mapping) for row in connection.execute(query)]
+                rows = connection.execute(query).all()
+            found += [self._record(FileCosts, dict(row._mapping), row.net) for row in rows]
         return tuple(found)
 
     def _states(self, keys: Iterable[str]) -> dict[str, str]:
-        return {row.key: row.state for row in self._rows(keys)}
+        states = {row.key: row.state for row in self._rows(keys)}
+        for key, state in states.items():
+            if state not in (CLAIMED, FINISHED, FAILED):
+                raise self._damaged(key, f"its state is {state!r}")
+        return states
+
+    def _record(self, kind: type[T], values: dict[str, Any], row: str) -> T:
+        """A record of what a row says; SQLite keeps values of any type in any column."""
+        import cattrs
+
+        converter = cattrs.Converter()
+        for number in (int, float, str):
+            converter.register_structure_hook(number, _exactly)
+        try:
+            if "losses" in values:
+                values = {**values, "losses": _parse_list(values["losses"])}
+            return converter.structure(values, kind)
+        except (cattrs.BaseValidationError, TypeError, ValueError, RecursionError) as error:
+            reasons = (
+                cattrs.transform_error(error)
+                if isinstance(error, cattrs.BaseValidationError)
+                else [str(error)]
+            )
+            raise self._damaged(row, reasons[0]) from None
+
+    def _damaged(self, row: str, reason: str) -> EdgegolfError:
+        return EdgegolfError(
+            f"the store {self.shown} is damaged: the row of {row!r}: {reason}",
+            hint="delete this row, and what it says is found out again; or give another --store",
+        )
 
     def _rows(self, keys: Iterable[str], *conditions: Any) -> list[Any]:
         found: list[Any] = []
@@ -183,15 +218,15 @@ class Store:
 
     def _insert(self, run: RunSpec, worker: str) -> bool:
         """Claim a run that nobody had; the unique key decides between two that try."""
-        try:
-            with self._engine.begin() as connection:
-                claim = self._claim(connection, worker)
-                connection.execute(self._table.insert().values(**_facts(run), **claim))
-        except self._sql.exc.IntegrityError:
-            return False
-        except self._sql.exc.SQLAlchemyError as error:
-            raise self._error(error) from None
-        return True
+        with (
+            self._errors(),
+            suppress(self._sql.exc.IntegrityError),
+            self._engine.begin() as connection,
+        ):
+            claim = self._claim(connection, worker)
+            connection.execute(self._table.insert().values(**_facts(run), **claim))
+            return True
+        return False
 
     def _take_over(self, run: RunSpec, worker: str) -> bool:
         """Claim a run whose worker has not renewed its lease."""
@@ -226,15 +261,14 @@ class Store:
         text = self._sql.text("SELECT extract(epoch FROM clock_timestamp())")
         return float(connection.execute(text).scalar_one())
 
-    def _make_tables(self) -> None:
+    def _check_tables(self) -> None:
+        """Make the tables that are not there, and look at those that are."""
         for table in self._metadata.sorted_tables:
-            try:
-                table.create(self._engine, checkfirst=True)
-            except (self._sql.exc.OperationalError, self._sql.exc.DBAPIError):
-                # Another worker may have made it in this moment.
-                if not self._sql.inspect(self._engine).has_table(table.name):
-                    raise
-            columns = self._sql.inspect(self._engine).get_columns(table.name)
+            if not self._read_only:
+                self._make(table)
+            inspector = self._sql.inspect(self._engine)
+            found = inspector.has_table(table.name)
+            columns = inspector.get_columns(table.name) if found else []
             if missing := set(table.c.keys()) - {column["name"] for column in columns}:
                 raise EdgegolfError(
                     f"{self.shown} has a table of {table.name} without "
@@ -242,11 +276,19 @@ class Store:
                     hint="it is no store of this version of edgegolf; choose another with --store",
                 )
 
+    def _make(self, table: Any) -> None:
+        try:
+            table.create(self._engine, checkfirst=True)
+        except self._sql.exc.DBAPIError:
+            # Another worker may have made it in this moment.
+            if not self._sql.inspect(self._engine).has_table(table.name):
+                raise
+
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (self._sql.exc.SQLAlchemyError, OSError) as error:
+        except (self._sql.exc.SQLAlchemyError, OSError, OverflowError) as error:
             raise self._error(error) from None
 
     def _error(self, error: Exception) -> EdgegolfError:
@@ -339,6 +381,51 @@ def _facts(run: RunSpec) -> dict[str, Any]:
         "epochs": run.training.epochs,
         "training": json.dumps(run.training.to_dict(), sort_keys=True),
     }
+
+
+def _is_read_only(database: str | None) -> bool:
+    """Whether a file is there that this process may not write, or not make others beside."""
+    if not database or not os.path.exists(database):
+        return False
+    return not (os.access(database, os.W_OK) and os.access(Path(database).parent, os.W_OK))
+
+
+def _unchanging(sql: Any, url: Any) -> Any:
+    """Where SQLite may make no file beside the store, it reads only what nobody changes."""
+    log = f"{url.database}-wal"
+    if os.path.exists(log) and os.path.getsize(log):
+        raise EdgegolfError(
+            f"the store {url.database} cannot be read here: its last results are still in {log}",
+            hint="copy both files to a folder that can be written",
+        )
+    return sql.URL.create(
+        "sqlite", database=f"file:{quote(url.database)}", query={"immutable": "1", "uri": "true"}
+    )
+
+
+def _exactly(value: Any, kind: Any) -> Any:
+    """A number may be an integer where it is a fraction, nothing else; and JSON has no NaN."""
+    if type(value) is not kind and not (kind is float and type(value) is int):
+        raise TypeError(f"{value!r} is not of type {kind.__name__}")
+    if kind is float and not math.isfinite(value):
+        raise ValueError(f"{value!r} is no finite number")
+    return value
+
+
+def _parse_list(text: object) -> list[Any]:
+    try:
+        found = json.loads(text) if isinstance(text, str) else text
+    except ValueError as error:
+        raise ValueError(f"its losses are not JSON: {error}") from None
+    if not isinstance(found, list):
+        raise TypeError("its losses are no list")
+    return found
+
+
+def _bound_values(connection: Any, _: Any) -> None:
+    """A damaged length in a file is an error instead of all memory."""
+    if hasattr(connection, "setlimit"):  # from Python 3.11 on
+        connection.setlimit(SQLITE_LIMIT_LENGTH, MAXIMUM_VALUE_BYTES)
 
 
 def _write_ahead(connection: Any, _: Any) -> None:
