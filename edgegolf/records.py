@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from edgegolf.errors import EdgegolfError
@@ -61,8 +62,27 @@ def from_dict(data: object, kind: type[R], source: str = "the record") -> R:
 
 def from_json(text: str | bytes, kind: type[R], source: str = "the record") -> R:
     """A record from JSON text. Raises EdgegolfError as `from_dict`, or for broken JSON."""
+    return from_dict(parse_json(text, source), kind, source)
+
+
+def parse_json(text: str | bytes, source: str) -> Any:
+    """Plain JSON values.
+
+    Args:
+        text: The JSON.
+        source: What to call it in an error, such as a file name.
+
+    Raises:
+        EdgegolfError: It is no JSON, is nested too deeply, or has a number that is not finite.
+    """
     try:
-        data = json.loads(text)
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise EdgegolfError(f"{source} is not JSON: {error}") from None
-    return from_dict(data, kind, source)
+
+
+def _finite(text: str) -> float:
+    """Python reads NaN and 1e999, which JSON does not have."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is no finite number")
+    return number

@@ -11,7 +11,7 @@ from typing import ClassVar
 from edgegolf.bench.system import System
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded
-from edgegolf.records import from_dict, to_dict
+from edgegolf.records import from_dict, parse_json, to_dict
 
 MAXIMUM_RESULTS_BYTES = 1 << 28
 
@@ -160,10 +160,7 @@ def parse_results(text: str | bytes, source: str) -> tuple[BenchResult, ...]:
     Raises:
         EdgegolfError: It is not a list of such results.
     """
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise EdgegolfError(f"{source} is not JSON: {error}") from None
+    data = parse_json(text, source)
     if not isinstance(data, list):
         raise EdgegolfError(
             f"{source} is not a list of results", hint="make it with edgegolf bench --json"

@@ -260,7 +260,7 @@ def _missing(folder: Path) -> list[str]:
 
 def _version_in(folder: Path) -> Version:
     """The version that the test file is of; the original if it is of none."""
-    data = read_bounded(folder / TEST_FILE)
+    data = read_bounded(folder / TEST_FILE, FILE_BYTES)
     return JPEG_COPY if _md5(data) == JPEG_COPY.md5[-1] else ORIGINAL
 
 

@@ -18,7 +18,7 @@ from edgegolf.emulation.tree import package_versions, prepare_host
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded
 from edgegolf.progress import track
-from edgegolf.records import from_dict, to_dict
+from edgegolf.records import from_dict, parse_json, to_dict
 from edgegolf.runtimes.registry import RUNTIMES, check_file, find_runtime
 
 MAXIMUM_BYTES = 1 << 26
@@ -116,10 +116,7 @@ def read_instructions(path: Path) -> tuple[Instructions, ...]:
     Raises:
         EdgegolfError: The file cannot be read or is not a list of such results.
     """
-    try:
-        data = json.loads(read_bounded(path, MAXIMUM_BYTES))
-    except (ValueError, RecursionError) as error:
-        raise EdgegolfError(f"{path} is not JSON: {error}") from None
+    data = parse_json(read_bounded(path, MAXIMUM_BYTES), str(path))
     if not isinstance(data, list):
         raise EdgegolfError(f"{path} is not a list of results")
     return tuple(from_dict(item, Instructions, str(path)) for item in data)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from edgegolf.cards import CARD_NAME, Card, read_card
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded
 from edgegolf.footprint.result import Footprint
-from edgegolf.records import from_dict
+from edgegolf.records import from_dict, parse_json
 from edgegolf.sweep import SweepResults
 from edgegolf.workspace import exported_files
 
@@ -108,10 +107,7 @@ def read_sources(paths: Iterable[Path]) -> Sources:
 
 
 def _read_record(path: Path) -> Footprint | SweepResults:
-    try:
-        data = json.loads(read_bounded(path, MAXIMUM_RECORD_BYTES))
-    except ValueError as error:
-        raise EdgegolfError(f"{path} is not JSON: {error}") from None
+    data = parse_json(read_bounded(path, MAXIMUM_RECORD_BYTES), str(path))
     if isinstance(data, dict) and data.get("schema") == SweepResults.SCHEMA:
         return from_dict(data, SweepResults, str(path))
     return from_dict(data, Footprint, str(path))
@@ -125,7 +121,7 @@ def curves(folders: Sequence[tuple[Path, Card]]) -> list[Epoch]:
         if not path.is_file():
             continue
         try:
-            runs = json.loads(read_bounded(path, MAXIMUM_HISTORY_BYTES))["runs"]
+            runs = parse_json(read_bounded(path, MAXIMUM_HISTORY_BYTES), str(path))["runs"]
             found += [
                 Epoch(
                     card.net,

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from edgegolf.errors import EdgegolfError, require
+from edgegolf.records import parse_json
 from edgegolf.sweep.costs import FileCosts
 from edgegolf.sweep.runs import RunSpec, SweepRun
 
@@ -194,7 +195,7 @@ class Store:
             if "losses" in values:
                 values = {**values, "losses": _parse_list(values["losses"])}
             return converter.structure(values, kind)
-        except (cattrs.BaseValidationError, TypeError, ValueError, RecursionError) as error:
+        except (cattrs.BaseValidationError, TypeError, ValueError, EdgegolfError) as error:
             reasons = (
                 cattrs.transform_error(error)
                 if isinstance(error, cattrs.BaseValidationError)
@@ -413,10 +414,7 @@ def _exactly(value: Any, kind: Any) -> Any:
 
 
 def _parse_list(text: object) -> list[Any]:
-    try:
-        found = json.loads(text) if isinstance(text, str) else text
-    except ValueError as error:
-        raise ValueError(f"its losses are not JSON: {error}") from None
+    found = parse_json(text, "the list of its losses") if isinstance(text, str) else text
     if not isinstance(found, list):
         raise TypeError("its losses are no list")
     return found
