@@ -58,6 +58,7 @@ class Stranger:
         name: Its name in the suite, or its path below the folder.
         outcome: Of golf, one of `OUTCOMES`.
         reason: Why, where it was refused, wrong or crashed.
+        verified: The runtimes that ran it before and after golf, bit for bit alike.
         bytes_before: Its size.
         bytes_after: Golfed.
         lost: Figures of bench that the original has and the golfed file has not.
@@ -72,6 +73,7 @@ class Stranger:
     name: str
     outcome: str
     reason: str = ""
+    verified: tuple[str, ...] = ()
     bytes_before: int = 0
     bytes_after: int = 0
     lost: tuple[str, ...] = ()
@@ -83,17 +85,30 @@ class Stranger:
 
 
 @dataclass(frozen=True)
+class Reason:
+    """Why files were refused, wrong or crashed, and how many."""
+
+    outcome: str
+    reason: str
+    files: int
+
+
+@dataclass(frozen=True)
 class Strangers:
     """What became of many files.
 
     Attributes:
         conditions: Versions and the machine.
-        files: By name.
+        counts: Of files, by what is true of them.
+        reasons: The most frequent first.
+        noted: The files of which something is wrong, crashed, lost or changed.
     """
 
     SCHEMA: ClassVar[str] = "edgegolf.strangers/1"
     conditions: dict[str, str]
-    files: tuple[Stranger, ...]
+    counts: dict[str, int]
+    reasons: tuple[Reason, ...]
+    noted: tuple[Stranger, ...]
 
 
 def main() -> None:
@@ -105,58 +120,74 @@ def main() -> None:
     arguments = parser.parse_args()
     found = [path for folder in arguments.folders for path in _files(folder)]
     names = [name for name in (*_suite(), *map(str, found)) if arguments.only in name]
-    result = Strangers(
-        {
-            "machine": platform.machine(),
-            "python": platform.python_version(),
-            **{package: version(package) for package in ("onnx", "onnxruntime", "ai-edge-litert")},
-        },
-        tuple(sorted(_all(names, arguments.processes), key=lambda each: each.name)),
-    )
+    result = summarize(sorted(_all(names, arguments.processes), key=lambda each: each.name))
     if arguments.json:
         write_atomically(arguments.json, to_json(result))
     print(strangers_markdown(result))
-    sys.exit(any(each.outcome in ("wrong", "crashed") for each in result.files))
+    sys.exit(bool(result.counts["wrong"] or result.counts["crashed"]))
+
+
+def summarize(files: Sequence[Stranger]) -> Strangers:
+    """Counts of what became of the files, and those to look at."""
+    outcomes = Counter(each.outcome for each in files)
+    smaller = [each for each in files if each.outcome == "smaller"]
+    run = [each.expected for each in files if each.expected[0] is not None]
+    counts = {
+        "files": len(files),
+        **{outcome: outcomes[outcome] for outcome in OUTCOMES},
+        "smaller, run by no runtime": sum(not each.verified for each in smaller),
+        "bytes of those that got smaller, before": sum(each.bytes_before for each in smaller),
+        "bytes of those that got smaller, after": sum(each.bytes_after for each in smaller),
+        "run by onnxruntime on the suite's inputs": len(run),
+        "with the expected outputs, before golf": sum(each[0] is True for each in run),
+        "with the expected outputs, after golf": sum(each[1] is True for each in run),
+        "shapes that bench and onnxruntime know": sum(each.shapes for each in files),
+        "shapes that differ": sum(len(each.wrong_shapes) for each in files),
+    }
+    for figure in FIGURES:
+        counts |= {
+            f"{figure} unknown": sum(figure in each.unknown for each in files),
+            f"{figure} lost by golf": sum(figure in each.lost for each in files),
+            f"{figure} changed by golf": sum(figure in each.changed for each in files),
+        }
+    reasons = Counter((each.outcome, each.reason) for each in files if each.reason)
+    packages = ("onnx", "onnxruntime", "ai-edge-litert")
+    return Strangers(
+        {
+            "machine": platform.machine(),
+            "python": platform.python_version(),
+            **{package: version(package) for package in packages},
+        },
+        counts,
+        tuple(Reason(*reason, number) for reason, number in reasons.most_common()),
+        tuple(each for each in files if _to_note(each)),
+    )
+
+
+def _to_note(file: Stranger) -> bool:
+    differs = file.expected[0] != file.expected[1]
+    return bool(
+        file.outcome in ("wrong", "crashed")
+        or file.lost
+        or file.changed
+        or file.wrong_shapes
+        or differs
+    )
 
 
 def strangers_markdown(result: Strangers) -> str:
-    """Counts, and every reason with how often it was one, as Markdown."""
-    files = result.files
-    count = Counter(each.outcome for each in files)
-    sizes = [(each.bytes_before, each.bytes_after) for each in files if each.outcome == "smaller"]
-    before, after = (sum(column) for column in zip(*sizes, strict=True)) if sizes else (0, 0)
-    run = [each.expected for each in files if each.expected[0] is not None]
-    rows = [
-        *((outcome, count[outcome]) for outcome in OUTCOMES),
-        ("runs in onnxruntime on the suite's inputs", len(run)),
-        ("… with the expected outputs, before golf", sum(each[0] is True for each in run)),
-        ("… with the expected outputs, after golf", sum(each[1] is True for each in run)),
-        ("shapes that bench and onnxruntime know", sum(each.shapes for each in files)),
-        ("… of which they differ", sum(len(each.wrong_shapes) for each in files)),
-    ]
-    for figure in FIGURES:
-        rows += [
-            (f"{figure}: unknown", sum(figure in each.unknown for each in files)),
-            (f"{figure}: lost by golf", sum(figure in each.lost for each in files)),
-            (f"{figure}: changed by golf", sum(figure in each.changed for each in files)),
-        ]
-    reasons = Counter((each.outcome, each.reason) for each in files if each.reason)
-    conditions = ", ".join(f"{name} {value}" for name, value in result.conditions.items())
+    """The counts and reasons as tables."""
     lines = [
-        f"{len(files):,} files; those that got smaller went from {before:,} to {after:,} bytes. "
-        f"{conditions}.",
+        ", ".join(f"{name} {value}" for name, value in result.conditions.items()) + ".",
         "",
-        "| | files |",
+        "| | |",
         "| --- | ---: |",
-        *(f"| {name} | {number:,} |" for name, number in rows),
-        "",
-        "| reason | | files |",
-        "| --- | --- | ---: |",
-        *(
-            f"| {outcome} | {reason.replace('|', '/')} | {number:,} |"
-            for (outcome, reason), number in reasons.most_common()
-        ),
+        *(f"| {name} | {number:,} |" for name, number in result.counts.items()),
     ]
+    if result.reasons:
+        lines += ["", "| | reason | files |", "| --- | --- | ---: |"]
+    for each in result.reasons:
+        lines.append(f"| {each.outcome} | {each.reason.replace('|', '/')} | {each.files:,} |")
     return "\n".join(lines) + "\n"
 
 
@@ -247,7 +278,7 @@ def _try(name: str) -> Stranger:
             return _tried(name, path, [] if case is None else _data_sets(case), case)
         except EdgegolfError as error:
             size = path.stat().st_size
-            return Stranger(name, "refused", _general(str(path), error.message), size, size)
+            return Stranger(name, "refused", _general(str(path), error.message), (), size, size)
 
 
 def _content(name: str, case: Any) -> bytes:
@@ -282,6 +313,7 @@ def _tried(name: str, path: Path, data: Sequence[tuple[list, list]], case: Any) 
         name,
         outcome,
         reason,
+        result.verified,
         size,
         result.bytes_after,
         tuple(key for key, (old, new) in pairs.items() if old is not None and new is None),
