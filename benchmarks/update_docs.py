@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from strangers import Strangers, strangers_markdown
+
 from edgegolf.bench.result import read_results
 from edgegolf.cards import read_card
 from edgegolf.emulation.instructions import read_instructions
@@ -45,6 +47,7 @@ INSTRUCTIONS = ROOT / "benchmarks" / "arm_instructions.json"  # arm_instructions
 SWEEPS = DOCS / "sweeps"  # edgegolf sweep NAME --output docs/sweeps/NAME.json
 ABLATIONS = DOCS / "ablations"  # edgegolf ablate NET --output docs/ablations/NET.json
 COSTS = DOCS / "costs"  # docs/cifar10.md says how DATASET.json and DATASET-arm.json are made
+STRANGERS = DOCS / "strangers.json"  # python benchmarks/strangers.py models --json …
 PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
 
 
@@ -83,7 +86,8 @@ def other_sections() -> dict[str, str]:
     for path in sorted(ABLATIONS.glob("*.json")):
         results = from_json(path.read_bytes(), AblationResults, str(path))
         sections[f"ablation-{path.stem}"] = ablation_markdown(results)
-    return sections
+    strangers = from_json(STRANGERS.read_bytes(), Strangers, str(STRANGERS))
+    return sections | {"strangers": strangers_markdown(strangers)}
 
 
 def output(*arguments: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,19 @@ def test_tables_of_ablations_and_of_other_data_sets_are_written_from_their_recor
         written = replace_section(written, f"ablation-{path.stem}", content)
         assert content in written
     assert text == written, "run make docs"
+
+
+def test_the_table_of_strangers_files_is_written_from_its_counts() -> None:
+    spec = importlib.util.spec_from_file_location("strangers", ROOT / "benchmarks" / "strangers.py")
+    assert spec is not None
+    assert spec.loader is not None
+    strangers = sys.modules["strangers"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(strangers)
+    text = (ROOT / "docs" / "strangers.md").read_text()
+    counts = (ROOT / "docs" / "strangers.json").read_bytes()
+    table = strangers.strangers_markdown(from_json(counts, strangers.Strangers))
+    assert table in text
+    assert replace_section(text, "strangers", table) == text, "run make docs"
 
 
 def test_arm_tables_are_written_from_the_counts() -> None:
