@@ -14,6 +14,7 @@ from edgegolf.sweep.worker import work
 
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_TO_CONNECT = 10.0
+ATTEMPTS_TO_CONNECT = 3
 
 
 def run_on_cluster(
@@ -50,7 +51,7 @@ def run_on_cluster(
         # Ray itself would try for minutes.
         host, _, port = cluster.removeprefix("ray://").rpartition(":")
         socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT).close()
-        ray.init(address=cluster, log_to_driver=False)
+        _connect(ray, cluster)
     except Exception as error:  # of many kinds, among them RuntimeError, ValueError, OSError
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise EdgegolfError(
@@ -74,6 +75,19 @@ def run_on_cluster(
             store.release(workers)
     finally:
         ray.shutdown()
+
+
+def _connect(ray: Any, cluster: str) -> None:
+    """Ray's server forks a process for each client while it has threads; now and then that dies."""
+    for attempt in range(ATTEMPTS_TO_CONNECT):
+        try:
+            ray.init(address=cluster, log_to_driver=False)
+        except ConnectionAbortedError:
+            ray.shutdown()
+            if attempt + 1 == ATTEMPTS_TO_CONNECT:
+                raise
+        else:
+            return
 
 
 def _wait(ray: Any, tasks: Sequence[Any], look: Callable[[], None]) -> None:
