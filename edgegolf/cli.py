@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from edgegolf.errors import EdgegolfError
+from edgegolf.errors import EdgegolfError, unknown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -44,6 +46,15 @@ class Paragraphs(click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
         """The verbs in the order in which they are defined."""
         return list(self.commands)
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb that is meant, or an error that suggests one."""
+        verb = arguments[0]
+        if verb not in self.commands and not verb.startswith("-"):
+            raise unknown(f"there is no verb {verb!r}", verb, self.commands)
+        return super().resolve_command(context, arguments)
 
 
 class Resumable(click.Command):
@@ -101,9 +112,11 @@ def zoo(net: str | None) -> None:
 def data(as_json: bool) -> None:
     """List the data sets: where each was found, its checksum, its licence."""
     from edgegolf.data import list_datasets
+    from edgegolf.progress import Work
     from edgegolf.report.data_table import data_table
 
-    statuses = list_datasets()
+    with Work("checking the data sets"):
+        statuses = list_datasets()
     if as_json:
         _print_json(statuses)
     else:
@@ -181,7 +194,7 @@ def train(
 @click.option("--json", "form", flag_value="json", help="Likewise, schema edgegolf.sweep/1.")
 @click.option("--csv", "form", flag_value="csv", help="Likewise, one line per run.")
 @click.option("--markdown", "form", flag_value="markdown", help="Likewise, as Markdown tables.")
-@click.option("--output", type=click.Path(path_type=Path), help="Write there instead.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write there instead.")
 @click.option("--picture", type=click.Path(path_type=Path), help="Draw it: .svg or .png.")
 def sweep(
     sweep: str,
@@ -225,13 +238,14 @@ def sweep(
         measure_sweep(loaded, data, opened)
     elif form is None:
         _say(f"{loaded.title}. {len(loaded.runs)} runs on {loaded.dataset}; in {opened.shown}.")
-        run_sweep(loaded, opened, jobs, cluster, resume, report_sweep(len(loaded.runs)))
+        with report_sweep(len(loaded.runs)) as report:
+            run_sweep(loaded, opened, jobs, cluster, resume, report)
     results = results_of(loaded, opened)
     if picture is not None:
         draw_sweep(results, picture)
     texts = {"json": to_json, "csv": sweep_csv, "markdown": sweep_markdown}
     if form in texts:
-        _write(texts[form](results), output)
+        _write(texts[form](results), output, form)
     else:
         if output is not None:
             _write(to_json(results), output)
@@ -248,7 +262,7 @@ def sweep(
 @click.option("--table", "form", flag_value="table", help="Run nothing: show what is there.")
 @click.option("--json", "form", flag_value="json", help="Likewise, schema edgegolf.ablation/1.")
 @click.option("--markdown", "form", flag_value="markdown", help="Likewise, as a Markdown table.")
-@click.option("--output", type=click.Path(path_type=Path), help="Write there instead.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write there instead.")
 def ablate(
     net: str,
     dataset: str | None,
@@ -282,11 +296,12 @@ def ablate(
     if form is None:
         runs = ablation.sweep.runs
         _say(f"{definition.title} {len(runs)} runs on {found.name}; in {opened.shown}.")
-        run_sweep(ablation.sweep, opened, jobs, None, False, report_sweep(len(runs)))
+        with report_sweep(len(runs)) as report:
+            run_sweep(ablation.sweep, opened, jobs, None, False, report)
     results = ablation_results(ablation, opened)
     texts = {"json": to_json, "markdown": ablation_markdown}
     if form in texts:
-        _write(texts[form](results), output)
+        _write(texts[form](results), output, form)
     else:
         if output is not None:
             _write(to_json(results), output)
@@ -357,6 +372,7 @@ def export(
     from edgegolf.emulation.instructions import count_instructions
     from edgegolf.export import ExportOptions
     from edgegolf.export.publish import publish_all, publish_files
+    from edgegolf.progress import Work
     from edgegolf.report.candidates_table import candidates_table
     from edgegolf.report.choice_lines import choice_lines
     from edgegolf.report.export_table import export_table
@@ -377,10 +393,8 @@ def export(
 
     def show_published(name: Path, published: Published) -> None:
         for file_format, candidates in published.candidates.items():
-            _print(candidates_table(candidates, f"{file_format} candidates"))
-        if published.made:
-            _print(export_table(published.made, title=str(name)))
-        else:
+            _print(candidates_table(candidates, f"{name}: {file_format} candidates"))
+        if not published.made:
             _say(f"{name}: its files are up to date")
 
     files = [Path(model) for model in models if model.endswith(".keras")]
@@ -388,6 +402,8 @@ def export(
         with closing(publish_files(files, out, dataset, calibration_data, options)) as ready:
             for file, published in ready:
                 show_published(file, published)
+                if published.made:
+                    _print(export_table(published.made, title=str(file)))
                 if emulate is not None:
                     made = [published.folder / each.name for each in published.made]
                     _print("\n".join(choice_lines(count_instructions(made, emulate))))
@@ -409,7 +425,8 @@ def export(
             cards[folder] = published.card
     paths = [path for folder in folders for path in exported_files(folder)]
     runs = [(path, preferred_runtime(path)) for path in paths]
-    latencies = latencies_in_turns(runs, found.split("validation").images[:1])
+    with Work("timing the files"):
+        latencies = latencies_in_turns(runs, found.split("validation").images[:1])
     by_path = {path: latency for (path, _), latency in latencies.items()}
     _print(models_table([card for folder in folders if (card := cards[folder])], by_path))
     if emulate is not None:
@@ -439,7 +456,7 @@ def export(
 @click.option("--json", "form", flag_value="json", help="Print JSON, schema edgegolf.bench/1.")
 @click.option("--markdown", "form", flag_value="markdown", help="Print a Markdown table.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
-@click.option("--output", type=click.Path(path_type=Path), help="Write there instead.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write there instead.")
 @click.option("--min-accuracy", help="Gate: exit code 1 below, such as 98.5%.")
 @click.option("--max-size", type=click.IntRange(0), help="Gate: bytes.")
 @click.option("--max-latency", type=click.FloatRange(0), help="Gate: p50 in microseconds.")
@@ -538,7 +555,7 @@ def bench(
             _say(note)
     else:
         below = "\n" + gate_markdown(judged) if form == "markdown" and judged else ""
-        _write(texts[form or "json"](results) + below, output)
+        _write(texts[form or "json"](results) + below, output, form)
     for error in dict.fromkeys(result.error for result in results if result.error is not None):
         _say(f"error: {error}")
     for line in gate_lines(judged):
@@ -638,13 +655,15 @@ def golf(
     edgegolf golf model.onnx -o small.onnx --keep-names
     """
     from edgegolf.golf.golf import golf_file
+    from edgegolf.progress import Work
     from edgegolf.records import to_json
     from edgegolf.report.golf_table import golf_table
     from edgegolf.runtimes.compare import compare_files
 
     destination = output or file.with_suffix(f".golfed{file.suffix}")
     keep = (keep_names, keep_metadata, keep_signatures, portable)
-    result = golf_file(file, destination, *keep, compare=compare_files)
+    with Work(f"golfing {file}"):
+        result = golf_file(file, destination, *keep, compare=compare_files)
     if as_json:
         click.echo(to_json(result), nl=False)
     else:
@@ -657,7 +676,7 @@ def golf(
 @click.option("--iterations", default="1,2,4,8,16,32", show_default=True, help="To grow over.")
 @click.option("--figures", type=click.Path(path_type=Path), help="Folder for the pictures.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.footprint/1.")
-@click.option("--output", type=click.Path(path_type=Path), help="Write the JSON there.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the JSON there.")
 def footprint(
     net: str,
     dataset: str | None,
@@ -773,11 +792,13 @@ def report(results: tuple[Path, ...], output: Path, figures: Path | None) -> Non
     edgegolf report
     edgegolf report models/mnist/* bench.json -o report.html --figures pictures
     """
+    from edgegolf.progress import Work
     from edgegolf.report.page import write_report
     from edgegolf.workspace import MODELS
 
     sources = results or tuple(sorted(path.parent for path in MODELS.glob("*/*/card.json")))
-    write_report(sources, output, figures)
+    with Work("drawing the charts"):
+        write_report(sources, output, figures)
     _say(f"{output}: {output.stat().st_size:,} bytes")
 
 
@@ -864,6 +885,7 @@ def main() -> None:
         hint = f"\n  {error.hint}" if error.hint else ""
         _fail(f"{error.message}{hint}", BAD_INPUT)
     except click.ClickException as error:
+        _clear()
         error.show()
         sys.exit(BAD_INPUT)
     except (KeyboardInterrupt, click.Abort) as interruption:
@@ -874,31 +896,51 @@ def main() -> None:
 
 
 def _fail(message: str, status: int) -> None:
+    _clear()
     _say(click.style("error: ", fg="red") + message)
     sys.exit(status)
 
 
+def _clear() -> None:
+    """Take what is shown live off the terminal, if anything was."""
+    if (progress := sys.modules.get("edgegolf.progress")) is not None:
+        progress.clear()
+
+
 def _say(message: str) -> None:
+    """Print on standard error; a terminal breaks no word."""
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        lines = message.split("\n")
+        message = "\n".join(
+            textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+            for line in lines
+        )
     click.echo(message, err=True)
 
 
 def _print(*renderables: RenderableType) -> None:
-    """Print for people: tables as wide as they need where no terminal limits them."""
+    """Print for people: as wide as the terminal, or 80 columns where there is none."""
     from rich.console import Console
+    from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200
-    console.print(*renderables)
+    from edgegolf.progress import aside
+
+    shown = [Text(each) if isinstance(each, str) else each for each in renderables]
+    with aside():
+        Console(highlight=False).print(*shown, end="")
 
 
-def _write(text: str, output: Path | None) -> None:
+def _write(text: str, output: Path | None, form: str | None = None) -> None:
+    """Print a text, or write it and say what was written: JSON if nothing else was asked for."""
     from edgegolf.files import write_atomically
 
     if output is None:
         click.echo(text, nl=not text.endswith("\n"))
     else:
         write_atomically(output, text)
+        kind = {"csv": "CSV", "markdown": "Markdown"}.get(form or "", "JSON")
+        _say(f"{output}: {kind}, {output.stat().st_size:,} bytes")
 
 
 def _counts(option: str, text: str) -> tuple[int, ...]:

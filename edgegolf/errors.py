@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from types import ModuleType
 
 MAXIMUM_CHARACTERS = 2000
@@ -31,6 +32,27 @@ class EdgegolfError(Exception):
         self.message = printable(message)
         self.hint = printable(hint)
         super().__init__(self.message)
+
+
+def unknown(message: str, name: str, known: Iterable[str]) -> EdgegolfError:
+    """The error of a name that is none of those known, with the likeliest meant, if any.
+
+    Args:
+        message: What is wrong, such as `there is no net 'lineer'`.
+        name: What was given.
+        known: What could have been given.
+    """
+    names = tuple(known)
+    listed = f"there are {', '.join(names)}"
+    return EdgegolfError(message, f"{suggestion(name, names)} {listed}".strip())
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Asks for the likeliest of the names known; empty if none is like the one given."""
+    from difflib import get_close_matches
+
+    likely = get_close_matches(name.lower(), list(dict.fromkeys(known)), n=1)
+    return f"did you mean {likely[0]!r}?" if likely else ""
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -8,10 +8,11 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from types import ModuleType
 
 from edgegolf.errors import require
+from edgegolf.progress import Work
 
 
 def import_tensorflow() -> ModuleType:
@@ -25,8 +26,9 @@ def import_tensorflow() -> ModuleType:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when the library loads
     # Depthwise convolutions and their gradients run twice as fast through oneDNN.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    with silenced():  # oneDNN announces itself past the log level
-        tensorflow = require("tensorflow", extra="train")
+    loaded = "tensorflow" in sys.modules
+    with nullcontext() if loaded else Work("loading TensorFlow"), silenced():
+        tensorflow = require("tensorflow", extra="train")  # oneDNN announces itself
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return tensorflow
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from edgegolf.errors import EdgegolfError
+from edgegolf.errors import EdgegolfError, suggestion
 
 MODELS = Path("models")
 TRIALS = Path("trials")  # what was trained otherwise than the model that is kept
@@ -100,9 +100,13 @@ def find_files(name: str, dataset: str | None) -> tuple[Path, ...]:
         for file in exported_files(folder)
     )
     if not found:
+        nets = (
+            path.name.replace("-", ":") for each in datasets for path in MODELS.glob(f"{each}/*")
+        )
         raise EdgegolfError(
             f"{name!r} is neither a file nor a net with exported files below {MODELS}/",
-            hint="give a .tflite or .onnx file, or make the files: edgegolf train, edgegolf export",
+            hint=suggestion(name, nets)
+            or "give a .tflite or .onnx file, or make the files: edgegolf train, edgegolf export",
         )
     return found
 

@@ -18,7 +18,7 @@ from edgegolf.data.dataset import (
     Split,
     SplitName,
 )
-from edgegolf.errors import EdgegolfError
+from edgegolf.errors import EdgegolfError, unknown
 
 __all__ = [
     "Dataset",
@@ -57,7 +57,7 @@ def load_dataset(name: str | None = None, usual: str = mnist.NAME) -> Dataset:
     if name is None:
         return _load_usual(usual)
     if name not in SOURCES:
-        raise EdgegolfError(f"no data set is called {name!r}", hint=f"one of {', '.join(SOURCES)}")
+        raise unknown(f"no data set is called {name!r}", name, SOURCES)
     return SOURCES[name].fetch()
 
 

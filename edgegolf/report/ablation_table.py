@@ -5,40 +5,26 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
 
+from edgegolf.report.table import UNKNOWN, Table
 from edgegolf.sweep.ablation import AblationResults, IdeaResult
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 HEADER = ("what", "article", "validation", "test", "seeds", "seconds")
-UNKNOWN = "–"
 
 
 def ablation_table(results: AblationResults) -> Table:
     """One row per idea, with the article's figure beside ours."""
-    from rich.table import Table
-
-    table = Table(title=_heading(results), title_justify="left")
-    for index, name in enumerate(HEADER):
-        table.add_column(name, justify="right" if index else "left")
-    for group, ideas in groupby(results.ideas, lambda idea: idea.group):
-        table.add_row(group, style="bold")
-        for idea in ideas:
-            table.add_row(*_cells(idea))
-        table.add_section()
-    return table
+    rows = tuple((idea.group, *_cells(idea)) for idea in results.ideas)
+    return Table(("group", *HEADER), rows, labels=2, title=_heading(results), headings=1)
 
 
 def ablation_markdown(results: AblationResults) -> str:
     """The same as Markdown."""
-    lines = [HEADER, ("---", *["---:"] * (len(HEADER) - 1))]
+    rows: list[tuple[str, ...]] = []
     for group, ideas in groupby(results.ideas, lambda idea: idea.group):
-        lines.append((f"**{group}**", *[""] * (len(HEADER) - 1)))
-        lines.extend(_cells(idea) for idea in ideas)
-    table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-    return f"{_heading(results)}.\n\n{table}"
+        rows.append((f"**{group}**", *[""] * (len(HEADER) - 1)))
+        rows.extend(_cells(idea) for idea in ideas)
+    return f"{_heading(results)}.\n\n{Table(HEADER, tuple(rows)).markdown()}"
 
 
 def _heading(results: AblationResults) -> str:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from edgegolf.records import to_dict
+from edgegolf.report.table import BEST, Table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from edgegolf.bench.result import BenchResult
 
 SIDE_BY_SIDE = 3  # up to so many results get a column each, with every figure; more get a row
-BEST = "*"
 
 
 @dataclass(frozen=True)
@@ -84,24 +83,27 @@ def bench_table(results: Sequence[BenchResult]) -> Table:
 
     A few results stand side by side with every figure, many get a row each with the key figures.
     """
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
-    headings, rows = _layout(_measured(results), line_break="\n")
-    caption = (
-        f"{BEST} the best of its kind" if any(BEST in "".join(row[1:]) for row in rows) else None
-    )
-    table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1), caption=caption)
-    table.add_column(escape(headings[0]), overflow="fold")
-    for heading in headings[1:]:
-        table.add_column(escape(heading), justify="right", overflow="fold")
-    for first, *cells in rows:
-        table.add_row(
-            escape(first),
-            *(f"[bold green]{cell}[/]" if cell.endswith(BEST) else cell for cell in cells),
-        )
-    return table
+    measured = _measured(results)
+    folders = [str(PurePath(result.file).parent) for result in measured]
+    if len(measured) > SIDE_BY_SIDE:
+        figures = [figure for figure in FIGURES if figure.key]
+        labels = {
+            "folder": folders,
+            "file": [PurePath(result.file).name for result in measured],
+            "runtime": [_runs_in(result) for result in measured],
+            "machine": [result.machine or "this machine" for result in measured],
+        }
+        if not any(result.machine for result in measured):
+            del labels["machine"]
+        columns = (*labels.values(), *(_cells(figure, measured) for figure in figures))
+        header = (*labels, *(figure.name for figure in figures))
+        table = Table(header, tuple(zip(*columns, strict=True)), len(labels), headings=1)
+    else:
+        headings, rows = _layout(measured, "\n", named=lambda file: PurePath(file).name)
+        title = folders[0] if len(set(folders)) == 1 else ""
+        table = Table(tuple(headings), tuple(map(tuple, rows)), title=title)
+    starred = any(cell.endswith(BEST) for row in table.rows for cell in row)
+    return replace(table, caption=f"{BEST} the best of its kind" if starred else "")
 
 
 def bench_notes(results: Sequence[BenchResult]) -> tuple[str, ...]:
@@ -147,9 +149,11 @@ def _measured(results: Sequence[BenchResult]) -> list[BenchResult]:
     return [result for result in results if result.error is None]
 
 
-def _layout(results: Sequence[BenchResult], line_break: str) -> tuple[list[str], list[list[str]]]:
+def _layout(
+    results: Sequence[BenchResult], line_break: str, named: Callable[[str], str] = str
+) -> tuple[list[str], list[list[str]]]:
     """Headings and rows: a column per result with every figure, or a row with the key figures."""
-    names = [f"{result.file}{line_break}{_runs_in(result)}" for result in results]
+    names = [f"{named(result.file)}{line_break}{_runs_in(result)}" for result in results]
     machines = [result.machine or "this machine" for result in results]
     remote = any(result.machine for result in results)
     if len(results) > SIDE_BY_SIDE:
@@ -209,12 +213,6 @@ def _conditions(result: BenchResult) -> str:
         f"{result.min_time:g} s after {result.warm_up:g} s of warm-up{pinned}"
         + "".join(f"; GPU {name}" for name in dict.fromkeys(system.gpus))
     )
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 def _cell(text: str) -> str:

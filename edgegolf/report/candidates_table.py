@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.table import Table
+from edgegolf.report.table import BEST, Table
 
 if TYPE_CHECKING:
     from edgegolf.export.sharing.measuring import Candidate
@@ -22,19 +22,9 @@ def candidates_table(candidates: Sequence[Candidate], title: str) -> Table:
 
     runtimes = tuple(candidates[0].latency_us)
     front = pareto_front(candidates, runtimes[0])
-    table = Table(
-        title=title,
-        caption="accuracy on validation images and as many training images;"
-        " × is the latency against the stock float32 file.",
-    )
-    for heading in ("candidate", "computes in"):
-        table.add_column(heading)
-    for heading in ("bytes", "accuracy", *(f"{runtime}, µs" for runtime in runtimes)):
-        table.add_column(heading, justify="right")
-    for candidate in sorted(candidates, key=lambda candidate: candidate.size_bytes):
-        star = "* " if any(candidate is other for other in front) else "  "
-        table.add_row(
-            star + candidate.name,
+    rows = (
+        (
+            candidate.name + (f" {BEST}" if any(candidate is other for other in front) else ""),
             "float32" if candidate.compute == "int8-weights" else candidate.compute,
             f"{candidate.size_bytes:,}",
             f"{candidate.accuracy:.2%}",
@@ -43,4 +33,14 @@ def candidates_table(candidates: Sequence[Candidate], title: str) -> Table:
                 for name in runtimes
             ),
         )
-    return table
+        for candidate in sorted(candidates, key=lambda candidate: candidate.size_bytes)
+    )
+    return Table(
+        ("candidate", "computes in", "bytes", "accuracy", *(f"{name}, µs" for name in runtimes)),
+        tuple(rows),
+        labels=2,
+        title=title,
+        caption=f"{BEST} no other is smaller, faster and as accurate at once. Accuracy on "
+        "validation images and as many training images; × is the latency against the stock "
+        "float32 file.",
+    )

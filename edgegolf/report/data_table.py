@@ -5,41 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.table import Table
-    from rich.text import Text
+from edgegolf.report.table import Table
 
+if TYPE_CHECKING:
     from edgegolf.data import DatasetStatus
 
 CHECKSUM_DIGITS = 12  # of 64: enough to tell data sets apart
 
 
 def data_table(statuses: Sequence[DatasetStatus]) -> Table:
-    """One row per data set: its splits, where it is, whether it is intact, its licence."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(show_lines=True)
-    table.add_column("data set", no_wrap=True)
-    table.add_column("images", justify="right", no_wrap=True)
-    table.add_column("where", overflow="fold")
-    table.add_column("licence", no_wrap=True)
-    for status in statuses:
-        train, validation, test = status.images
-        table.add_row(
-            Text(status.name, style="bold"),
-            Text(f"{train:,} train\n{validation:,} validation\n{test:,} test"),
-            _where(status),
-            Text(status.licence),
+    """One row per data set: where it is, whether it is intact, its splits, its licence."""
+    header = ("data set", "train", "validation", "test", "licence")
+    rows = (
+        (
+            f"{status.name}: {_where(status)}",
+            *(f"{count:,}" for count in status.images),
+            status.licence,
         )
-    return table
+        for status in statuses
+    )
+    return Table(header, tuple(rows), headings=1)
 
 
-def _where(status: DatasetStatus) -> Text:
-    from rich.text import Text
-
+def _where(status: DatasetStatus) -> str:
     if status.problem:
-        return Text(status.problem, style="red")
+        return status.problem
     if not status.found:
-        return Text(f"not found: {status.how_to_get}", style="yellow")
-    return Text(f"{status.location}\nSHA-256 {status.checksum[:CHECKSUM_DIGITS]}… verified")
+        return f"not found: {status.how_to_get}"
+    return f"{status.location}, verified, SHA-256 {status.checksum[:CHECKSUM_DIGITS]}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from edgegolf.report.table import Table
 
+if TYPE_CHECKING:
     from edgegolf.deploy.deploy import DeployedModel, Release, Status
     from edgegolf.deploy.device import Device
 
@@ -31,38 +32,31 @@ def device_lines(device: Device) -> tuple[str, ...]:
 
 def models_table(release: Release) -> Table:
     """The models of a release and how they agree with this machine."""
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
-    table.add_column("model", overflow="fold")
-    for heading in ("size, B", "runs in", "outputs there and here"):
-        table.add_column(heading, justify="right")
-    for model in release.models:
-        table.add_row(
-            escape(model.name), f"{model.size_bytes:,}", escape(model.runtime), _agreement(model)
-        )
-    return table
+    header = ("folder", "model", "size, B", "runs in", "outputs there and here")
+    rows = (
+        (*_folder_and_name(model), f"{model.size_bytes:,}", model.runtime, _agreement(model))
+        for model in release.models
+    )
+    return Table(header, tuple(rows), labels=2)
 
 
 def releases_table(status: Status) -> Table:
-    """Every release on the device; the one in use is marked."""
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
+    """Every release on the device with its models; the one in use is marked."""
+    rows = (
+        (
+            f"release {release.release} of {release.date}, edgegolf {release.edgegolf}"
+            + (", in use" if release.release == status.current else ""),
+            *_folder_and_name(model),
+        )
+        for release in status.releases
+        for model in release.models
+    )
+    return Table(("release", "folder", "model"), tuple(rows), labels=3, headings=1)
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
-    for heading in ("release", "date", "edgegolf", "models"):
-        table.add_column(heading, overflow="fold")
-    for release in status.releases:
-        used = "in use" if release.release == status.current else ""
-        names = "\n".join(model.name for model in release.models)
-        table.add_row(
-            f"{release.release} {used}", escape(release.date), escape(release.edgegolf),
-            escape(names),
-        )  # fmt: skip
-    return table
+
+def _folder_and_name(model: DeployedModel) -> tuple[str, str]:
+    path = PurePosixPath(model.name)
+    return str(path.parent), path.name
 
 
 def _agreement(model: DeployedModel) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from edgegolf.report.table import UNKNOWN, Table
 
+if TYPE_CHECKING:
     from edgegolf.export import ExportedFile
 
 
@@ -18,24 +18,20 @@ def export_table(files: Sequence[ExportedFile], title: str) -> Table:
         files: What `export_model` returns.
         title: The model, for people.
     """
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(title))
-    table.add_column("file", no_wrap=True)
-    for heading in ("bytes", "accuracy", "Keras model", "largest difference", "seconds"):
-        table.add_column(heading, justify="right")
-    for file in files:
-        table.add_row(
-            Text(file.name, style="bold"),
+    header = ("file", "bytes", "accuracy", "Keras model", "largest difference", "seconds")
+    rows = (
+        (
+            file.name,
             f"{file.bytes:,}",
             _percent(file.validation_accuracy),
             _percent(file.keras_accuracy),
             f"{file.max_difference:.2g}",
             f"{file.seconds:.1f}",
         )
-    return table
+        for file in files
+    )
+    return Table(header, tuple(rows), title=title)
 
 
 def _percent(fraction: float | None) -> str:
-    return "-" if fraction is None else f"{fraction * 100:.2f} %"
+    return UNKNOWN if fraction is None else f"{fraction * 100:.2f} %"

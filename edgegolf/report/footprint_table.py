@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgegolf.footprint.result import (
@@ -19,49 +18,37 @@ from edgegolf.footprint.result import (
     RESTING_RESIDENT,
     UPDATE,
 )
+from edgegolf.report.table import UNKNOWN, Table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from edgegolf.footprint.result import Footprint, NetFootprint, Variant
 
 FILE_COSTS = (FILE, COMPRESSED, UPDATE, COMPRESSED_UPDATE, ACTIVATIONS, MACS)
 RUNNING_COSTS = (LOADED_HEAP, RESTING_HEAP, RESTING_RESIDENT, PEAK_RESIDENT, LATENCY)
 GROWING_COSTS = (FILE, UPDATE, RESTING_HEAP, LATENCY, ACTIVATIONS, MACS)
-UNKNOWN = "–"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table before it has a form; the first `labels` columns are text, the others numbers."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    labels: int
 
 
 def footprint_tables(footprint: Footprint) -> tuple[Table, ...]:
     """All of a footprint, for a terminal."""
-    return tuple(_rich(grid) for grid in _grids(footprint).values() if grid.rows)
+    return tuple(table for table in _tables(footprint).values() if table.rows)
 
 
 def footprint_sections(footprint: Footprint) -> dict[str, str]:
     """The same as Markdown tables, by the name of the section in docs/footprint.md."""
-    return {name: _markdown(grid) for name, grid in _grids(footprint).items()}
+    return {name: table.markdown() for name, table in _tables(footprint).items()}
 
 
-def _grids(footprint: Footprint) -> dict[str, Grid]:
+def _tables(footprint: Footprint) -> dict[str, Table]:
     return {
-        "footprint-nets": _nets_grid(footprint),
-        "footprint-files": _files_grid(footprint),
-        "footprint-running": _running_grid(footprint),
-        "footprint-holdings": _holdings_grid(footprint),
-        "footprint-growth": _growth_grid(footprint),
+        "footprint-nets": _nets_table(footprint),
+        "footprint-files": _files_table(footprint),
+        "footprint-running": _running_table(footprint),
+        "footprint-holdings": _holdings_table(footprint),
+        "footprint-growth": _growth_table(footprint),
     }
 
 
-def _nets_grid(footprint: Footprint) -> Grid:
+def _nets_table(footprint: Footprint) -> Table:
     rows = (
         (
             net.net,
@@ -73,20 +60,20 @@ def _nets_grid(footprint: Footprint) -> Grid:
         for net in footprint.comparison
     )
     header = ("net", "role", "parameters", "test accuracy", "weights")
-    return Grid(f"The nets, {footprint.dataset}", header, tuple(rows), labels=2)
+    return Table(header, tuple(rows), 2, f"The nets, {footprint.dataset}")
 
 
-def _files_grid(footprint: Footprint) -> Grid:
+def _files_table(footprint: Footprint) -> Table:
     rows = (
         (net.net, variant.file, variant.way, *(_text(variant.cost(name)) for name in FILE_COSTS))
         for net in footprint.comparison
         for variant in net.variants
     )
     header = ("net", "file", "made by", *FILE_COSTS)
-    return Grid("What the files are, in bytes", header, tuple(rows), labels=3)
+    return Table(header, tuple(rows), 3, "What the files are, in bytes")
 
 
-def _running_grid(footprint: Footprint) -> Grid:
+def _running_table(footprint: Footprint) -> Table:
     rows = (
         (
             net.net,
@@ -100,10 +87,10 @@ def _running_grid(footprint: Footprint) -> Grid:
         for runtime in _runtimes(variant)
     )
     header = ("net", "file", "made by", "runtime", *RUNNING_COSTS)
-    return Grid("What they take when they run, in bytes", header, tuple(rows), labels=4)
+    return Table(header, tuple(rows), 4, "What they take when they run, in bytes")
 
 
-def _holdings_grid(footprint: Footprint) -> Grid:
+def _holdings_table(footprint: Footprint) -> Table:
     copies = {(h.runtime, h.file, h.shared): f"{h.copies:.2f}" for h in footprint.holdings}
     cases = dict.fromkeys((h.runtime, h.file) for h in footprint.holdings)
     rows = (
@@ -113,10 +100,10 @@ def _holdings_grid(footprint: Footprint) -> Grid:
     )  # fmt: skip
     header = ("file", "runtime", "shared", "unshared")
     title = "Heap of one more application, in copies of its weights"
-    return Grid(title, header, tuple(rows), labels=2)
+    return Table(header, tuple(rows), 2, title)
 
 
-def _growth_grid(footprint: Footprint) -> Grid:
+def _growth_table(footprint: Footprint) -> Table:
     counts = sorted({net.iterations for net in footprint.growth if net.iterations})
     nets = {(net.role, net.iterations): net for net in footprint.growth}
     rows = []
@@ -128,7 +115,7 @@ def _growth_grid(footprint: Footprint) -> Grid:
                     texts = [_text(value, name) for value in values]
                     rows.append((name, file, way, role, *texts, _slope(counts, values, name)))
     header = ("cost", "file", "made by", "weights", *map(str, counts), "each further one")
-    return Grid("Growth with the number of iterations", header, tuple(rows), labels=4)
+    return Table(header, tuple(rows), 4, "Growth with the number of iterations")
 
 
 def _growing_files(footprint: Footprint) -> Iterator[tuple[str, str]]:
@@ -159,20 +146,3 @@ def _text(value: float | None, name: str = "") -> str:
     if value is None:
         return UNKNOWN
     return f"{value:,.1f}" if name == LATENCY else f"{value:,.0f}"
-
-
-def _rich(grid: Grid) -> Table:
-    from rich.table import Table
-
-    table = Table(title=grid.title, title_justify="left")
-    for index, name in enumerate(grid.header):
-        table.add_column(name, justify="left" if index < grid.labels else "right")
-    for row in grid.rows:
-        table.add_row(*row)
-    return table
-
-
-def _markdown(grid: Grid) -> str:
-    alignments = ["---" if index < grid.labels else "---:" for index in range(len(grid.header))]
-    lines = [" | ".join(cells) for cells in (grid.header, alignments, *grid.rows)]
-    return "".join(f"| {line} |\n" for line in lines)

@@ -5,15 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING
+from dataclasses import fields, replace
 
+from edgegolf.report.table import UNKNOWN, Table
 from edgegolf.sweep.costs import smallest
 from edgegolf.sweep.front import Goal, goals
 from edgegolf.sweep.sweep import NetSummary, SweepResults, SweepRun, summarize_runs
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 Rows = tuple[tuple[str, ...], ...]
 
@@ -24,7 +21,6 @@ NETS_HEADER = (
 # Of the smallest file of each number type.
 COSTS_HEADER = ("float32, bytes", "float32, µs", "int8, bytes", "int8, µs")
 GOALS_HEADER = ("at least", "our net", "parameters", "accuracy", "published", "parameters", "note")
-UNKNOWN = "–"
 BREAKING_POINT = 0.97
 
 
@@ -32,12 +28,8 @@ def sweep_tables(results: SweepResults) -> tuple[Table, ...]:
     """What is there, one row per net, and the fewest parameters for an accuracy."""
     nets = summarize_runs(results.runs, results.costs)
     caption = f"{len(results.runs)} of {results.expected} runs. {breaking_point(nets)}".strip()
-    table = _rich(results.title, *_net_table(nets), caption, labels=1)
-    if not nets:
-        return (table,)
-    found = goals(nets, results.dataset)
-    front = "Fewest parameters for an accuracy"
-    return table, _rich(front, GOALS_HEADER, _goal_rows(found), "", labels=2)
+    table = replace(_net_table(nets), title=results.title, caption=caption)
+    return (table, _goal_table(goals(nets, results.dataset))) if nets else (table,)
 
 
 def sweep_markdown(results: SweepResults) -> str:
@@ -45,10 +37,10 @@ def sweep_markdown(results: SweepResults) -> str:
     nets = summarize_runs(results.runs, results.costs)
     return "\n".join(
         (
-            _markdown(*_net_table(nets), labels=1),
+            _net_table(nets).markdown(),
             breaking_point(nets),
             "",
-            _markdown(GOALS_HEADER, _goal_rows(goals(nets, results.dataset)), labels=2),
+            _goal_table(goals(nets, results.dataset)).markdown(),
         )
     )
 
@@ -100,12 +92,12 @@ def breaking_point(nets: Sequence[NetSummary]) -> str:
     return f"{text} and breaks at {broken.net} with {broken.parameters:,}."
 
 
-def _net_table(nets: Sequence[NetSummary]) -> tuple[tuple[str, ...], Rows]:
-    """Header and rows, with what files cost where any was measured."""
+def _net_table(nets: Sequence[NetSummary]) -> Table:
+    """A row per net, with what files cost where any was measured."""
     if not any(net.files for net in nets):
-        return NETS_HEADER, _net_rows(nets)
+        return Table(NETS_HEADER, _net_rows(nets))
     rows = zip(_net_rows(nets), map(_cost_cells, nets), strict=True)
-    return NETS_HEADER + COSTS_HEADER, tuple(row + costs for row, costs in rows)
+    return Table(NETS_HEADER + COSTS_HEADER, tuple(row + costs for row, costs in rows))
 
 
 def _cost_cells(net: NetSummary) -> tuple[str, ...]:
@@ -136,8 +128,8 @@ def _net_rows(nets: Sequence[NetSummary]) -> Rows:
     )
 
 
-def _goal_rows(found: Sequence[Goal]) -> Rows:
-    return tuple(
+def _goal_table(found: Sequence[Goal]) -> Table:
+    rows = tuple(
         (
             f"{goal.accuracy:.0%}",
             goal.ours.net if goal.ours else UNKNOWN,
@@ -149,24 +141,9 @@ def _goal_rows(found: Sequence[Goal]) -> Rows:
         )
         for goal in found
     )
+    return Table(GOALS_HEADER, rows, labels=2, title="Fewest parameters for an accuracy")
 
 
 def _accuracy(net: NetSummary) -> str:
     spread = "" if net.deviation is None else f" ± {net.deviation * 100:.2f}"
     return f"{net.mean * 100:.2f}{spread} %"
-
-
-def _rich(title: str, header: Sequence[str], rows: Rows, caption: str, labels: int) -> Table:
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
-    for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index < labels else "right")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _markdown(header: Sequence[str], rows: Rows, labels: int) -> str:
-    alignments = ["---" if index < labels else "---:" for index in range(len(header))]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, alignments, *rows))

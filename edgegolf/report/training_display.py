@@ -1,15 +1,13 @@
-"""Live progress of training runs: bars on a terminal, a line an epoch elsewhere."""
+"""Live progress of training runs: a line each on a terminal, a line an epoch elsewhere."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
-
+from edgegolf.progress import Work, aside
 from edgegolf.sweep import SweepRun
 from edgegolf.training import Job, Progress, Run, Trained
 
@@ -18,21 +16,11 @@ class TrainingDisplay:
     """Shows what `train_nets` reports, on standard error."""
 
     def __init__(self) -> None:
-        self._bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[accuracy]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self._live = sys.stderr.isatty()
-        self._tasks: dict[Job, TaskID] = {}
         self._shown: dict[Job, float | None] = {}
+        self._works: dict[Job, Work] = {}
 
     def __enter__(self) -> TrainingDisplay:
-        if self._live:
-            self._bars.start()
+        self._start: Work | None = Work("starting TensorFlow")
         return self
 
     def __exit__(
@@ -41,43 +29,27 @@ class TrainingDisplay:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._live:
-            self._bars.stop()
+        for work in (*self._works.values(), *filter(None, [self._start])):
+            work.end()
 
     def report(self, job: Job, message: Progress | Run) -> None:
         """Show a run's progress, or that it is finished."""
         if isinstance(message, Run):
-            self._finish(job, message)
-        elif self._live:
-            self._advance(job, message)
-        elif message.validation_accuracy != self._shown.get(job):
-            self._shown[job] = message.validation_accuracy
-            share = message.done / message.total
-            print(
-                f"{_title(job)}: {share:4.0%}, validation {message.validation_accuracy:.2%}",
-                file=sys.stderr,
-                flush=True,
-            )
-
-    def _advance(self, job: Job, progress: Progress) -> None:
-        if job not in self._tasks:
-            self._tasks[job] = self._bars.add_task(_title(job), accuracy="")
-        accuracy = progress.validation_accuracy
-        self._bars.update(
-            self._tasks[job],
-            completed=progress.done,
-            total=progress.total,
-            accuracy="" if accuracy is None else f"validation {accuracy:.2%}",
-        )
-
-    def _finish(self, job: Job, run: Run) -> None:
-        if job in self._tasks:
-            self._bars.remove_task(self._tasks.pop(job))
-        line = f"{_title(job)}: test {run.test_accuracy:.2%}, {run.seconds:.0f} s"
-        if self._live:
-            self._bars.console.print(line, highlight=False)
-        else:
-            print(line, file=sys.stderr, flush=True)
+            if job in self._works:
+                self._works.pop(job).end()
+            _print(f"{_title(job)}: test {message.test_accuracy:.2%}, {message.seconds:.0f} s")
+            return
+        if job not in self._works:
+            self._works[job] = Work(_title(job), message.total)
+            if self._start is not None:
+                self._start.end()
+                self._start = None
+        accuracy = message.validation_accuracy
+        judged = "" if accuracy is None else f"validation {accuracy:.2%}"
+        self._works[job].update(message.done, judged)
+        if accuracy != self._shown.get(job) and not sys.stderr.isatty():
+            self._shown[job] = accuracy
+            _print(f"{_title(job)}: {message.done / message.total:4.0%}, {judged}")
 
 
 def trained_line(trained: Trained) -> str:
@@ -95,14 +67,22 @@ def _title(job: Job) -> str:
     return f"{job.net} seed {job.seed}"
 
 
-def report_sweep(expected: int) -> Callable[[int, Sequence[SweepRun]], None]:
+@contextmanager
+def report_sweep(expected: int) -> Iterator[Callable[[int, Sequence[SweepRun]], None]]:
     """A function that tells, on standard error, what of a sweep is done."""
 
     def report(finished: int, fresh: Sequence[SweepRun]) -> None:
+        work.update(finished)
         for run in fresh:
             line = f"{run.net} seed {run.seed}: test {run.test_accuracy:.2%}, {run.seconds:.0f} s"
-            print(f"{finished} of {expected}. {line}", file=sys.stderr, flush=True)
+            _print(f"{finished} of {expected}. {line}")
         if not fresh:
-            print(f"{finished} of {expected} are done.", file=sys.stderr, flush=True)
+            _print(f"{finished} of {expected} are done.")
 
-    return report
+    with Work("training", expected) as work:
+        yield report
+
+
+def _print(line: str) -> None:
+    with aside():
+        print(line, file=sys.stderr, flush=True)

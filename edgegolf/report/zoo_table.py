@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.table import Table
+from edgegolf.report.table import Table
 
 if TYPE_CHECKING:
     from edgegolf.zoo import Recipe
@@ -13,42 +13,43 @@ if TYPE_CHECKING:
 
 
 def zoo_table(recipes: Sequence[Recipe]) -> Table:
-    """One row per net."""
-    table = Table("net", "what", "for")
-    for heading in ("parameters", "article", "epochs"):
-        table.add_column(heading, justify="right")
-    for recipe in recipes:
-        accuracy = recipe.article.accuracy
-        table.add_row(
+    """One row per net, below the data set that it is made for."""
+    header = ("for", "net", "what", "parameters", "article", "epochs")
+    rows = [
+        (
+            recipe.article.dataset,
             recipe.name,
             recipe.summary,
-            recipe.article.dataset,
             f"{recipe.parameters:,}",
-            "" if accuracy is None else f"{accuracy:.2%}",
+            "" if recipe.article.accuracy is None else f"{recipe.article.accuracy:.2%}",
             f"{recipe.training.epochs}",
         )
-    return table
+        for recipe in recipes
+    ]
+    datasets = list(dict.fromkeys(row[0] for row in rows))
+    ordered = tuple(sorted(rows, key=lambda row: datasets.index(row[0])))
+    return Table(header, ordered, labels=3, headings=1)
 
 
 def layer_table(layers: Sequence[LayerSummary]) -> Table:
     """One row per layer, and a row of sums."""
-    table = Table("layer", "kind", "output", show_footer=True)
-    for heading in ("applied", "parameters", "MACs"):
-        table.add_column(heading, justify="right")
-    for layer in layers:
-        frozen = "" if layer.trained or not layer.parameters else ", frozen"
-        table.add_row(
+    header = ("layer", "kind", "output", "applied", "parameters", "MACs")
+    rows = [
+        (
             layer.name,
-            layer.kind + frozen,
+            layer.kind + ("" if layer.trained or not layer.parameters else ", frozen"),
             "×".join(map(str, layer.output_shape)),
             f"{layer.applications} times, shared" if _shares(layer) else "",
             f"{layer.parameters:,}" if layer.parameters else "",
             f"{layer.macs:,}" if layer.macs else "",
         )
-    table.columns[0].footer = "sum"
-    table.columns[4].footer = f"{sum(layer.parameters for layer in layers):,}"
-    table.columns[5].footer = f"{sum(layer.macs for layer in layers):,}"
-    return table
+        for layer in layers
+    ]
+    parameters, macs = (
+        f"{sum(values):,}"
+        for values in zip(*((layer.parameters, layer.macs) for layer in layers), strict=True)
+    )
+    return Table(header, (*rows, ("sum", "", "", "", parameters, macs)), labels=2)
 
 
 def _shares(layer: LayerSummary) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgegolf.errors import EdgegolfError
+from edgegolf.errors import EdgegolfError, suggestion
 from edgegolf.runtimes.session import Array, Session, TensorInfo, one_line
 
 # What brings an execution provider: https://onnxruntime.ai/docs/execution-providers
@@ -132,7 +132,8 @@ def _find_provider(available: Sequence[str], provider: str) -> str:
             f"this onnxruntime has no provider {provider!r}, only {', '.join(sorted(by_name))}",
             hint=f"pip uninstall onnxruntime; pip install {package}"
             if package
-            else "https://onnxruntime.ai/docs/execution-providers lists which package has it",
+            else suggestion(provider, (*by_name, *_PACKAGES))
+            or "https://onnxruntime.ai/docs/execution-providers lists which package has it",
         )
     return by_name[provider]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgegolf.errors import EdgegolfError
+from edgegolf.errors import EdgegolfError, unknown
 from edgegolf.runtimes import litert, onnxruntime, tflite_runtime
 from edgegolf.runtimes.session import Session
 
@@ -46,7 +46,7 @@ RUNTIMES: dict[str, Runtime] = {
 def find_runtime(name: str) -> Runtime:
     """The runtime of a name. Raises EdgegolfError if there is none."""
     if name not in RUNTIMES:
-        raise EdgegolfError(f"there is no runtime {name!r}", hint=f"use {', '.join(RUNTIMES)}")
+        raise unknown(f"there is no runtime {name!r}", name, RUNTIMES)
     return RUNTIMES[name]
 
 

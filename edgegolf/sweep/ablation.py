@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import ClassVar
 
 from edgegolf.data import Dataset
-from edgegolf.errors import EdgegolfError
+from edgegolf.errors import EdgegolfError, unknown
 from edgegolf.sweep.definition import refuse_too_many
 from edgegolf.sweep.runs import RunSpec
 from edgegolf.sweep.store import Store
@@ -158,9 +158,7 @@ def read_ablation(name: str) -> Definition:
         import tomli as tomllib
 
     if name not in ablation_names():
-        raise EdgegolfError(
-            f"there is no ablation of {name!r}", hint=f"one of {', '.join(ablation_names())}"
-        )
+        raise unknown(f"there is no ablation of {name!r}", name, ablation_names())
     converter = cattrs.Converter(forbid_extra_keys=True)
     configure_union_passthrough(float | int | str | bool, converter)
     content = tomllib.loads((SHIPPED / f"{name}.toml").read_text("utf-8"))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 
-from edgegolf.errors import EdgegolfError, printable
+from edgegolf.errors import EdgegolfError, printable, unknown
 from edgegolf.files import read_bounded
 from edgegolf.zoo import find_recipe
 
@@ -97,10 +97,7 @@ def read_definition(name: str) -> Definition:
     if name in shipped_names():
         return parse_definition((SHIPPED / f"{name}.toml").read_bytes(), f"{name}.toml")
     if not name.endswith(".toml"):
-        raise EdgegolfError(
-            f"there is no sweep {name!r}",
-            hint=f"give a .toml file or one of {', '.join(shipped_names())}",
-        )
+        raise unknown(f"there is no sweep {name!r}, and it is no .toml file", name, shipped_names())
     return parse_definition(read_bounded(Path(name), MAXIMUM_BYTES), name)
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from edgegolf.errors import EdgegolfError
+from edgegolf.errors import EdgegolfError, unknown
 
 if TYPE_CHECKING:
     import keras
@@ -243,7 +243,7 @@ def find_recipe(name: str) -> Recipe:
                 hint=f"for example {base}:{next(iter(FAMILIES[base].sizes), 16)}",
             )
         return _of_size(base, int(detail))
-    raise EdgegolfError(f"there is no net {name!r}", hint=f"there are {', '.join(all_names())}")
+    raise unknown(f"there is no net {name!r}", name, all_names())
 
 
 def _parse_settings(base: str, text: str) -> dict[str, int]:

@@ -30,9 +30,9 @@ def test_the_table_tells_all_three_states(width):
     console.print(data_table([FOUND, missing, damaged]))
     text = console.export_text()
     for expected in (
-        "55,000 train",
+        "55,000       5,000  10,000",
         "/data/[odd]",
-        "0123456789ab… verified",
+        "verified, SHA-256 0123456789ab",
         "not found: go online once",
         "train-labels is truncated",
         "CC BY-SA 3.0",

@@ -26,4 +26,4 @@ def test_the_table_shows_every_file_and_no_markup():
         "2.3",
     ):
         assert expected in text
-    assert text.count(" - ") == 2
+    assert text.count(" – ") == 2

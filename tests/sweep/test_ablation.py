@@ -77,7 +77,7 @@ def test_an_ablation_runs_once(tmp_path: Path) -> None:
 
     done = ablate()
     assert "4 of 4. loop_resnet" in done.stderr
-    assert "one normalization for all iterations" in done.stdout
+    assert "a normalization for each" in done.stdout
     found = json.loads(ablate("--json").stdout)
     assert (found["schema"], found["epochs"]) == ("edgegolf.ablation/1", 1)
     accuracies = [idea["test_accuracies"] for idea in found["ideas"]]
