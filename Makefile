@@ -7,8 +7,22 @@ PYTHON ?= $(firstword $(foreach version,3.11 3.12 3.13 3.10,$(shell python$(vers
 VENV ?= .venv
 EDGEGOLF := $(VENV)/bin/edgegolf
 
+COMMA := ,
 SELECTION := $(MODELS) $(if $(DATASET),--dataset $(DATASET))
 TRAINING := $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
+
+# What is exported, for the commands that take files.
+FOLDERS = $(patsubst %/,%,$(sort $(dir $(wildcard models/$(or $(DATASET),*)/*/*.tflite))))
+
+# How to call what is not on the path.
+CALL := To call it yourself: $(EDGEGOLF), or, once in every shell: source $(VENV)/bin/activate
+
+# Makes the environment with extras of the package, and tells every two seconds how far it is.
+install = ($(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet --no-compile \
+	  --constraint constraints.txt --editable '.[$(1)]') & job=$$!; started=$$(date +%s); \
+	while sleep 2; kill -0 $$job 2>/dev/null; do \
+	  echo "  $$(($$(date +%s) - started)) s, $$(du -sm $(VENV) | cut -f1) of about 2,100 MB"; \
+	done; wait $$job
 
 # Packages are compiled as they are imported: compiling all of them takes half a minute.
 unexport PYTHONDONTWRITEBYTECODE
@@ -19,22 +33,25 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## Print the targets
 	@echo 'usage: make TARGET... [MODELS="tight_resnet cnn:2"] [DATASET=mnist] [EPOCHS=4] [SEED=1] [SEEDS=3]'
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
+	@echo '$(CALL)'
 
-setup: $(VENV)/.ready ## Make the environment in .venv
+setup: $(VENV)/.ready ## Make the environment in .venv, about 2.1 GB
 
 $(VENV)/.ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[test]'
+	@echo 'Making the environment in $(VENV): TensorFlow, the runtimes and what the tests need, about 2.1 GB.'
+	@$(call install,test)
 	@touch $@
+	@echo '$(CALL)'
 
 train: setup ## Train the tiny nets (or MODELS) into models/DATASET/NAME
 	$(EDGEGOLF) train $(SELECTION) $(TRAINING)
 
 export: setup ## Export what is trained as float and int8 TFLite and ONNX files
 	$(EDGEGOLF) export $(SELECTION)
+	@echo '$(CALL)'
 
 bench: setup ## Bench what is exported
-	$(EDGEGOLF) bench $(MODELS) $(if $(DATASET),--accuracy $(DATASET))
+	$(EDGEGOLF) bench $(or $(MODELS),$(FOLDERS)) $(if $(DATASET),--dataset $(DATASET))
 
 demo: setup ## Serve a page on which one draws and the nets guess
 	$(EDGEGOLF) demo $(MODELS) $(if $(DATASET),--dataset $(DATASET))
@@ -50,7 +67,7 @@ test-cluster: $(VENV)/.cluster ## Test sweeps on Ray and PostgreSQL (installed i
 	$(VENV)/bin/python -m pytest -m cluster -rs tests/sweep
 
 $(VENV)/.cluster: $(VENV)/.ready
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test,cluster]'
+	@$(call install,test$(COMMA)cluster)
 	@touch $@
 
 test-install: setup ## Test both installs in clean environments

@@ -95,7 +95,7 @@ def output(*arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "edgegolf", *arguments],
         cwd=ROOT,
-        env={**os.environ, "COLUMNS": "110"},
+        env={**os.environ, "COLUMNS": "80"},
         stdout=subprocess.PIPE,
         text=True,
         check=True,

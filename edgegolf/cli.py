@@ -77,8 +77,8 @@ def cli() -> None:
     edgegolf zoo                     the nets
     edgegolf train tight_resnet      train one from scratch
     edgegolf export tight_resnet     float and int8 TFLite and ONNX files of it
-    edgegolf bench model.tflite      size, memory, latency, accuracy
-    edgegolf deploy pi@raspberrypi.local model.tflite
+    edgegolf bench tight_resnet      size, memory, latency, accuracy of its files
+    edgegolf deploy pi@raspberrypi.local tight_resnet
     edgegolf demo                    draw digits, let the nets guess
     """
 
@@ -361,7 +361,7 @@ def export(
     \b
     edgegolf export
     edgegolf export tight_resnet --formats tflite --dtype int8
-    edgegolf export my.keras --dataset mnist
+    edgegolf export models/mnist/pooled_linear/model.keras --dataset mnist --out made
     edgegolf export my.keras --calibration-data samples.npz --out exported
     edgegolf export tight_resnet --emulate aarch64
     """
@@ -499,10 +499,10 @@ def bench(
     """Measure size, memory, latency and accuracy of .tflite and .onnx files.
 
     \b
-    edgegolf bench model.tflite
+    edgegolf bench models/mnist/tight_resnet/int8.tflite
     edgegolf bench tight_resnet --runtime litert,onnxruntime --threads 1,2
-    edgegolf bench *.onnx --json --output before.json
-    edgegolf bench *.onnx --baseline before.json --tolerance 5%
+    edgegolf bench models/mnist/tight_resnet/*.onnx --json -o before.json
+    edgegolf bench models/mnist/tight_resnet/*.onnx --baseline before.json
     edgegolf bench tight_resnet --on pi@raspberrypi.local
     edgegolf bench tight_resnet --emulate aarch64
     """
@@ -612,8 +612,8 @@ def anatomy(file: Path, as_json: bool, picture: Path | None) -> None:
     """Tell where every byte of a .tflite or .onnx file goes, and what sharing would save.
 
     \b
-    edgegolf anatomy model.tflite
-    edgegolf anatomy model.onnx --picture anatomy.svg
+    edgegolf anatomy models/mnist/tight_resnet/int8.tflite
+    edgegolf anatomy models/mnist/tight_resnet/int8.onnx --picture anatomy.svg
     """
     from edgegolf.golf.anatomy import anatomy as dissect
     from edgegolf.records import to_json
@@ -651,8 +651,8 @@ def golf(
     """Rewrite a .tflite or .onnx file into fewer bytes with bit-identical outputs.
 
     \b
-    edgegolf golf model.tflite
-    edgegolf golf model.onnx -o small.onnx --keep-names
+    edgegolf golf models/mnist/tight_resnet/float32.tflite -o smaller.tflite
+    edgegolf golf models/mnist/tight_resnet/float32.onnx -o smaller.onnx --keep-names
     """
     from edgegolf.golf.golf import golf_file
     from edgegolf.progress import Work
@@ -689,7 +689,7 @@ def footprint(
 
     \b
     edgegolf footprint tight_resnet
-    edgegolf footprint tight_resnet --output docs/footprint.json --figures docs
+    edgegolf footprint tight_resnet -o docs/footprint.json --figures docs
     """
     from edgegolf.data import load_dataset
     from edgegolf.footprint.footprint import footprint as measure_footprint
@@ -740,7 +740,8 @@ def deploy(
 
     \b
     edgegolf deploy pi@raspberrypi.local tight_resnet
-    edgegolf deploy pi@raspberrypi.local model.tflite --wheels wheels
+    edgegolf deploy pi@raspberrypi.local models/mnist/tight_resnet/int8.tflite
+    edgegolf deploy pi@raspberrypi.local tight_resnet --wheels wheels
     edgegolf deploy pi@raspberrypi.local --status
     """
     import edgegolf.deploy.deploy as room
@@ -790,7 +791,7 @@ def report(results: tuple[Path, ...], output: Path, figures: Path | None) -> Non
 
     \b
     edgegolf report
-    edgegolf report models/mnist/* bench.json -o report.html --figures pictures
+    edgegolf report models/mnist/* docs/costs/cifar10.json --figures pictures
     """
     from edgegolf.progress import Work
     from edgegolf.report.page import write_report
@@ -820,9 +821,9 @@ def classify(
     the ones for handwritten digits, unless --dataset or --model says otherwise.
 
     \b
-    edgegolf classify photo.jpg
-    edgegolf classify frog.jpg --dataset cifar10
-    edgegolf classify *.png --model tight_resnet --json
+    edgegolf classify docs/seven.png
+    edgegolf classify photo.jpg --dataset cifar10
+    edgegolf classify docs/*.png --model tight_resnet --json
     """
     from edgegolf.demo.decoding import Decoder
     from edgegolf.demo.guessing import for_subject, guess_file, open_models
@@ -861,7 +862,7 @@ def demo(models: tuple[str, ...], dataset: str | None, host: str, port: int) -> 
     \b
     edgegolf demo
     edgegolf demo tight_resnet linear
-    edgegolf demo my.tflite --host 0.0.0.0
+    edgegolf demo models/mnist/tight_resnet/int8.tflite --host 0.0.0.0
     """
     from edgegolf.demo.decoding import Decoder
     from edgegolf.demo.guessing import open_models
@@ -926,7 +927,7 @@ def _print(*renderables: RenderableType) -> None:
 
     from edgegolf.progress import aside
 
-    shown = [Text(each) if isinstance(each, str) else each for each in renderables]
+    shown = [Text(f"{each}\n") if isinstance(each, str) else each for each in renderables]
     with aside():
         Console(highlight=False).print(*shown, end="")
 

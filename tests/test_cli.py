@@ -17,6 +17,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgegolf.cards import read_card
+from edgegolf.cli import cli
 
 BAD_INPUT = 2
 VERBS = (
@@ -222,6 +223,62 @@ def test_bad_arguments_are_one_clear_error(
     done = edgegolf(*arguments, cwd=tmp_path)
     assert is_clear_error(done, word), (done.returncode, done.stderr)
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("zoo", "tight_resent"), "tight_resnet"),
+        (("train", "Linear"), "linear"),
+        (("train", "cnn2", "--dataset", "digits"), "cnn:2"),
+        (("train", "linear", "--dataset", "minst"), "mnist"),
+        (("export", "duoble_cnn:2"), "double_cnn:2"),
+        (("bench", "tight_resnt"), "tight_resnet"),
+        (("bench", "cnn_2"), "cnn:2"),
+        (("bench", "model.onnx", "--runtime", "onxruntime"), "onnxruntime"),
+        (("bench", "model.onnx", "--provider", "cdua"), "cuda"),
+        (("sweep", "duoble_cnn"), "double_cnn"),
+        (("ablate", "tencn"), "tencnn"),
+        (("footprint", "tight_resenet"), "tight_resnet"),
+        (("deploy", "pi@nowhere.invalid", "tight_resne"), "tight_resnet"),
+        (("demo", "tight_resne"), "tight_resnet"),
+        (("benhc", "model.onnx"), "bench"),
+    ],
+    ids=" ".join,
+)
+def test_a_mistyped_name_gets_a_suggestion(
+    arguments: tuple[str, ...], meant: str, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(model.read_bytes())
+    for net in ("tight_resnet", "cnn-2"):
+        (tmp_path / "models" / "mnist" / net).mkdir(parents=True)
+        (tmp_path / "models" / "mnist" / net / "int8.onnx").write_bytes(model.read_bytes())
+    done = edgegolf(*arguments, cwd=tmp_path)
+    assert is_clear_error(done, f"did you mean {meant!r}?"), done.stderr
+    assert not done.stdout
+
+
+def test_an_empty_table_is_not_printed_above_an_error(tmp_path: Path) -> None:
+    (tmp_path / "random.tflite").write_bytes(bytes(range(256)))
+    done = edgegolf("bench", "random.tflite", cwd=tmp_path)
+    assert is_clear_error(done, "random.tflite")
+    assert not done.stdout
+
+
+def test_output_says_what_it_wrote(model: Path, tmp_path: Path) -> None:
+    command = ("bench", str(model), "--min-time", "0.1", "-o", "found.txt")
+    for option, said in (((), "JSON"), (("--markdown",), "Markdown"), (("--csv",), "CSV")):
+        done = edgegolf(*command, *option, cwd=tmp_path)
+        size = (tmp_path / "found.txt").stat().st_size
+        assert f"found.txt: {said}, {size:,} bytes" in done.stderr
+        assert not done.stdout
+
+
+def test_every_output_is_also_called_o() -> None:
+    for verb, command in cli.commands.items():
+        for option in command.params:
+            if "--output" in option.opts:
+                assert "-o" in option.opts, verb
 
 
 def test_a_folder_that_is_a_file_is_one_clear_error(model: Path, tmp_path: Path) -> None:

@@ -38,7 +38,6 @@ def candidates_table(candidates: Sequence[Candidate], title: str) -> Table:
     return Table(
         ("candidate", "computes in", "bytes", "accuracy", *(f"{name}, µs" for name in runtimes)),
         tuple(rows),
-        labels=2,
         title=title,
         caption=f"{BEST} no other is smaller, faster and as accurate at once. Accuracy on "
         "validation images and as many training images; × is the latency against the stock "
