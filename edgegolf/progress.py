@@ -135,13 +135,15 @@ def _bars(stream: TextIO) -> Progress:
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.table import Column
 
+    width = os.get_terminal_size(stream.fileno()).columns or 80
     words = Column(ratio=1, no_wrap=True, overflow="ellipsis")
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description} [dim]{task.fields[detail]}", table_column=words),
         BarColumn(bar_width=16),
         TimeElapsedColumn(),
-        console=Console(file=stream, force_terminal=True),
+        # The terminal's ^C has room beside it: on a line of its own it would displace the rest.
+        console=Console(file=stream, force_terminal=True, width=width - 3),
         transient=True,
         redirect_stdout=False,
         expand=True,
