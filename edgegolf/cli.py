@@ -218,7 +218,7 @@ def sweep(
     edgegolf sweep double_cnn --seeds 5
     edgegolf sweep double_cnn --table
     edgegolf sweep tight_resnet --costs
-    edgegolf sweep my.toml --cluster ray://host:10001 --store postgresql://user@host/sweeps
+    edgegolf sweep my.toml --cluster ray://host:10001 --store postgresql://u@host/s
     """
     from edgegolf.data import load_dataset
     from edgegolf.records import to_json
@@ -361,7 +361,7 @@ def export(
     \b
     edgegolf export
     edgegolf export tight_resnet --formats tflite --dtype int8
-    edgegolf export models/mnist/pooled_linear/model.keras --dataset mnist --out made
+    edgegolf export models/mnist/pooled_linear/model.keras --out made
     edgegolf export my.keras --calibration-data samples.npz --out exported
     edgegolf export tight_resnet --emulate aarch64
     """
@@ -652,7 +652,7 @@ def golf(
 
     \b
     edgegolf golf models/mnist/tight_resnet/float32.tflite -o smaller.tflite
-    edgegolf golf models/mnist/tight_resnet/float32.onnx -o smaller.onnx --keep-names
+    edgegolf golf models/mnist/tight_resnet/float32.onnx --keep-names -o s.onnx
     """
     from edgegolf.golf.golf import golf_file
     from edgegolf.progress import Work

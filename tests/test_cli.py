@@ -112,6 +112,7 @@ def test_every_verb_shows_examples(verb: str, tmp_path: Path) -> None:
     done = edgegolf(verb, "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert f"  edgegolf {verb} " in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_zoo_lists_and_shows(tmp_path: Path) -> None:
