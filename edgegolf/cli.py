@@ -909,7 +909,9 @@ def _clear() -> None:
 
 
 def _say(message: str) -> None:
-    """Print on standard error; a terminal breaks no word."""
+    """Print on standard error, above what is shown live; a terminal breaks no word."""
+    from edgegolf.progress import aside
+
     if sys.stderr.isatty():
         width = shutil.get_terminal_size().columns
         lines = message.split("\n")
@@ -917,7 +919,8 @@ def _say(message: str) -> None:
             textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
             for line in lines
         )
-    click.echo(message, err=True)
+    with aside():
+        click.echo(message, err=True)
 
 
 def _print(*renderables: RenderableType) -> None:
