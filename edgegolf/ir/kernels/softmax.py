@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgegolf.golf.reference.call import Array, Call
-from edgegolf.golf.reference.fixed_point import (
-    Multiplier,
+from edgegolf.ir.fixed_point import (
+    Requant,
     doubling_high_multiply,
     rounding_shift,
     saturating_left_shift,
 )
+from edgegolf.ir.kernels.call import QUANTIZED, Call, compute
+from edgegolf.ir.lowering import SOFTMAX_INTEGER_BITS
+from edgegolf.ir.ops import Softmax
+from edgegolf.ir.tensor import Array
 
-_DIFFERENCE_BITS = 5  # differences of logits are Q5.26
+_DIFFERENCE_BITS = SOFTMAX_INTEGER_BITS  # differences of logits are Q5.26
 _SUM_BITS = 12  # sums of exponentials are Q12.19
 _ONE = 2**31 - 1  # in Q0.31
 
@@ -25,31 +28,30 @@ _EXPONENTIALS = {
 }
 
 
-def softmax(call: Call) -> list[Array]:
-    """SOFTMAX over the last axis."""
-    kind = call.element_type("int8", "float32")
-    operand = call.operand(0)
-    logits = operand.data if kind == "float32" else operand.data.astype(np.int64)
+@compute.register
+def _(op: Softmax, call: Call) -> Array:
+    kind = call.kind(*QUANTIZED, "float32")
+    logits = call.array() if kind == "float32" else call.array().astype(np.int64)
     differences = logits - logits.max(axis=-1, keepdims=True)
     if kind == "float32":
-        exponentials = np.exp(differences * np.float32(call.options.beta))
-        return [exponentials / exponentials.sum(axis=-1, keepdims=True)]
-    return [_quantized(differences, float(call.options.beta) * float(operand.type.only_scale))]
+        exponentials = np.exp(differences * np.float32(op.beta))
+        return exponentials / exponentials.sum(axis=-1, keepdims=True)
+    (requant,) = call.arithmetic.requants
+    low, high = call.output.limits
+    return np.clip(_shares(differences, requant) + low, low, high).astype(kind)
 
 
-def _quantized(differences: Array, scale: float) -> Array:
+def _shares(differences: Array, requant: Requant) -> Array:
+    """The shares of one as multiples of 1/256."""
     one = 1 << (31 - _DIFFERENCE_BITS)
-    multiplier = Multiplier.of(min(scale * one, 2.0**31 - 1))
-    shift = int(multiplier.shift)
-    lowest = -(((1 << _DIFFERENCE_BITS) - 1) * one >> shift)
+    lowest = -(((1 << _DIFFERENCE_BITS) - 1) * one >> requant.shift[0])
     counts = differences >= lowest
-    scaled = doubling_high_multiply(np.where(counts, differences, 0) << shift, multiplier.mantissa)
+    scaled = requant(np.where(counts, differences, 0))
     exponentials = np.where(counts, _exponential(scaled), 0)
     sums = rounding_shift(exponentials, _SUM_BITS).sum(axis=-1, keepdims=True)
     reciprocal, bits_over_unit = _reciprocal(sums)
     shares = doubling_high_multiply(reciprocal, exponentials)
-    scores = rounding_shift(shares, bits_over_unit + 31 - 8) - 128
-    return np.where(counts, np.minimum(scores, 127), -128).astype(np.int8)
+    return np.where(counts, rounding_shift(shares, bits_over_unit + 31 - 8), 0)
 
 
 def _exponential(numbers: Array) -> Array:

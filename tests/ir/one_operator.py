@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from edgegolf.frontends.tflite import read_graph
 from edgegolf.golf.flatbuffer import Table, table
-from edgegolf.golf.reference import evaluate
 from edgegolf.golf.tflite_model import write_tflite
 from edgegolf.golf.tflite_schema import number
+from edgegolf.ir.interpreter import run
 from edgegolf.runtimes import open_session
 
 
@@ -129,7 +130,7 @@ def litert(path: Path, images: list[np.ndarray]) -> list[np.ndarray]:
 
 def assert_equal(path: Path, images: list[np.ndarray]) -> None:
     """Bit-equality for integers, 1e-5 for reals."""
-    expected, found = litert(path, images), evaluate(path, images)
+    expected, found = litert(path, images), run(read_graph(path), images)
     assert len(found) == len(expected)
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.dtype == theirs.dtype

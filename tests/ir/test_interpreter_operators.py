@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from one_operator import Tensor, check_operator, constant
+from one_operator import (
+    Tensor,
+    assert_equal,
+    check_operator,
+    constant,
+    images_for,
+    one_operator,
+)
 
 from edgegolf.golf.flatbuffer import table
 from edgegolf.golf.tflite_schema import number
@@ -19,7 +26,7 @@ checked = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-KINDS = st.sampled_from(["INT8", "INT8", "INT8", "FLOAT32"])
+KINDS = st.sampled_from(["INT8", "INT8", "INT8", "UINT8", "FLOAT32"])
 SEEDS = st.integers(0, 2**32 - 1)
 SIZES = st.integers(1, 6)
 # Powers of two, too: they make ties, where the ways of rounding differ.
@@ -34,10 +41,14 @@ ACTIVATIONS = st.sampled_from(
 
 @st.composite
 def quantized(draw, kind, shape):
-    """An input or output of a type, with random quantization if it is int8."""
+    """An input or output of a type, with random quantization if it is an integer."""
     if kind == "FLOAT32":
         return Tensor(shape, kind)
-    return Tensor(shape, kind, (draw(SCALES),), (draw(ZERO_POINTS),))
+    return Tensor(shape, kind, (draw(SCALES),), (draw(zero_points(kind)),))
+
+
+def zero_points(kind):
+    return st.integers(0, 255) if kind == "UINT8" else ZERO_POINTS
 
 
 @st.composite
@@ -45,6 +56,9 @@ def weights(draw, kind, shape, axis, zero_point=False):
     generator = np.random.default_rng(draw(SEEDS))
     if kind == "FLOAT32":
         return constant(generator.normal(size=shape).astype(np.float32))
+    if kind == "UINT8":
+        data = generator.integers(0, 256, shape).astype(np.uint8)
+        return constant(data, scale=(draw(SCALES) / 16,), zero_point=(draw(st.integers(0, 255)),))
     data = generator.integers(-127, 128, shape).astype(np.int8)
     if shape[axis] > 1 and draw(st.booleans()):
         scales = tuple(draw(SCALES) / 16 for _ in range(shape[axis]))
@@ -102,7 +116,7 @@ def convolution_options(stride, dilation, same, activation, name="Conv2DOptions"
 def test_conv_2d(tmp_path, data):
     kind = data.draw(KINDS)
     image, size, stride, dilation, same, output = data.draw(windows(dilates=True))
-    groups = data.draw(st.sampled_from([1, 1, 2]))
+    groups = data.draw(st.sampled_from([1, 1, 2]) if kind != "UINT8" else st.just(1))
     depth, units = data.draw(st.integers(1, 4)), groups * data.draw(st.integers(1, 3))
     filters = data.draw(weights(kind, (units, *size, depth), 0))
     images = data.draw(quantized(kind, (1, *image, groups * depth)))
@@ -170,9 +184,11 @@ def test_arithmetic_with_constant_of_lower_rank(tmp_path, name, data):
     kind = data.draw(KINDS)
     shape = (1, data.draw(SIZES), data.draw(st.integers(2, 6)))
     generator = np.random.default_rng(data.draw(SEEDS))
-    if kind == "INT8":
-        numbers = generator.integers(-128, 128, shape[-1]).astype(np.int8)
-        other = constant(numbers, scale=(data.draw(SCALES),), zero_point=(data.draw(ZERO_POINTS),))
+    if kind != "FLOAT32":
+        limits = np.iinfo(kind.lower())
+        numbers = generator.integers(limits.min, limits.max + 1, shape[-1]).astype(kind.lower())
+        offset = data.draw(zero_points(kind))
+        other = constant(numbers, scale=(data.draw(SCALES),), zero_point=(offset,))
     else:
         other = constant(generator.normal(size=shape[-1]).astype(np.float32))
     inputs = [data.draw(quantized(kind, shape)), other]
@@ -191,6 +207,32 @@ def test_activations(tmp_path, name, data):
     options = table("LeakyReluOptions", alpha=alpha) if name == "LEAKY_RELU" else None
     inputs, results = [data.draw(quantized(kind, shape))], [data.draw(quantized(kind, shape))]
     check_operator(tmp_path, name, inputs, results, options, data.draw(SEEDS))
+
+
+@pytest.mark.parametrize("name", ["LOGISTIC", "TANH", "HARD_SWISH"])
+@checked
+@given(st.data())
+def test_tables(tmp_path, name, data):
+    """All 256 inputs of an integer type."""
+    kind = data.draw(KINDS)
+    shape = (1, 256)
+    source = data.draw(quantized(kind, shape))
+    result = data.draw(quantized(kind, shape))
+    if kind != "FLOAT32":
+        if name == "LOGISTIC":  # the one quantization that its kernel takes
+            result = Tensor(shape, kind, (1 / 256,), (-128 if kind == "INT8" else 0,))
+        if name == "TANH":
+            result = Tensor(shape, kind, (1 / 128,), (0 if kind == "INT8" else 128,))
+        if name == "HARD_SWISH":  # no finer than an input's 128th part
+            assume(result.scale[0] > source.scale[0] / 128)
+    options = table("HardSwishOptions") if name == "HARD_SWISH" else None
+    path = tmp_path / "one.tflite"
+    path.write_bytes(one_operator(name, [source], [result], options))
+    images = images_for([source], 4, data.draw(SEEDS))
+    if kind != "FLOAT32":
+        limits = np.iinfo(kind.lower())
+        images[0][0] = np.arange(limits.min, limits.max + 1)
+    assert_equal(path, images)
 
 
 @pytest.mark.parametrize("name", ["MAXIMUM", "MINIMUM"])
@@ -244,7 +286,9 @@ def test_mean(tmp_path, data):
 def test_softmax(tmp_path, data):
     kind, shape = data.draw(KINDS), (1, data.draw(SIZES), data.draw(st.integers(1, 12)))
     inputs = [data.draw(quantized(kind, shape))]
-    result = Tensor(shape, kind, (1 / 256,), (-128,)) if kind == "INT8" else Tensor(shape, kind)
+    result = Tensor(shape, kind)
+    if kind != "FLOAT32":
+        result = Tensor(shape, kind, (1 / 256,), (-128 if kind == "INT8" else 0,))
     options = table("SoftmaxOptions", beta=data.draw(st.sampled_from([1.0, 0.5, 3.0])))
     check_operator(tmp_path, "SOFTMAX", inputs, [result], options, data.draw(SEEDS))
 
@@ -257,7 +301,7 @@ def test_quantize(tmp_path, data):
     if kind != "FLOAT32":
         offset = data.draw(ZERO_POINTS) + (128 if kind == "UINT8" else 0)
         source = Tensor((1, 8), kind, (data.draw(SCALES),), (offset,))
-    result = data.draw(quantized("INT8", (1, 8)))
+    result = data.draw(quantized(data.draw(st.sampled_from(["INT8", "UINT8"])), (1, 8)))
     options = table("QuantizeOptions")
     check_operator(tmp_path, "QUANTIZE", [source], [result], options, data.draw(SEEDS))
 
@@ -265,7 +309,7 @@ def test_quantize(tmp_path, data):
 @checked
 @given(st.data())
 def test_dequantize(tmp_path, data):
-    source = data.draw(quantized("INT8", (1, 8)))
+    source = data.draw(quantized(data.draw(st.sampled_from(["INT8", "UINT8"])), (1, 8)))
     options = table("DequantizeOptions")
     results = [Tensor((1, 8), "FLOAT32")]
     check_operator(tmp_path, "DEQUANTIZE", [source], results, options, data.draw(SEEDS))
@@ -353,7 +397,8 @@ def test_reshape(tmp_path, data):
     rows, columns = data.draw(SIZES), data.draw(SIZES)
     tensor = data.draw(quantized(data.draw(KINDS), (1, rows, columns)))
     shape = data.draw(st.sampled_from([[1, -1], [1, columns, rows], [1, rows * columns]]))
-    result = Tensor((1, rows * columns), tensor.type, tensor.scale, tensor.zero_point)
+    given = tuple(rows * columns if size == -1 else size for size in shape)
+    result = Tensor(given, tensor.type, tensor.scale, tensor.zero_point)
     inputs = [tensor, constant(np.array(shape, np.int32))]
     options = table("ReshapeOptions", new_shape=shape)
     check_operator(tmp_path, "RESHAPE", inputs, [result], options, data.draw(SEEDS))

@@ -23,13 +23,15 @@ from one_operator import (
 
 from edgegolf.data import DatasetUnavailableError, load_dataset
 from edgegolf.errors import EdgegolfError
+from edgegolf.frontends.tflite import read_graph
 from edgegolf.golf.flatbuffer import table
-from edgegolf.golf.reference import evaluate, evaluation
 from edgegolf.golf.tflite_model import read_tflite, type_name
+from edgegolf.ir import interpreter
+from edgegolf.ir.interpreter import run
 from edgegolf.runtimes import open_session
 from edgegolf.runtimes.classify import quantize
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 DATA = os.environ.get("EDGEGOLF_DATA")
 COMMITTED = sorted((ROOT / "models").glob("*/*/*.tflite"))
 IMAGES = 500
@@ -146,11 +148,11 @@ def test_while(tmp_path, turns):
 
 
 def test_endless_loop_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation, "MAXIMUM_STEPS", 100)
+    monkeypatch.setattr(interpreter, "MAXIMUM_STEPS", 100)
     path = tmp_path / "endless.tflite"
     path.write_bytes(loop(turns=1, step=0))
     with pytest.raises(EdgegolfError, match="not ended after"):
-        evaluate(path, random_inputs(path, 2))
+        run(read_graph(path), random_inputs(path, 2))
 
 
 def test_int8_weights_in_a_float_layer(tmp_path):
@@ -179,8 +181,8 @@ def test_results_do_not_depend_on_the_number_of_images(tmp_path):
     tensor = Tensor((1, 300, 300), "INT8", (0.1,), (3,))
     path.write_bytes(one_operator("RELU", [tensor], [tensor]))
     images = random_inputs(path, 7)[0]
-    (together,) = evaluate(path, [images])
-    apart = [evaluate(path, [image[None]])[0] for image in images]
+    (together,) = run(read_graph(path), [images])
+    apart = [run(read_graph(path), [image[None]])[0] for image in images]
     np.testing.assert_array_equal(together, np.concatenate(apart))
 
 
@@ -191,10 +193,10 @@ def test_file_with_a_batch_of_several(tmp_path):
     options = table("FullyConnectedOptions")
     path.write_bytes(one_operator("FULLY_CONNECTED", inputs, [Tensor((4, 2), "FLOAT32")], options))
     images = np.arange(24, dtype=np.float32).reshape(8, 3)
-    (found,) = evaluate(path, [images])
+    (found,) = run(read_graph(path), [images])
     np.testing.assert_array_equal(found, images[:, :2])
     with pytest.raises(EdgegolfError, match="does not give"):
-        evaluate(path, [images[:7]])
+        run(read_graph(path), [images[:7]])
 
 
 def test_constant_output_is_given_for_each_image(tmp_path):
@@ -203,7 +205,7 @@ def test_constant_output_is_given_for_each_image(tmp_path):
     path.write_bytes(
         one_operator("SHAPE", inputs, [Tensor((2,), "INT32")], table("ShapeOptions", out_type=2))
     )
-    (found,) = evaluate(path, [np.zeros((3, 5), np.float32)])
+    (found,) = run(read_graph(path), [np.zeros((3, 5), np.float32)])
     np.testing.assert_array_equal(found.reshape(3, 2), [[1, 5]] * 3)
 
 
@@ -212,7 +214,7 @@ def test_unsupported_operator_is_named(tmp_path):
     tensor = Tensor((1, 2), "FLOAT32")
     path.write_bytes(one_operator("FLOOR", [tensor], [tensor]))
     with pytest.raises(EdgegolfError, match="FLOOR"):
-        evaluate(path, [np.zeros((1, 2), np.float32)])
+        run(read_graph(path), [np.zeros((1, 2), np.float32)])
 
 
 def test_unsupported_types_are_named(tmp_path):
@@ -226,8 +228,8 @@ def test_unsupported_types_are_named(tmp_path):
             table("FullyConnectedOptions"),
         )
     )
-    with pytest.raises(EdgegolfError, match="FULLY_CONNECTED from float32, int8 to float32"):
-        evaluate(path, [np.zeros((1, 3), np.float32)])
+    with pytest.raises(EdgegolfError, match="FullyConnected from float32, int8 to float32"):
+        run(read_graph(path), [np.zeros((1, 3), np.float32)])
 
 
 def test_images_that_do_not_fit(tmp_path):
@@ -240,7 +242,7 @@ def test_images_that_do_not_fit(tmp_path):
         ([np.zeros((1, 3), np.float32)], "does not give"),
     ):
         with pytest.raises(EdgegolfError, match=message):
-            evaluate(path, images)
+            run(read_graph(path), images)
 
 
 @pytest.fixture(scope="module")
@@ -266,4 +268,4 @@ def test_damaged_files_are_evaluated_or_refused(tmp_path, intact, changes):
     path = tmp_path / "damaged.tflite"
     path.write_bytes(damaged)
     with suppress(EdgegolfError):
-        evaluate(path, [np.zeros((2, 4), np.int8)])
+        run(read_graph(path), [np.zeros((2, 4), np.int8)])

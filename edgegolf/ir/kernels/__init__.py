@@ -1,0 +1,6 @@
+"""One kernel for each operator, for real and for quantized tensors."""
+
+from edgegolf.ir.kernels import elementwise, movement, pooling, products, softmax
+from edgegolf.ir.kernels.call import Call, compute
+
+__all__ = ["Call", "compute", "elementwise", "movement", "pooling", "products", "softmax"]

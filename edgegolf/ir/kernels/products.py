@@ -1,0 +1,91 @@
+"""Kernels that multiply with weights: convolutions and the fully connected layer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgegolf.errors import EdgegolfError
+from edgegolf.ir.fixed_point import wrap
+from edgegolf.ir.kernels.call import QUANTIZED, Call, check_size, compute
+from edgegolf.ir.kernels.windows import merge_images, slide, split_images
+from edgegolf.ir.ops import Conv2D, DepthwiseConv2D, FullyConnected
+from edgegolf.ir.tensor import Array
+
+
+@compute.register
+def _(op: Conv2D, call: Call) -> Array:
+    data, weights = _factors(call)
+    images = merge_images(data)
+    groups = images.shape[3] // weights.shape[3]
+    results = [
+        _convolve(op, channels, part)
+        for channels, part in zip(
+            np.split(images, groups, axis=3), np.split(weights, groups), strict=True
+        )
+    ]
+    return _finished(call, split_images(np.concatenate(results, axis=3), data))
+
+
+def _convolve(op: Conv2D, images: Array, weights: Array) -> Array:
+    size = weights.shape[1], weights.shape[2]
+    views = [view for _, view in slide(op, size, images, 0, op.dilation)]
+    check_size((len(views), *views[0].shape))
+    seen = np.concatenate(views, axis=3)
+    matrix = weights.reshape(len(weights), -1).T
+    result = seen.reshape(-1, len(matrix)) @ matrix  # as one product of matrices, for speed
+    return result.reshape(*seen.shape[:3], -1)
+
+
+@compute.register
+def _(op: DepthwiseConv2D, call: Call) -> Array:
+    data, weights = _factors(call)
+    images = merge_images(data)
+    _, height, width, depth = weights.shape
+    check_size((*images.shape[:3], depth))
+    multiplied = np.repeat(images, depth // images.shape[3], axis=3)
+    result = sum(
+        seen * weights[0, row, column]
+        for (row, column), seen in slide(op, (height, width), multiplied, 0, op.dilation)
+    )
+    return _finished(call, split_images(np.asarray(result), data))
+
+
+@compute.register
+def _(op: FullyConnected, call: Call) -> Array:
+    data, weights = _factors(call)
+    result = data.reshape(len(data), -1, weights.shape[1]) @ weights.T
+    return _finished(call, result.reshape(len(data), *call.output.shape))
+
+
+def _factors(call: Call) -> tuple[Array, Array]:
+    """The input and the weights, less their zero points, as floats that hold all sums exactly."""
+    kind = call.kind(*QUANTIZED, "float32", inputs=2)
+    weights = call.array(1)
+    if len(weights) != 1:
+        raise EdgegolfError(f"the weights of {call.name} differ between images")
+    if kind == "float32":
+        return call.array(0), weights[0]
+    # int8 kernels take the weights' zero point for 0, but for FULLY_CONNECTED with one scale.
+    tensor = call.tensor(1)
+    heeded = kind == "uint8" or isinstance(call.node.op, FullyConnected)
+    if not heeded or (tensor.quant is not None and tensor.quant.is_per_channel):
+        centred = weights.astype(np.int64)
+    else:
+        centred = call.centred(1)
+    # No sum of less than 2^36 products of 9-bit numbers reaches 2^53, where float64 is inexact.
+    return call.centred(0).astype(np.float64), centred[0].astype(np.float64)
+
+
+def _finished(call: Call, sums: Array) -> Array:
+    has_bias = len(call.arrays) > 2 and call.arrays[2] is not None
+    if call.output.dtype == "float32":
+        return call.activated(sums + call.array(2) if has_bias else sums)
+    accumulators = sums.astype(np.int64)
+    if has_bias:
+        if call.tensor(2).dtype != "int32":
+            raise EdgegolfError(
+                f"the interpreter has no {call.name} with {call.tensor(2).dtype} biases"
+            )
+        accumulators += call.array(2).reshape(-1)
+    (requant,) = call.arithmetic.requants
+    return call.stored(requant(wrap(accumulators)))

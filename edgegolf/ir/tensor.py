@@ -1,0 +1,101 @@
+"""What flows through a graph: tensors, and what the integers in them stand for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import ceil, prod
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from edgegolf.errors import EdgegolfError
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+Shape: TypeAlias = tuple[int, ...]
+
+#: Bits of one element of each type that a tensor may have. int4 and int2 hold one number in each
+#: element of `Tensor.data`; only files pack them.
+BITS = {
+    "float32": 32, "float16": 16, "int64": 64, "int32": 32, "int16": 16, "int8": 8, "uint8": 8,
+    "int4": 4, "int2": 2, "bool": 8,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class QuantParams:
+    """real = scale · (integer − zero point).
+
+    Attributes:
+        scale: float32 numbers: one for the tensor, or one for each channel.
+        zero_point: The integers that stand for 0: one, or as many as scales.
+        axis: Of the channels, where there are several scales.
+    """
+
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...] = (0,)
+    axis: int = 0
+
+    @property
+    def is_per_channel(self) -> bool:
+        """Whether there are several scales."""
+        return len(self.scale) > 1
+
+    @property
+    def scales(self) -> Array:
+        """The scales, float32."""
+        return np.array(self.scale, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A value of a graph, told from others by identity.
+
+    Attributes:
+        shape: Its dimensions, the batch among them; images are NHWC.
+        dtype: Name of the type of its elements, one of `BITS`.
+        quant: What its integers stand for, if they stand for real numbers.
+        data: The elements of a constant as they are stored, None for what is computed.
+        name: Where it comes from, for people.
+    """
+
+    shape: Shape
+    dtype: str
+    quant: QuantParams | None = None
+    data: Array | None = field(default=None, repr=False)
+    name: str = ""
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return prod(self.shape)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that its elements take when packed."""
+        return ceil(self.elements * BITS[self.dtype] / 8)
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether its integers stand for real numbers."""
+        return self.quant is not None and self.dtype in ("int8", "uint8", "int16", "int4", "int2")
+
+    @property
+    def scale(self) -> np.float32:
+        """The scale of a tensor that has a single one. Raises EdgegolfError otherwise."""
+        count = len(self.quant.scale) if self.quant is not None else 0
+        if self.quant is None or count != 1:
+            raise EdgegolfError(f"a tensor has {count} scales where one is needed")
+        return np.float32(self.quant.scale[0])
+
+    @property
+    def zero_point(self) -> int:
+        """The zero point that goes with `scale`."""
+        return self.quant.zero_point[0] if self.quant is not None else 0
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The smallest and the largest integer that it can hold."""
+        bits = BITS[self.dtype]
+        return (
+            (0, 2**bits - 1) if self.dtype[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        )
