@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,6 +29,40 @@ class Node:
         """The only output."""
         (tensor,) = self.outputs
         return tensor
+
+    @property
+    def source(self) -> Tensor:
+        """The first input."""
+        tensor = self.inputs[0]
+        assert tensor is not None
+        return tensor
+
+    @property
+    def computed(self) -> tuple[Tensor, ...]:
+        """The inputs that are no constants."""
+        return tuple(t for t in self.inputs if t is not None and t.data is None)
+
+    def constant(self, position: int) -> Tensor | None:
+        """A constant input, None where there is none."""
+        tensor = self.inputs[position] if position < len(self.inputs) else None
+        return tensor if tensor is not None and tensor.data is not None else None
+
+    @property
+    def filter(self) -> Tensor:
+        """The weights of a layer that has some."""
+        tensor = self.constant(1)
+        assert tensor is not None
+        return tensor
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The bias of a layer, if it has one."""
+        return self.constant(2)
+
+    @property
+    def layer(self) -> tuple[Op, tuple[Tensor | None, ...]]:
+        """The operator and its constants: equal for two nodes exactly if they apply one layer."""
+        return self.op, tuple(self.constant(position) for position in range(len(self.inputs)))
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:
@@ -69,6 +103,27 @@ class Graph:
             yield node
             for graph in node.graphs:
                 yield from graph.walk()
+
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        """Its loops, in execution order."""
+        return tuple(node.op for node in self.walk() if isinstance(node.op, Loop))
+
+    @property
+    def weights(self) -> tuple[Tensor, ...]:
+        """Every constant weight and bias once, in order of first use."""
+        return tuple(dict.fromkeys(tensor for node in self.walk() for tensor in node.parameters))
+
+    @cached_property
+    def readers(self) -> dict[Tensor, list[Node]]:
+        """The nodes that read each computed tensor, those of graphs inside not counted."""
+        found: dict[Tensor, list[Node]] = {tensor: [] for tensor in self.inputs}
+        for node in self.nodes:
+            for tensor in node.computed:
+                found[tensor].append(node)
+            for tensor in node.outputs:
+                found[tensor] = []
+        return found
 
     @cached_property
     def parameters(self) -> tuple[Tensor, ...]:
@@ -127,3 +182,16 @@ class Graph:
             live -= gone
             total -= sum(tensor.size_bytes for tensor in gone)
         return peak
+
+
+def replace_constants(graph: Graph, changed: Mapping[Tensor, Tensor]) -> Graph:
+    """The graph with some constants in the place of others, in loops too."""
+
+    def replaced(node: Node) -> Node:
+        op = node.op
+        if isinstance(op, Loop):
+            op = Loop(replace_constants(op.body, changed), op.iterations)
+        inputs = tuple(changed.get(t, t) if t is not None else None for t in node.inputs)
+        return Node(op, inputs, node.outputs)
+
+    return Graph(graph.inputs, graph.outputs, tuple(map(replaced, graph.nodes)))

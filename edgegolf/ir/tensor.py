@@ -56,13 +56,27 @@ class Tensor:
         quant: What its integers stand for, if they stand for real numbers.
         data: The elements of a constant as they are stored, None for what is computed.
         name: Where it comes from, for people.
+        base: Of a trained constant, the one that it is a multiple of, each output channel by its
+            own positive factor: with a scale per channel, both are the same integers.
     """
 
     shape: Shape
-    dtype: str
+    dtype: str = "float32"
     quant: QuantParams | None = None
     data: Array | None = field(default=None, repr=False)
     name: str = ""
+    base: Tensor | None = field(default=None, repr=False)
+
+    @classmethod
+    def constant(cls, data: Array, name: str = "", base: Tensor | None = None) -> Tensor:
+        """A constant that holds an array."""
+        return cls(data.shape, data.dtype.name, None, data, name, base)
+
+    @property
+    def values(self) -> Array:
+        """The elements of a constant."""
+        assert self.data is not None
+        return self.data
 
     @property
     def elements(self) -> int:
