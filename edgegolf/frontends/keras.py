@@ -10,8 +10,6 @@ import numpy as np
 from edgegolf.errors import EdgegolfError
 from edgegolf.ir import Graph, Node, Op, Tensor, ops
 from edgegolf.ir.tensor import Array, Shape
-from edgegolf.passes.dead_pixels import crop_op
-from edgegolf.passes.normalization import fold_normalizations
 
 if TYPE_CHECKING:
     import keras
@@ -38,9 +36,7 @@ def read_model(model: keras.Model) -> Graph:
     """Read a functional or sequential model, with a batch of 1.
 
     A layer applied several times gives several nodes with the same constants. Batch normalization
-    becomes part of the convolution before it where nothing else reads that one's result, else a
-    depthwise convolution with a window of 1×1. A convolution that is applied several times, each
-    with a normalization of its own, becomes as many multiples of one filter.
+    becomes a depthwise convolution with a window of 1×1.
 
     Raises:
         UnsupportedLayerError: A layer or one of its options is not supported.
@@ -49,7 +45,7 @@ def read_model(model: keras.Model) -> Graph:
     tensors = {id(tensor): Tensor(_shape(tensor), name=tensor.name) for tensor in model.inputs}
     inputs = tuple(tensors[id(tensor)] for tensor in model.inputs)
     outputs = tuple(reader.read(model, tensors))
-    return fold_normalizations(Graph(inputs, outputs, tuple(reader.nodes)))
+    return Graph(inputs, outputs, tuple(reader.nodes))
 
 
 class _Reader:
@@ -248,7 +244,7 @@ class _Reader:
         return self.add(ops.Reshape(), [pooled], (pooled.shape[0], pooled.shape[3]))
 
     def crop(self, layer: Any, inputs: list[Tensor]) -> Tensor:
-        op = crop_op(_margins(layer.cropping), inputs[0])
+        op = ops.Slice.crop(_margins(layer.cropping), inputs[0].shape)
         return self.add(op, inputs, op.sizes)
 
     def pad(self, layer: Any, inputs: list[Tensor]) -> Tensor:

@@ -49,8 +49,8 @@ class Node:
 
     @property
     def filter(self) -> Tensor:
-        """The weights of a layer that has some."""
-        tensor = self.constant(1)
+        """The weights of a layer that has some; decoded ones are no constant."""
+        tensor = self.inputs[1]
         assert tensor is not None
         return tensor
 

@@ -359,6 +359,24 @@ class Slice(Op):
     steps: tuple[int, ...]
     sizes: tuple[int, ...]
 
+    @classmethod
+    def crop(cls, margins: Padding, image: Shape) -> Slice:
+        """What cuts rows and columns off an image of 4 axes."""
+        (top, bottom), (left, right) = margins
+        batch, height, width, channels = image
+        sizes = (batch, height - top - bottom, width - left - right, channels)
+        return cls((0, top, left, 0), (1, 1, 1, 1), sizes)
+
+    def margins(self, image: Shape) -> Padding | None:
+        """What it cuts off an image of 4 axes, None where it does something else."""
+        if self.steps != (1, 1, 1, 1) or len(image) != 4:
+            return None
+        cut = [
+            (start, length - start - size)
+            for start, size, length in zip(self.starts, self.sizes, image, strict=True)
+        ]
+        return (cut[1], cut[2]) if cut[0] == cut[3] == (0, 0) else None
+
     def shape(self, inputs: Inputs) -> None:
         """Only the output tensor tells it."""
         shape = _shape(inputs, 0)

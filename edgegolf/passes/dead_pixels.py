@@ -21,8 +21,6 @@ from edgegolf.ir.ops import (
     DepthwiseConv2D,
     LeakyReLU,
     MaxPool2D,
-    Op,
-    Padding,
     Pair,
     ReLU,
     Slice,
@@ -64,25 +62,6 @@ def eliminate_dead_pixels(graph: Graph) -> Cropped:
     return cropped
 
 
-def crop_op(margins: Padding, image: Tensor) -> Slice:
-    """The slice that cuts rows and columns off an image."""
-    (top, bottom), (left, right) = margins
-    batch, height, width, channels = image.shape
-    sizes = (batch, height - top - bottom, width - left - right, channels)
-    return Slice((0, top, left, 0), (1, 1, 1, 1), sizes)
-
-
-def crop_margins(op: Op, image: Tensor) -> Padding | None:
-    """What a slice cuts off an image, None where it does something else."""
-    if not isinstance(op, Slice) or len(image.shape) != 4 or op.steps != (1, 1, 1, 1):
-        return None
-    cut = [
-        (start, length - start - size)
-        for start, size, length in zip(op.starts, op.sizes, image.shape, strict=True)
-    ]
-    return (cut[1], cut[2]) if cut[0] == cut[3] == (0, 0) else None
-
-
 def _crop(graph: Graph) -> Cropped:
     regions = _needed_regions(graph)
     origins: dict[Tensor, Tensor] = {}
@@ -110,7 +89,7 @@ def _crop(graph: Graph) -> Cropped:
         )
         cut = part(tensor, region)
         whole = current[tensor]
-        nodes.append(Node(crop_op((rows, columns), whole), (whole,), (cut,)))
+        nodes.append(Node(Slice.crop((rows, columns), whole.shape), (whole,), (cut,)))
         return cut
 
     for node in graph.nodes:
@@ -182,7 +161,7 @@ def _is_local(node: Node) -> bool:
     if not all(len(tensor.shape) == 4 for tensor in (*node.computed, *node.outputs)):
         return False
     if isinstance(node.op, Slice):
-        return crop_margins(node.op, node.source) is not None
+        return node.op.margins(node.source.shape) is not None
     shapes = {tensor.shape for tensor in (*node.computed, *node.outputs)}
     if isinstance(node.op, _POINTWISE):
         return len(shapes) == 1 and len(node.computed) == len(node.inputs)
@@ -205,7 +184,7 @@ def _can_crop(graph: Graph, node: Node, region: Region) -> bool:
 
 def _read_region(node: Node, tensor: Tensor, region: Region) -> Region:
     """The pixels of an input that a region of the result is computed from."""
-    margins = crop_margins(node.op, tensor)
+    margins = node.op.margins(tensor.shape) if isinstance(node.op, Slice) else None
     if margins is not None:
         return tuple(
             (start + margin, stop + margin)

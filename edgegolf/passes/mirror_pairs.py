@@ -35,10 +35,10 @@ from edgegolf.ir.ops import (
     Pad,
     ReLU,
     Reshape,
+    Slice,
     Sub,
 )
 from edgegolf.ir.tensor import Array, Shape, Tensor
-from edgegolf.passes.dead_pixels import crop_op
 
 Twins: TypeAlias = tuple[Tensor, Tensor]
 Constants: TypeAlias = tuple[Tensor | None, ...]  # of a layer: its filter and its bias
@@ -174,7 +174,7 @@ class _Folding:
 
         def column(index: int) -> Tensor:
             margins = ((0, 0), (index, width - 1 - index))
-            return self.apply(crop_op(margins, tensor), tensor, shape=shape)
+            return self.apply(Slice.crop(margins, tensor.shape), tensor, shape=shape)
 
         middle = [column(width // 2)] if width % 2 else []
         pairs = [(column(right), column(width - 1 - right)) for right in _right_of_middle(width)]

@@ -1,0 +1,1 @@
+"""From a float `Graph` and samples to a quantized one."""

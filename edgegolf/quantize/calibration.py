@@ -1,0 +1,162 @@
+"""Chooses the scales of a graph from what its tensors are on typical inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from edgegolf.ir.graph import Graph, Node
+from edgegolf.ir.interpreter import run
+from edgegolf.ir.ops import (
+    AveragePool2D,
+    Concatenate,
+    LeakyReLU,
+    Loop,
+    MaxPool2D,
+    Pad,
+    ReLU,
+    Reshape,
+    Slice,
+    Softmax,
+)
+from edgegolf.ir.tensor import Array, QuantParams, Tensor
+from edgegolf.quantize.quantization import LAYERS, Quantization, channel_axis, channel_scales
+
+Range: TypeAlias = tuple[float, float]
+
+# Pixels and probabilities have known ranges.
+PIXELS: Range = (0.0, 1.0)
+PROBABILITIES: Range = (0.0, 255 / 256)
+
+_KEEPING_THE_SCALE = (MaxPool2D, AveragePool2D, Slice, Pad, Reshape, Concatenate)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How many scales a file spends.
+
+    Attributes:
+        relu: `leaky`: a ReLU that is not fused keeps its input's scale and has zero point 0.
+            `requantize`: it has its own scale.
+        activations: `own`: each tensor has its scale, unless an operator asks for equal ones.
+            `shared`: the tensors that one layer is applied to have one, so that its bias is one.
+            `one`: all tensors have one scale and zero point 0, except pixels and probabilities.
+        weights: Scales of weights: for each `channel`, for each `tensor`, or `one` for all.
+    """
+
+    relu: Literal["leaky", "requantize"]
+    activations: Literal["own", "shared", "one"]
+    weights: Literal["channel", "tensor", "one"]
+
+
+def ranges(graph: Graph, images: Array) -> dict[Tensor, Range]:
+    """The smallest and largest element of every tensor, over images and iterations.
+
+    Args:
+        graph: In float32, its activations fused.
+        images: Pixels, float32 [n, …].
+    """
+    found: dict[Tensor, Range] = {}
+
+    def observe(tensor: Tensor, array: Array) -> None:
+        low, high = found.get(tensor, (0.0, 0.0))  # a scale has to have a zero
+        found[tensor] = min(low, float(array.min())), max(high, float(array.max()))
+
+    run(graph, [images], observe)
+    found[graph.inputs[0]] = PIXELS
+    for node in graph.walk():
+        if isinstance(node.op, Softmax):
+            found[node.output] = PROBABILITIES
+    return found
+
+
+def calibrate(graph: Graph, found: Mapping[Tensor, Range], scheme: Scheme) -> Quantization:
+    """Scales that just hold the ranges."""
+    fixed = {graph.inputs[0], *_probabilities(graph)}
+    activations: dict[Tensor, QuantParams] = {}
+    for group in _groups(graph, scheme):
+        low = min(found[tensor][0] for tensor in group)
+        high = max(found[tensor][1] for tensor in group)
+        one = scheme.activations == "one"
+        if one and graph.inputs[0] in group:
+            low, high = PROBABILITIES  # a scale less; white becomes 255/256
+        is_symmetric = (one or (scheme.relu == "leaky" and low < 0)) and not fixed & group
+        params = symmetric(low, high) if is_symmetric else asymmetric(low, high)
+        activations.update(dict.fromkeys(group, params))
+    return Quantization(activations, weight_scales(graph, scheme))
+
+
+def weight_scales(graph: Graph, scheme: Scheme) -> dict[Tensor, QuantParams]:
+    """Scales that just hold the filters and matrices."""
+    filters = filters_of(graph)
+    largest = {weight: float(np.abs(weight.values).max()) or 1.0 for weight in filters}
+    if scheme.weights == "one":
+        return dict.fromkeys(filters, QuantParams((max(largest.values(), default=1.0) / 127,)))
+    if scheme.weights == "tensor":
+        return {weight: QuantParams((value / 127,)) for weight, value in largest.items()}
+    return {weight: _per_channel(weight, node) for weight, node in filters.items()}
+
+
+def filters_of(graph: Graph) -> dict[Tensor, Node]:
+    """The weights of each layer but its bias, with a node that applies it."""
+    return {node.filter: node for node in graph.walk() if isinstance(node.op, LAYERS)}
+
+
+def symmetric(low: float, high: float) -> QuantParams:
+    """With zero point 0."""
+    return QuantParams((float(np.float32((max(-low, high) or 1.0) / 127)),))
+
+
+def asymmetric(low: float, high: float) -> QuantParams:
+    """With the zero point that uses all 256 integers."""
+    scale = np.float32(((high - low) or 1.0) / 255)
+    return QuantParams((float(scale),), (int(np.clip(np.rint(-128 - low / scale), -128, 127)),))
+
+
+def _per_channel(weight: Tensor, node: Node) -> QuantParams:
+    axis = channel_axis(node.op)
+    scales = tuple(map(float, channel_scales(weight.values, axis)))
+    return QuantParams(scales, (0,) * len(scales), axis)
+
+
+def _probabilities(graph: Graph) -> set[Tensor]:
+    return {node.output for node in graph.walk() if isinstance(node.op, Softmax)}
+
+
+def _groups(graph: Graph, scheme: Scheme) -> list[set[Tensor]]:
+    """The tensors that must have one scale."""
+    group_of: dict[Tensor, set[Tensor]] = {}
+
+    def unite(tensors: Iterable[Tensor]) -> None:
+        together: set[Tensor] = set()
+        for tensor in tensors:
+            together |= group_of.get(tensor, {tensor})
+        for tensor in together:
+            group_of[tensor] = together
+
+    sources: dict[object, list[Tensor]] = {}
+    for node in graph.walk():
+        op = node.op
+        for tensor in (*node.computed, *node.outputs):
+            unite([tensor])
+        if isinstance(op, Loop):
+            for tensors in zip(
+                node.computed, node.outputs, op.body.inputs, op.body.outputs, strict=True
+            ):
+                unite(tensors)
+        elif isinstance(op, (*_KEEPING_THE_SCALE, LeakyReLU)) or (
+            isinstance(op, ReLU) and scheme.relu == "leaky"
+        ):
+            unite([*node.computed, *node.outputs])
+        if isinstance(op, LAYERS):
+            sources.setdefault(node.layer, []).append(node.source)
+    if scheme.activations == "shared":
+        for inputs in sources.values():
+            unite(inputs)
+    if scheme.activations == "one":
+        fixed = {graph.inputs[0], *_probabilities(graph)}
+        unite(tensor for tensor, group in list(group_of.items()) if not group & fixed)
+    return list({id(group): group for group in group_of.values()}.values())
