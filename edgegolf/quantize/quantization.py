@@ -185,37 +185,34 @@ class _Writer:
 
 
 def with_int8_weights(graph: Graph, quantization: Quantization) -> Graph:
-    """The graph in float32, with filters and matrices that are decoded from int8.
+    """The graph in float32, with weights that are decoded from int8.
 
     Args:
-        graph: In float32, its activations fused.
-        quantization: Only that of its weights is used.
+        graph: In float32.
+        quantization: Only that of its weights is used, which may be filters, matrices and biases.
     """
+    stored = {
+        weight: Tensor(weight.shape, "int8", params, weight_integers(weight, params), weight.name)
+        for weight, params in quantization.weights.items()
+    }
+    return _with_decoded(graph, stored)
+
+
+def _with_decoded(graph: Graph, stored: Mapping[Tensor, Tensor]) -> Graph:
+    nodes: list[Node] = []
     decoded: dict[Tensor, Tensor] = {}
 
-    def decode(graph: Graph) -> Graph:
-        nodes: list[Node] = []
-        here: set[Tensor] = set()  # what this graph has decoded
-        for node in graph.nodes:
-            if isinstance(node.op, Loop):
-                loop = Loop(decode(node.op.body), node.op.iterations)
-                nodes.append(Node(loop, node.inputs, node.outputs))
-                continue
-            weight = node.constant(1)
-            if weight is None or weight not in quantization.weights:
-                nodes.append(node)
-                continue
-            if weight not in decoded:
-                params = quantization.weights[weight]
-                data = weight_integers(weight, params)
-                decoded[weight] = Tensor(data.shape, "int8", params, data, weight.name)
-            if weight not in here:
-                here.add(weight)
-                results[weight] = Tensor(weight.shape)
-                nodes.append(Node(Dequantize(), (decoded[weight],), (results[weight],)))
-            inputs = (node.source, results[weight], *node.inputs[2:])
-            nodes.append(Node(node.op, inputs, node.outputs))
-        return Graph(graph.inputs, graph.outputs, tuple(nodes))
+    def decode(tensor: Tensor | None) -> Tensor | None:
+        if tensor is None or tensor not in stored:
+            return tensor
+        if tensor not in decoded:
+            decoded[tensor] = Tensor(tensor.shape)
+            nodes.append(Node(Dequantize(), (stored[tensor],), (decoded[tensor],)))
+        return decoded[tensor]
 
-    results: dict[Tensor, Tensor] = {}
-    return decode(graph)
+    for node in graph.nodes:
+        op = node.op
+        if isinstance(op, Loop):
+            op = Loop(_with_decoded(op.body, stored), op.iterations)
+        nodes.append(Node(op, tuple(map(decode, node.inputs)), node.outputs))
+    return Graph(graph.inputs, graph.outputs, tuple(nodes))

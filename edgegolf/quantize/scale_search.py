@@ -1,8 +1,8 @@
-"""Finds how far values are best clipped."""
+"""Finds how far activations and weights are best clipped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -11,7 +11,7 @@ import numpy as np
 from edgegolf.ir.graph import Graph, Node, replace_constants
 from edgegolf.ir.ops import FullyConnected, Softmax
 from edgegolf.ir.tensor import Array, QuantParams, Tensor
-from edgegolf.quantize.quantization import Quantization
+from edgegolf.quantize.quantization import Quantization, rounded
 
 CLIPPINGS = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4)  # of the largest value
 SMALLEST_PROBABILITY = 1 / 512  # what int8 rounds to 0
@@ -90,3 +90,28 @@ def _scaled(graph: Graph, quantization: Quantization, factor: float) -> Quantiza
         for tensor, params in quantization.activations.items()
     }
     return replace(quantization, activations=activations)
+
+
+def best_common_scale(noises: Mapping[Tensor, Array]) -> QuantParams:
+    """The one scale for several weights with the least noise, given their importances.
+
+    Clipping a few large weights can cost less than rounding all others more coarsely.
+
+    Args:
+        noises: The noise that an error of 1 causes, for each element or to be broadcast.
+    """
+    pairs = [np.broadcast_arrays(weight.values, noise) for weight, noise in noises.items()]
+    values, noise = (
+        np.concatenate([np.ravel(part) for part in column]) for column in zip(*pairs, strict=True)
+    )
+    largest = max(float(np.abs(values).max()), float(np.finfo(np.float32).tiny)) / 127
+    best = min(
+        (np.float32(largest * share) for share in np.linspace(1, 0.4, 121)),
+        key=lambda scale: float(noise @ np.square(values - rounded(values, scale) * scale)),
+    )
+    return QuantParams((float(best),))
+
+
+def best_scales(weights: tuple[Tensor, ...]) -> dict[Tensor, QuantParams]:
+    """The scale of each weight with the least noise."""
+    return {weight: best_common_scale({weight: np.ones(weight.shape)}) for weight in weights}

@@ -1,0 +1,106 @@
+"""ONNX nodes and tensors as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from edgegolf.golf.protobuf import Message, message
+from edgegolf.ir.tensor import Array, Shape
+
+AttributeValue: TypeAlias = int | float | tuple[int, ...]
+
+# AttributeProto.AttributeType and TensorProto.DataType:
+# https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+_FLOAT, _INT, _INTS = 1, 2, 7
+DATA_TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One node.
+
+    Attributes:
+        operator: Its name.
+        inputs: Names of tensors.
+        outputs: Names of tensors.
+        attributes: Names and values.
+        domain: Where the operator comes from, empty for ONNX itself.
+    """
+
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: tuple[tuple[str, AttributeValue], ...] = ()
+    domain: str = ""
+
+    def to_message(self, names: Mapping[str, str]) -> Message:
+        """As a `NodeProto`, some of its tensors under other names."""
+        return message(
+            "NodeProto",
+            input=[names.get(name, name) for name in self.inputs],
+            output=[names.get(name, name) for name in self.outputs],
+            op_type=self.operator,
+            attribute=[_attribute(name, value) for name, value in self.attributes],
+            domain=self.domain or None,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Constants:
+    """Arrays by the name of their tensor, equal ones once."""
+
+    arrays: dict[str, Array] = field(default_factory=dict)
+    names: dict[tuple[str, Shape, bytes], str] = field(default_factory=dict)
+
+    def name(self, array: Array | np.generic) -> str:
+        """The name of an array, which is added where there is none."""
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self.names:
+            name = self.names[key] = f"constant {len(self.names)}"
+            self.arrays[name] = np.asarray(array)
+        return self.names[key]
+
+    def integers(self, *numbers: int) -> str:
+        """The name of an int64 vector."""
+        return self.name(np.array(numbers, np.int64))
+
+    def to_messages(self) -> list[Message]:
+        """All of them as `TensorProto`."""
+        return [_tensor(name, array) for name, array in self.arrays.items()]
+
+
+def imports(versions: Mapping[str, int]) -> list[Message]:
+    """The versions of domains as `OperatorSetIdProto`."""
+    return [
+        message("OperatorSetIdProto", domain=domain or None, version=version)
+        for domain, version in versions.items()
+    ]
+
+
+def value_info(name: str, shape: Shape) -> Message:
+    """The description of a float32 tensor."""
+    dimensions = [message("Dimension", dim_value=size) for size in shape]
+    tensor_shape = message("TensorShapeProto", dim=dimensions)
+    tensor_type = message("TensorType", elem_type=DATA_TYPES["float32"], shape=tensor_shape)
+    return message("ValueInfoProto", name=name, type=message("TypeProto", tensor_type=tensor_type))
+
+
+def _tensor(name: str, array: Array) -> Message:
+    if array.dtype == np.int64:  # shapes: small numbers, which take one byte each
+        values: dict[str, Any] = {"int64_data": array.tolist()}
+    else:
+        values = {"raw_data": array.astype(array.dtype.newbyteorder("<")).tobytes()}
+    kind = DATA_TYPES[array.dtype.name]
+    return message("TensorProto", name=name, dims=array.shape, data_type=kind, **values)
+
+
+def _attribute(name: str, value: AttributeValue) -> Message:
+    if isinstance(value, tuple):
+        return message("AttributeProto", name=name, ints=value, type=_INTS)
+    if isinstance(value, float):
+        return message("AttributeProto", name=name, f=value, type=_FLOAT)
+    return message("AttributeProto", name=name, i=value, type=_INT)

@@ -1,0 +1,210 @@
+"""From a quantized `Graph` to ONNX nodes that compute on integers.
+
+Activations are uint8, because onnxruntime's x86 kernels for int8 ones are slower; weights are
+int8, biases int32. Several operators are onnxruntime's own:
+https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import singledispatchmethod
+
+import numpy as np
+
+from edgegolf.backends.onnx.calls import AttributeValue, Call
+from edgegolf.backends.onnx.lowering import (
+    INPUT,
+    FloatLowering,
+    NotInOnnxError,
+    all_pads,
+    arranged_filter,
+    convolution_attributes,
+    crop_corners,
+    pooling_attributes,
+)
+from edgegolf.ir import Graph, Node, Op, Tensor
+from edgegolf.ir.ops import (
+    Add,
+    AveragePool2D,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    LeakyReLU,
+    MaxPool2D,
+    Pad,
+    Quantize,
+    ReLU,
+    Slice,
+    Softmax,
+    Sub,
+)
+from edgegolf.ir.tensor import Array
+
+OPSET = 12  # the first with MaxPool for uint8
+RUNTIME_DOMAIN, RUNTIME_VERSION = "com.microsoft", 1
+_OFFSET = 128  # of uint8 from int8
+
+
+@dataclass
+class IntegerLowering(FloatLowering):
+    """Collects nodes that compute on uint8 tensors."""
+
+    # Tensors that are there in float32: what a softmax reads and gives.
+    real: set[Tensor] = field(default_factory=set)
+
+    def enter(self, source: Tensor) -> None:
+        """Quantize the graph's input."""
+        self.names[source] = self.call("QuantizeLinear", INPUT, *self.quant(source))
+
+    def leave(self, result: Tensor) -> str:
+        """The tensor with the graph's output in float32."""
+        return self.in_real(result)
+
+    def in_real(self, tensor: Tensor) -> str:
+        """The name of a tensor in float32."""
+        name = self.names[tensor]
+        if tensor in self.real:
+            return name
+        return self.call("DequantizeLinear", name, *self.quant(tensor))
+
+    def quant(self, tensor: Tensor) -> tuple[str, str]:
+        """The names of a tensor's scale and zero point."""
+        zero_point = np.uint8(tensor.zero_point + _OFFSET)
+        return self.constants.name(tensor.scale), self.constants.name(zero_point)
+
+    def runtime_call(self, operator: str, *inputs: str, **attributes: AttributeValue) -> str:
+        """Add a node that only onnxruntime has."""
+        output = self.fresh()
+        pairs = tuple(attributes.items())
+        self.calls.append(Call(operator, inputs, (output,), pairs, RUNTIME_DOMAIN))
+        return output
+
+    def add_nodes(self, graph: Graph) -> None:
+        """Add the nodes of a graph whose inputs have names."""
+        for node in graph.nodes:
+            readers = graph.readers[node.outputs[0]]
+            if isinstance(node.op, FullyConnected) and [type(r.op) for r in readers] == [Softmax]:
+                self.real.add(node.output)
+        super().add_nodes(graph)
+
+    def rectified(self, relu: ReLU, tensor: str) -> str:
+        """Unused: integer results are activated in `activated`."""
+        raise AssertionError
+
+    def activated(self, node: Node, tensor: str) -> str:
+        """Saturation does what a ReLU does whose zero is the smallest integer; else add one."""
+        activation = getattr(node.op, "activation", None)
+        if activation is None or node.output in self.real:
+            return tensor
+        if activation != ReLU():
+            raise NotInOnnxError("integers between two bounds")
+        if node.output.zero_point == -_OFFSET:
+            return tensor
+        quant = self.quant(node.output)
+        return self.runtime_call("QLinearLeakyRelu", tensor, *quant, *quant, alpha=0.0)
+
+    @singledispatchmethod
+    def lower(self, op: Op, node: Node) -> str:
+        """Add the nodes of one operation; returns the name of its result."""
+        if not self.real.isdisjoint(node.computed):
+            raise NotInOnnxError("something else than the output follows a softmax")
+        return super().lower(op, node)
+
+    @lower.register
+    def _(self, op: Conv2D | DepthwiseConv2D, node: Node) -> str:
+        return self.call(
+            "QLinearConv",
+            *self.factors(node, arranged_filter(op, node.filter.values)),
+            *self.quant(node.output),
+            *self.bias(node),
+            **convolution_attributes(op, node),
+        )
+
+    @lower.register
+    def _(self, op: FullyConnected, node: Node) -> str:
+        arrange, _ = self.arranged_matrix(node)
+        factors = self.factors(node, arrange(node.filter.values))
+        bias = self.bias(node)
+        if len(node.source.shape) == 4:
+            return self.call("QLinearConv", *factors, *self.quant(node.output), *bias)
+        if len(node.source.shape) != 2:
+            raise NotInOnnxError("a dense layer along the rows of a matrix")
+        if node.output in self.real:
+            if op.activation is not None:
+                raise NotInOnnxError("a softmax of a rectified value")
+            return self.runtime_call("QGemm", *factors, *bias)
+        return self.runtime_call("QGemm", *factors, *(bias or [""]), *self.quant(node.output))
+
+    def factors(self, node: Node, integers: Array) -> tuple[str, ...]:
+        """A layer's input and weight, each with its scale and zero point."""
+        assert node.filter.quant is not None
+        scales = node.filter.quant.scales
+        scale = scales if len(scales) > 1 else scales[0]
+        return (
+            self.names[node.source],
+            *self.quant(node.source),
+            self.constants.name(np.ascontiguousarray(integers)),
+            self.constants.name(scale),
+            self.constants.name(np.zeros(scale.shape, np.int8)),
+        )
+
+    def bias(self, node: Node) -> list[str]:
+        """The name of its bias, if it is not zero."""
+        if node.bias is None or not node.bias.values.any():
+            return []
+        return [self.constants.name(node.bias.values)]
+
+    @lower.register
+    def _(self, op: Quantize | LeakyReLU, node: Node) -> str:
+        """Where zero is the smallest integer of the result, storing it there is a ReLU."""
+        if isinstance(op, Quantize) and node.output.zero_point != -_OFFSET:
+            raise NotInOnnxError("integers of one quantization in another")
+        return self.runtime_call(
+            "QLinearLeakyRelu",
+            *self.tensors(node),
+            *self.quant(node.source),
+            *self.quant(node.output),
+            alpha=float(op.slope) if isinstance(op, LeakyReLU) else 0.0,
+        )
+
+    @lower.register
+    def _(self, op: Softmax, node: Node) -> str:
+        self.real.add(node.output)
+        if len(node.output.shape) != 2:
+            raise NotInOnnxError("a softmax of something else than a vector")
+        return self.call("Softmax", self.in_real(node.source))
+
+    @lower.register
+    def _(self, op: Add | Sub, node: Node) -> str:
+        first, second = node.computed
+        scale, zero_point = self.quant(second)
+        if isinstance(op, Sub):  # with a negative scale, integers mean −value
+            scale = self.constants.name(-second.scale)
+        terms = (self.names[first], *self.quant(first), self.names[second], scale, zero_point)
+        return self.runtime_call("QLinearAdd", *terms, *self.quant(node.output))
+
+    @lower.register
+    def _(self, op: MaxPool2D, node: Node) -> str:
+        return self.call("MaxPool", *self.tensors(node), **pooling_attributes(op))
+
+    @lower.register
+    def _(self, op: AveragePool2D, node: Node) -> str:
+        return self.runtime_call(
+            "QLinearAveragePool",
+            *self.tensors(node),
+            *self.quant(node.source),
+            *self.quant(node.output),
+            **pooling_attributes(op),
+        )
+
+    @lower.register
+    def _(self, op: Slice, node: Node) -> str:
+        corners = (self.constants.integers(*corner) for corner in crop_corners(op, node))
+        return self.call("Slice", *self.tensors(node), *corners)
+
+    @lower.register
+    def _(self, op: Pad, node: Node) -> str:
+        _, zero_point = self.quant(node.source)
+        pads = self.constants.integers(*all_pads(op))
+        return self.call("Pad", *self.tensors(node), pads, zero_point)
