@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -37,12 +37,20 @@ class Call:
     attributes: tuple[tuple[str, AttributeValue], ...] = ()
     domain: str = ""
 
-    def to_message(self, names: Mapping[str, str]) -> Message:
-        """As a `NodeProto`, some of its tensors under other names."""
+    def renamed(self, names: Mapping[str, str]) -> Call:
+        """The same node, some of its tensors under other names."""
+        return replace(
+            self,
+            inputs=tuple(names.get(name, name) for name in self.inputs),
+            outputs=tuple(names.get(name, name) for name in self.outputs),
+        )
+
+    def to_message(self) -> Message:
+        """As a `NodeProto`."""
         return message(
             "NodeProto",
-            input=[names.get(name, name) for name in self.inputs],
-            output=[names.get(name, name) for name in self.outputs],
+            input=self.inputs,
+            output=self.outputs,
             op_type=self.operator,
             attribute=[_attribute(name, value) for name, value in self.attributes],
             domain=self.domain or None,
@@ -81,12 +89,32 @@ def imports(versions: Mapping[str, int]) -> list[Message]:
     ]
 
 
-def value_info(name: str, shape: Shape) -> Message:
-    """The description of a float32 tensor."""
-    dimensions = [message("Dimension", dim_value=size) for size in shape]
-    tensor_shape = message("TensorShapeProto", dim=dimensions)
-    tensor_type = message("TensorType", elem_type=DATA_TYPES["float32"], shape=tensor_shape)
+def value_info(name: str, dtype: str, shape: Shape | None = None) -> Message:
+    """The description of a tensor, of any shape if none is given."""
+    fields: dict[str, Any] = {"elem_type": DATA_TYPES[dtype]}
+    if shape is not None:
+        dimensions = [message("Dimension", dim_value=size) for size in shape]
+        fields["shape"] = message("TensorShapeProto", dim=dimensions)
+    tensor_type = message("TensorType", **fields)
     return message("ValueInfoProto", name=name, type=message("TypeProto", tensor_type=tensor_type))
+
+
+def unknown_types(calls: Sequence[Call]) -> list[Message]:
+    """What the standard's inference cannot know, and needs for what reads it.
+
+    These are results of onnxruntime's operators that others read.
+    """
+    read = {name for call in calls if not call.domain for name in call.inputs}
+    return [
+        # QGemm gives real numbers where it is told no scale for what it gives.
+        value_info(
+            name, "float32" if call.operator == "QGemm" and len(call.inputs) < 8 else "uint8"
+        )
+        for call in calls
+        if call.domain
+        for name in call.outputs
+        if name in read
+    ]
 
 
 def _tensor(name: str, array: Array) -> Message:

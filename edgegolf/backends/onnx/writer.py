@@ -12,7 +12,7 @@ from collections import defaultdict
 import numpy as np
 
 from edgegolf.backends.onnx import integers, lowering
-from edgegolf.backends.onnx.calls import DATA_TYPES, Call, imports, value_info
+from edgegolf.backends.onnx.calls import DATA_TYPES, Call, imports, unknown_types, value_info
 from edgegolf.backends.onnx.integers import RUNTIME_DOMAIN, RUNTIME_VERSION, IntegerLowering
 from edgegolf.backends.onnx.lowering import INPUT, OUTPUT, FloatLowering, Lowered, NotInOnnxError
 from edgegolf.golf.protobuf import message, write_protobuf
@@ -42,7 +42,7 @@ def write(graph: Graph) -> bytes:
         NotInOnnxError: ONNX has no way to compute it.
     """
     lowered = _lowered(graph)
-    calls = [*_decoding(lowered), *lowered.calls]
+    calls = [call.renamed(lowered.renamed) for call in (*_decoding(lowered), *lowered.calls)]
     versions = {"": lowering.OPSET}
     if graph.inputs[0].is_quantized:
         versions = {"": integers.OPSET, RUNTIME_DOMAIN: RUNTIME_VERSION}
@@ -53,10 +53,11 @@ def write(graph: Graph) -> bytes:
             graph=message(
                 "GraphProto",
                 name="g",  # the checker wants one
-                node=[call.to_message(lowered.renamed) for call in calls],
+                node=[call.to_message() for call in calls],
                 initializer=lowered.constants.to_messages(),
-                input=[value_info(INPUT, lowered.input_shape)],
-                output=[value_info(OUTPUT, lowered.output_shape)],
+                input=[value_info(INPUT, "float32", lowered.input_shape)],
+                output=[value_info(OUTPUT, "float32", lowered.output_shape)],
+                value_info=unknown_types(calls),
             ),
             opset_import=imports(versions),
         )
