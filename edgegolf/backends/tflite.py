@@ -15,6 +15,7 @@ import numpy as np
 from edgegolf.errors import EdgegolfError
 from edgegolf.golf.flatbuffer import Table, table
 from edgegolf.golf.tflite_model import write_tflite
+from edgegolf.golf.tflite_renumbering import renumber_tensors
 from edgegolf.golf.tflite_schema import number
 from edgegolf.ir import Graph, Node, QuantParams, Tensor, ops
 from edgegolf.ir.tensor import BITS, Array, Shape
@@ -59,15 +60,14 @@ def write(graph: Graph) -> bytes:
     main.inputs = [main.indices[tensor] for tensor in graph.inputs]
     main.outputs = [main.indices[tensor] for tensor in graph.outputs]
     codes = [number("BuiltinOperator", name) for name in file.operators]
-    return write_tflite(
-        table(
-            "Model",
-            version=3,
-            operator_codes=[table("OperatorCode", deprecated_builtin_code=code) for code in codes],
-            subgraphs=[subgraph.table() for subgraph in file.subgraphs],
-            buffers=[table("Buffer", data=data or None) for data in file.buffers],
-        )
+    model = table(
+        "Model",
+        version=3,
+        operator_codes=[table("OperatorCode", deprecated_builtin_code=code) for code in codes],
+        subgraphs=[subgraph.table() for subgraph in file.subgraphs],
+        buffers=[table("Buffer", data=data or None) for data in file.buffers],
     )
+    return write_tflite(renumber_tensors(model))
 
 
 # --------------------------------------------------------------------------------- legalization

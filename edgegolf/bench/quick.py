@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegolf.bench.bench import TIMEOUT
-from edgegolf.export.sharing.measuring import latencies_of
+from edgegolf.export.measuring import latencies_of
 from edgegolf.runtimes.child import run_in_child
 
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, ClassVar, TypeGuard
 from edgegolf.cards import exports_in
 from edgegolf.errors import EdgegolfError
 from edgegolf.export import onnx_export, tflite
+from edgegolf.export.candidates import best_files, onnx_candidates, tflite_candidates
+from edgegolf.export.measuring import Candidate, Goal
 from edgegolf.export.model import for_inference, load_model
 from edgegolf.export.samples import Samples, read_data
-from edgegolf.export.sharing.candidates import best_files, onnx_candidates, tflite_candidates
-from edgegolf.export.sharing.measuring import Candidate, Goal
 from edgegolf.export.verify import Comparison, check, predict, run_file
 from edgegolf.files import write_atomically
 from edgegolf.runtimes import Array

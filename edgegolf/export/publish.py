@@ -28,7 +28,7 @@ from edgegolf.export.export import (
     is_made_by,
     ways_of,
 )
-from edgegolf.export.sharing.measuring import Candidate
+from edgegolf.export.measuring import Candidate
 from edgegolf.files import check_size, remove_leftovers, sha256, write_atomically
 from edgegolf.progress import doing, track
 from edgegolf.records import to_json

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgegolf.backends import onnx, tflite
+from edgegolf.export.measuring import Compute, Draft
 from edgegolf.ir.graph import Graph
 from edgegolf.ir.interpreter import run
 from edgegolf.ir.ops import Conv2D, FullyConnected
@@ -26,7 +27,6 @@ from edgegolf.quantize.finetuning import finetune, tune_biases
 from edgegolf.quantize.quantization import Quantization, quantized, with_int8_weights
 from edgegolf.quantize.scale_search import best_common_scale, best_scales, search_scales
 
-Compute: TypeAlias = Literal["float32", "int8", "int8-weights"]
 Pixels: TypeAlias = NDArray[np.uint8]
 #: What a file of some bytes gives for images, float32 [n, classes].
 Judge: TypeAlias = Callable[[bytes, Pixels], Array]
@@ -54,15 +54,6 @@ SCALES_BY_LAYER = Scheme("leaky", "shared", "channel")
 ONE_SCALE = Scheme("leaky", "one", "one")
 IN_UINT8 = Scheme("requantize", "shared", "tensor")
 IN_UINT8_BY_CHANNEL = Scheme("requantize", "shared", "channel")
-
-
-@dataclass(frozen=True)
-class Draft:
-    """One file before it is measured."""
-
-    name: str
-    compute: Compute
-    data: bytes
 
 
 @dataclass(frozen=True)
@@ -255,10 +246,10 @@ def _is_worth_tuning(graph: Graph, data: bytes, tuning: Tuning) -> bool:
 # ------------------------------------------------------------------------------------------ ONNX
 
 
-def _one_weight_scale(graph: Graph, tuning: Tuning) -> Graph:
+def one_weight_scale(graph: Graph, calibration: Array) -> Graph:
     """In float32, with every weight and bias stored as int8 with one scale."""
-    equalized = equalize(graph, tuning.calibration)
-    noises = importances(equalized, tuning.calibration)
+    equalized = equalize(graph, calibration)
+    noises = importances(equalized, calibration)
     scale = best_common_scale({weight: noises[weight] for weight in equalized.weights})
     return with_int8_weights(equalized, Quantization({}, dict.fromkeys(equalized.weights, scale)))
 
@@ -299,7 +290,7 @@ def _in_uint8_by_channel(graph: Graph, tuning: Tuning) -> Graph:
 
 
 _ONNX: dict[str, Callable[[Graph, Tuning], Graph]] = {
-    "weight-only, one scale": _one_weight_scale,
+    "weight-only, one scale": lambda graph, tuning: one_weight_scale(graph, tuning.calibration),
     "weight-only, scale per tensor": _own_weight_scales,
     "int8 per-tensor": _in_uint8,
     "int8 per-channel": _in_uint8_by_channel,

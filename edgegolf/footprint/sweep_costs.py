@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from edgegolf.bench.quick import latencies_in_turns
 from edgegolf.export.model import import_keras_on_tensorflow
 from edgegolf.export.samples import read_data
-from edgegolf.export.sharing.reader import UnsupportedLayerError
 from edgegolf.footprint.footprint import CALIBRATION_IMAGES
 from edgegolf.footprint.nets import with_random_weights
 from edgegolf.footprint.variants import MadeFile, golfed_files, sharing_tflite_files, stock_files
+from edgegolf.frontends.keras import UnsupportedLayerError
 from edgegolf.progress import track
 from edgegolf.runtimes.registry import preferred_runtime
 from edgegolf.sweep.costs import FileCosts

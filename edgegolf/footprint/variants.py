@@ -9,22 +9,26 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgegolf.backends import onnx
 from edgegolf.export import onnx_export, tflite
 from edgegolf.export.model import for_inference
-from edgegolf.export.sharing.blocks import roll, unroll
-from edgegolf.export.sharing.calibration import Style, calibrate, ranges
-from edgegolf.export.sharing.network import Loop, Network
-from edgegolf.export.sharing.onnx_writer import write_shared_onnx
-from edgegolf.export.sharing.quantization import Quantization
-from edgegolf.export.sharing.reader import read_network
-from edgegolf.export.sharing.tflite import write_int8
+from edgegolf.export.variants import ONE_SCALE, one_weight_scale, write_int8
 from edgegolf.files import write_atomically
+from edgegolf.frontends.keras import read_model
 from edgegolf.golf.golf import golf_file
+from edgegolf.golf.golfing import Keep
+from edgegolf.golf.onnx_golf import golf_onnx
+from edgegolf.passes.fusion import fuse_activations
+from edgegolf.passes.normalization import fold_normalizations
+from edgegolf.passes.rerolling import reroll, unroll
+from edgegolf.quantize.calibration import calibrate, ranges
 
 if TYPE_CHECKING:
     import keras
 
     from edgegolf.export.samples import Samples
+    from edgegolf.ir import Graph
+    from edgegolf.quantize.quantization import Quantization
 
 STOCK, GOLFED, EDGEGOLF = "stock", "golfed", "edgegolf"
 
@@ -78,40 +82,44 @@ def sharing_files(model: keras.Model, calibration: Samples, folder: Path) -> tup
 
     Fine-tuning changes the numbers in a file, not what it costs.
     """
-    network = read_network(for_inference(model, 1))
+    graph = _graph_of(model)
     path = folder / EDGEGOLF / "int8.onnx"
-    write_shared_onnx(network, calibration.inputs[0], path)
-    return (*_tflite_files(network, calibration, folder), MadeFile(path, EDGEGOLF))
+    data = onnx.write(one_weight_scale(graph, calibration.inputs[0]))
+    write_atomically(path, golf_onnx(data, Keep()).data)
+    return (*_tflite_files(graph, calibration, folder), MadeFile(path, EDGEGOLF))
 
 
 def sharing_tflite_files(
     model: keras.Model, calibration: Samples, folder: Path
 ) -> tuple[MadeFile, ...]:
     """Those of `sharing_files` that are `.tflite`; with a loop only where a block repeats."""
-    return _tflite_files(read_network(for_inference(model, 1)), calibration, folder)
+    return _tflite_files(_graph_of(model), calibration, folder)
 
 
-def _tflite_files(network: Network, calibration: Samples, folder: Path) -> tuple[MadeFile, ...]:
-    rolled = roll(network)
-    found = ranges(rolled, calibration.inputs[0])
-    quantization = calibrate(rolled, found, Style("leaky", "one", "one"))
-    straight = unroll(rolled)
+def _graph_of(model: keras.Model) -> Graph:
+    return fold_normalizations(read_model(for_inference(model, 1)))
+
+
+def _tflite_files(graph: Graph, calibration: Samples, folder: Path) -> tuple[MadeFile, ...]:
+    rolled = reroll(graph)
+    fused = fuse_activations(rolled)
+    quantization = calibrate(fused, ranges(fused, calibration.inputs[0]), ONE_SCALE)
+    straight = unroll(fused)
     copied = quantization.with_copies(straight.origins)
-    contents = {UNROLLED: write_int8(straight.network, copied)}
-    if rolled is not network:
-        contents[LOOP] = _write_loop(rolled, quantization)
+    contents = {UNROLLED: write_int8(straight.graph, copied)}
+    if rolled is not graph:
+        contents[LOOP] = _write_loop(fused, quantization)
     for name, data in contents.items():
         write_atomically(folder / EDGEGOLF / name, data)
     return tuple(MadeFile(folder / EDGEGOLF / name, EDGEGOLF) for name in contents)
 
 
-def _write_loop(rolled: Network, quantization: Quantization) -> bytes:
+def _write_loop(rolled: Graph, quantization: Quantization) -> bytes:
     """As a loop, with as many blocks in its body as the loop's length asks for."""
     for blocks in count(1):
         unrolled = unroll(rolled, blocks)
-        operations = [node.operation for node in unrolled.network.nodes]
-        if all(op.iterations <= LONGEST_LOOP for op in operations if isinstance(op, Loop)):
-            return write_int8(unrolled.network, quantization.with_copies(unrolled.origins))
+        if all(loop.iterations <= LONGEST_LOOP for loop in unrolled.graph.loops):
+            return write_int8(unrolled.graph, quantization.with_copies(unrolled.origins))
     raise AssertionError("unreachable: a body of all blocks runs once")
 
 

@@ -30,11 +30,37 @@ OPERATOR_SET_BYTES = 4
 
 
 def with_functions(root: Message) -> Message:
-    """Turn groups of nodes that repeat into functions, where that is shorter."""
+    """Turn groups of nodes that repeat into functions, where that is shorter.
+
+    What repeats depends on the order of the nodes. Those that decode constants may come first, so
+    that what uses them for the first time looks like what uses them again.
+    """
     if root.ir_version < 4 or len(root.graph.node) > MAXIMUM_NODES:
         return root
     if any(item.domain == DOMAIN for item in root.opset_import):
         return root
+    nodes = root.graph.node
+    outputs = {info.name for info in root.graph.output}
+    ordered = _in_depth_first_order(nodes, outputs)
+    decoding = _decoding(root.graph)
+    orders = [ordered, sorted(ordered, key=lambda node: node.output[:1] not in decoding)]
+    budget = _Budget(BUDGET)
+    found = [_with_functions(root, order, budget) for order in orders[: 2 if decoding else 1]]
+    return min(root, *found, key=lambda model: len(write_protobuf(model)))
+
+
+def _decoding(graph: Message) -> set[tuple[str, ...]]:
+    """The first results of the nodes that compute from constants alone."""
+    fixed = {tensor.name for tensor in graph.initializer}
+    found = set()
+    for node in graph.node:
+        if node.input and fixed.issuperset(filter(None, node.input)) and not _captured([node]):
+            fixed.update(node.output)
+            found.add(node.output[:1])
+    return found
+
+
+def _with_functions(root: Message, nodes: Sequence[Message], budget: _Budget) -> Message:
     graph = root.graph
     outputs = {info.name for info in graph.output}
     # Names that graphs inside of nodes capture must stay what they are.
@@ -42,17 +68,16 @@ def with_functions(root: Message) -> Message:
     # So must values whose types are stated: a type inside of a function cannot be.
     typed = {info.name for info in graph.value_info}
     # The nodes of the main graph, then those of each function.
-    sequences = [[_step(node, typed) for node in _in_depth_first_order(graph.node, outputs)]]
+    sequences = [[_step(node, typed) for node in nodes]]
     functions: list[Message] = []
     names = _function_names()
-    budget = _Budget(BUDGET)
     while (found := _best(sequences, kept, budget)) is not None:
         function, sequences = _extract(sequences, found, next(names))
         functions.append(function)
         kept.update(function.output)
     domain = message("OperatorSetIdProto", domain=DOMAIN, version=1)
     versions = [*root.opset_import, domain]
-    changed = root.replace(
+    return root.replace(
         ir_version=max(root.ir_version, FIRST_IR_VERSION),
         graph=graph.replace(node=[step.node for step in sequences[0]]),
         functions=[
@@ -64,7 +89,6 @@ def with_functions(root: Message) -> Message:
         ],
         opset_import=versions,
     )
-    return min(root, changed, key=lambda model: len(write_protobuf(model)))
 
 
 def _completed(function: Message, nodes: Sequence[Message], versions: Sequence[Message]) -> Message:

@@ -127,9 +127,13 @@ def _steps(
         yield "node names", _without_node_names
         yield "value names", _with_short_names
     if functions:
-        yield "repeated nodes", _if_worth_a_reader(with_functions)
-        if not keep.names:
-            yield "value names", _with_short_names
+        # Functions need fewer names; what they are worth shows once these are short again.
+        shorten = _as_it_is if keep.names else _with_short_names
+        yield "repeated nodes", _if_worth_a_reader(lambda root: shorten(with_functions(root)))
+
+
+def _as_it_is(root: Message) -> Message:
+    return root
 
 
 def _without_metadata(root: Message) -> Message:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgegolf.report.table import BEST, Table
 
 if TYPE_CHECKING:
-    from edgegolf.export.sharing.measuring import Candidate
+    from edgegolf.export.measuring import Candidate
 
 
 def candidates_table(candidates: Sequence[Candidate], title: str) -> Table:
@@ -18,7 +18,7 @@ def candidates_table(candidates: Sequence[Candidate], title: str) -> Table:
         candidates: The first is the stock float32 file, which latencies are compared with.
         title: What they are candidates for.
     """
-    from edgegolf.export.sharing.measuring import pareto_front
+    from edgegolf.export.measuring import pareto_front
 
     runtimes = tuple(candidates[0].latency_us)
     front = pareto_front(candidates, runtimes[0])

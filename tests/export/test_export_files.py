@@ -16,7 +16,7 @@ from keras import layers
 from edgegolf.data import Dataset, Split
 from edgegolf.errors import EdgegolfError
 from edgegolf.export import WAYS, ExportOptions, export, export_model
-from edgegolf.export.sharing.candidates import tflite_candidates
+from edgegolf.export.candidates import tflite_candidates
 from edgegolf.runtimes import installed_runtimes, open_session
 from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.classify import accuracy

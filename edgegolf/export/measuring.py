@@ -24,7 +24,7 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.files import sha256, write_atomically
 from edgegolf.runtimes import Array, Session, installed_runtimes, open_session
 from edgegolf.runtimes.child import run_in_child
-from edgegolf.runtimes.classify import accuracy, quantize
+from edgegolf.runtimes.classify import accuracy, quantize, scores
 from edgegolf.runtimes.registry import preferred_runtime
 from edgegolf.side_by_side import available_cores
 
@@ -46,6 +46,15 @@ class Draft:
     name: str
     compute: Compute
     data: bytes
+
+
+def probabilities_of(data: bytes, images: NDArray[np.uint8], suffix: str) -> NDArray[np.float32]:
+    """What a file gives for images, float32 [n, classes]."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"choice{suffix}"
+        path.write_bytes(data)
+        with open_session(path) as session:
+            return scores(session, images)
 
 
 @dataclass(frozen=True)

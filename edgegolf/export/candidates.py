@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from itertools import product
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgegolf.data import Split
-from edgegolf.export.sharing.drafts import FINETUNING_STEPS, equivalents, tflite_drafts
-from edgegolf.export.sharing.measuring import Candidate, Draft, Goal, choose, measure
-from edgegolf.export.sharing.onnx_writer import FORMS, write_shared_onnx
-from edgegolf.export.sharing.reader import UnsupportedLayerError, read_network
+from edgegolf.export.measuring import Candidate, Draft, Goal, choose, measure, probabilities_of
+from edgegolf.export.variants import FINETUNING_STEPS, Tuning, onnx_drafts, tflite_drafts
+from edgegolf.frontends.keras import UnsupportedLayerError, read_model
 from edgegolf.golf.golf import golf_file
+from edgegolf.golf.golfing import Keep
+from edgegolf.golf.onnx_golf import golf_onnx
+from edgegolf.passes.normalization import fold_normalizations
 
 if TYPE_CHECKING:
     import keras
 
+    from edgegolf.ir import Graph
+
 RUNTIMES = {".tflite": "litert", ".onnx": "onnxruntime"}  # whose latency counts
 
-CALIBRATION_IMAGES = 500
 NOTICEABLY_FASTER = 0.95  # of the balanced file's latency
 NOTICEABLY_SMALLER = 0.99  # of its bytes
 # Of accuracy, against the stock float32 file: as many more errors, but within these bounds.
@@ -58,11 +61,9 @@ def tflite_candidates(
         EdgegolfError: A file cannot be read or run.
     """
     drafts = _stock(float32_file, int8_file)
-    try:
-        network = read_network(model)
-    except UnsupportedLayerError:
-        return measure(drafts, ".tflite", _judges(train, validation))
-    drafts += tflite_drafts(network, train, steps, seed)
+    graph = _graph_of(model)
+    if graph is not None:
+        drafts += tflite_drafts(graph, _tuning(train, ".tflite", steps, seed))
     return measure(drafts, ".tflite", _judges(train, validation))
 
 
@@ -89,27 +90,26 @@ def onnx_candidates(
         EdgegolfError: A file cannot be read or run.
     """
     drafts = _stock(float32_file, int8_file, portable)
-    pixels = _pixels(_some(train, CALIBRATION_IMAGES))
-    computes: dict[str, Literal["int8", "int8-weights"]] = {
-        "weights": "int8-weights",
-        "scales": "int8-weights",
-        "compute": "int8",
-        "channels": "int8",
-    }
-    try:
-        networks = equivalents(read_network(model))
-    except UnsupportedLayerError:
-        networks = {}
-    forms = [form for form in FORMS if not portable or computes[form] == "int8-weights"]
-    for (prefix, network), form in product(networks.items(), forms):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "shared.onnx"
-            try:
-                write_shared_onnx(network, pixels, path, form, portable)
-            except UnsupportedLayerError:
-                continue
-            drafts.append(Draft(f"{prefix}shared {form}", computes[form], path.read_bytes()))
+    graph = _graph_of(model)
+    if graph is not None:
+        for draft in onnx_drafts(graph, _tuning(train, ".onnx")):
+            if draft.compute == "int8-weights" or not portable:
+                data = golf_onnx(draft.data, Keep(portable=portable)).data
+                drafts.append(replace(draft, data=data))
     return measure(drafts, ".onnx", _judges(train, validation))
+
+
+def _graph_of(model: keras.Model) -> Graph | None:
+    """The model with one input and one output as a graph, None if that has no op for a layer."""
+    try:
+        graph = fold_normalizations(read_model(model))
+    except UnsupportedLayerError:
+        return None
+    return graph if len(graph.inputs) == len(graph.outputs) == 1 else None
+
+
+def _tuning(train: Split, suffix: str, steps: int = FINETUNING_STEPS, seed: int = 0) -> Tuning:
+    return Tuning(train.images, partial(probabilities_of, suffix=suffix), steps, seed)
 
 
 def _judges(train: Split, validation: Split) -> Split:
@@ -188,7 +188,3 @@ def _some(split: Split, count: int) -> Split:
     """Images spread over the split."""
     chosen = np.linspace(0, len(split.images) - 1, min(count, len(split.images))).astype(np.int64)
     return Split(split.images[chosen], split.labels[chosen])
-
-
-def _pixels(split: Split) -> NDArray[np.float32]:
-    return split.images / np.float32(255)
