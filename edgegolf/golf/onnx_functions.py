@@ -9,7 +9,7 @@ a function, its calls become nodes, and the search starts again.
 from __future__ import annotations
 
 import string
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -29,11 +29,15 @@ NAME_BYTES = 3
 OPERATOR_SET_BYTES = 4
 
 
-def with_functions(root: Message) -> Message:
-    """Turn groups of nodes that repeat into functions, where that is shorter.
+def with_functions(root: Message, shorten: Callable[[Message], Message]) -> Message:
+    """Turn groups of nodes that repeat into functions, where that is shorter in the end.
 
     What repeats depends on the order of the nodes. Those that decode constants may come first, so
     that what uses them for the first time looks like what uses them again.
+
+    Args:
+        root: The model.
+        shorten: What is done to the names of the result, which are then fewer.
     """
     if root.ir_version < 4 or len(root.graph.node) > MAXIMUM_NODES:
         return root
@@ -45,7 +49,9 @@ def with_functions(root: Message) -> Message:
     decoding = _decoding(root.graph)
     orders = [ordered, sorted(ordered, key=lambda node: node.output[:1] not in decoding)]
     budget = _Budget(BUDGET)
-    found = [_with_functions(root, order, budget) for order in orders[: 2 if decoding else 1]]
+    found = [
+        shorten(_with_functions(root, order, budget)) for order in orders[: 2 if decoding else 1]
+    ]
     return min(root, *found, key=lambda model: len(write_protobuf(model)))
 
 

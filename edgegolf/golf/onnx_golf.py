@@ -129,7 +129,7 @@ def _steps(
     if functions:
         # Functions need fewer names; what they are worth shows once these are short again.
         shorten = _as_it_is if keep.names else _with_short_names
-        yield "repeated nodes", _if_worth_a_reader(lambda root: shorten(with_functions(root)))
+        yield "repeated nodes", _if_worth_a_reader(lambda root: with_functions(root, shorten))
 
 
 def _as_it_is(root: Message) -> Message:
