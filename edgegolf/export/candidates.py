@@ -13,12 +13,17 @@ import numpy as np
 
 from edgegolf.data import Split
 from edgegolf.export.measuring import Candidate, Draft, Goal, choose, measure, probabilities_of
-from edgegolf.export.variants import FINETUNING_STEPS, Tuning, onnx_drafts, tflite_drafts
+from edgegolf.export.variants import (
+    FINETUNING_STEPS,
+    Tuning,
+    onnx_drafts,
+    simplified,
+    tflite_drafts,
+)
 from edgegolf.frontends.keras import UnsupportedLayerError, read_model
 from edgegolf.golf.golf import golf_file
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
-from edgegolf.passes.normalization import fold_normalizations
 
 if TYPE_CHECKING:
     import keras
@@ -102,7 +107,7 @@ def onnx_candidates(
 def _graph_of(model: keras.Model) -> Graph | None:
     """The model with one input and one output as a graph, None if that has no op for a layer."""
     try:
-        graph = fold_normalizations(read_model(model))
+        graph = simplified(read_model(model))
     except UnsupportedLayerError:
         return None
     return graph if len(graph.inputs) == len(graph.outputs) == 1 else None

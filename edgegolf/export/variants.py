@@ -16,9 +16,12 @@ from edgegolf.ir.interpreter import run
 from edgegolf.ir.ops import Conv2D, FullyConnected
 from edgegolf.ir.tensor import Array, QuantParams
 from edgegolf.passes.bias_sharing import share_biases
+from edgegolf.passes.broadcasting import broadcast_copies
 from edgegolf.passes.dead_pixels import eliminate_dead_pixels
 from edgegolf.passes.fusion import fuse_activations
+from edgegolf.passes.kernel_products import multiply_kernels
 from edgegolf.passes.mirror_pairs import fold_mirror_pairs
+from edgegolf.passes.normalization import fold_normalizations
 from edgegolf.passes.pixel_packing import pack_pixels
 from edgegolf.passes.rerolling import reroll, unroll
 from edgegolf.quantize.calibration import Scheme, calibrate, ranges, weight_scales
@@ -108,10 +111,15 @@ def onnx_drafts(graph: Graph, tuning: Tuning) -> list[Draft]:
         for scheme, make in _ONNX.items():
             if each.weights and not onnx.unsupported(each):
                 variant = make(each, tuning)
-                if not onnx.unsupported(variant):
+                if variant is not None and not onnx.unsupported(variant):
                     compute: Compute = "int8" if variant.inputs[0].is_quantized else "int8-weights"
                     drafts.append(Draft(f"{name}{scheme}", compute, onnx.write(variant)))
     return drafts
+
+
+def simplified(graph: Graph) -> Graph:
+    """A graph as a front end reads it, without what no file needs."""
+    return broadcast_copies(fold_normalizations(graph))
 
 
 def equivalents(graph: Graph) -> dict[str, Graph]:
@@ -254,6 +262,16 @@ def one_weight_scale(graph: Graph, calibration: Array) -> Graph:
     return with_int8_weights(equalized, Quantization({}, dict.fromkeys(equalized.weights, scale)))
 
 
+def _one_weight_scale_and_products(graph: Graph, tuning: Tuning) -> Graph | None:
+    """The same with one convolution for both parts of separable ones, whose filters are shared.
+
+    Only there a filter that is multiplied at load serves several convolutions.
+    """
+    if reroll(graph) is graph:
+        return None
+    return multiply_kernels(one_weight_scale(graph, tuning.calibration))
+
+
 def _own_weight_scales(graph: Graph, tuning: Tuning) -> Graph:
     """In float32, with every weight and bias stored as int8 with a scale of its own."""
     return with_int8_weights(graph, Quantization({}, best_scales(graph.weights)))
@@ -289,8 +307,9 @@ def _in_uint8_by_channel(graph: Graph, tuning: Tuning) -> Graph:
     )
 
 
-_ONNX: dict[str, Callable[[Graph, Tuning], Graph]] = {
+_ONNX: dict[str, Callable[[Graph, Tuning], Graph | None]] = {
     "weight-only, one scale": lambda graph, tuning: one_weight_scale(graph, tuning.calibration),
+    "weight-only, one scale, filters multiplied": _one_weight_scale_and_products,
     "weight-only, scale per tensor": _own_weight_scales,
     "int8 per-tensor": _in_uint8,
     "int8 per-channel": _in_uint8_by_channel,

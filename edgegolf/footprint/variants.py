@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 from edgegolf.backends import onnx
 from edgegolf.export import onnx_export, tflite
 from edgegolf.export.model import for_inference
-from edgegolf.export.variants import ONE_SCALE, one_weight_scale, write_int8
+from edgegolf.export.variants import ONE_SCALE, one_weight_scale, simplified, write_int8
 from edgegolf.files import write_atomically
 from edgegolf.frontends.keras import read_model
 from edgegolf.golf.golf import golf_file
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.passes.fusion import fuse_activations
-from edgegolf.passes.normalization import fold_normalizations
 from edgegolf.passes.rerolling import reroll, unroll
 from edgegolf.quantize.calibration import calibrate, ranges
 
@@ -97,7 +96,7 @@ def sharing_tflite_files(
 
 
 def _graph_of(model: keras.Model) -> Graph:
-    return fold_normalizations(read_model(for_inference(model, 1)))
+    return simplified(read_model(for_inference(model, 1)))
 
 
 def _tflite_files(graph: Graph, calibration: Samples, folder: Path) -> tuple[MadeFile, ...]:

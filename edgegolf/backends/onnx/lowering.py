@@ -28,6 +28,7 @@ from edgegolf.ir.ops import (
     LeakyReLU,
     Loop,
     MaxPool2D,
+    Mul,
     Pad,
     ReLU,
     Reshape,
@@ -96,8 +97,9 @@ class FloatLowering:
     # Vectors that were images, in the order of channels first.
     flattened: dict[Tensor, Shape] = field(default_factory=dict)
     weight_names: dict[tuple[Tensor, object], str] = field(default_factory=dict)
-    # What decoded weights are decoded from.
+    # What decoded weights are decoded from, and what products of weights are products of.
     decoded: dict[Tensor, Tensor] = field(default_factory=dict)
+    products: dict[Tensor, tuple[Tensor, ...]] = field(default_factory=dict)
     made: int = 0
 
     def lower_graph(self, graph: Graph) -> Lowered:
@@ -137,6 +139,8 @@ class FloatLowering:
                 self.add_loop(node.op, node)
             elif isinstance(node.op, Dequantize) and node.source.data is not None:
                 self.decoded[node.output] = node.source
+            elif isinstance(node.op, Mul) and all(map(self.is_weight, node.inputs)):
+                self.products[node.output] = tuple(tensor for tensor in node.inputs if tensor)
             elif isinstance(node.op, Reshape) and node.output in for_dense:
                 self.flattened[node.output] = node.source.shape
                 self.names[node.output] = self.call("Flatten", self.names[node.source])
@@ -174,8 +178,18 @@ class FloatLowering:
         self.made += 1
         return f"tensor {self.made}"
 
+    def is_weight(self, tensor: Tensor | None) -> bool:
+        """Whether a tensor is a constant, or decoded from one."""
+        return tensor is not None and self.decoded.get(tensor, tensor).data is not None
+
     def weight(self, tensor: Tensor, arrange: Any, form: object = None) -> str:
         """The name of a weight, arranged in one form or another."""
+        if tensor in self.products:
+            key = (tensor, form)
+            if key not in self.weight_names:
+                factors = (self.weight(factor, arrange, form) for factor in self.products[tensor])
+                self.weight_names[key] = self.call("Mul", *factors)
+            return self.weight_names[key]
         stored = self.decoded.get(tensor, tensor)
         if stored.data is None:
             raise NotInOnnxError("the model has weights that are computed")
@@ -251,7 +265,8 @@ class FloatLowering:
 
     @lower.register
     def _(self, op: LeakyReLU, node: Node) -> str:
-        return self.call("LeakyRelu", *self.tensors(node), alpha=float(op.slope))
+        # With its slope as a tensor, which several nodes can share, it takes fewer bytes.
+        return self.call("PRelu", *self.tensors(node), self.constants.name(np.float32(op.slope)))
 
     @lower.register
     def _(self, op: Softmax, node: Node) -> str:
