@@ -124,9 +124,9 @@ def shared_net(iterations: int = 6, channels: int = 8) -> Graph:
     return build.classify(build.crop(hidden, ((1, 1), (1, 1))))
 
 
-def three_loops() -> Graph:
+def three_loops(seed: int = 0) -> Graph:
     """The same block 4 + 4 + 4 times with max pooling between, in three sizes."""
-    build = Builder(16, 16, 1)
+    build = Builder(16, 16, 1, seed=seed)
     hidden = build.convolve(build.source, build.weight(6, 1, 1, 1), build.weight(6))
     block = residual_block(build, 6)
     for stage in range(3):

@@ -96,10 +96,10 @@ def _legal(graph: Graph) -> Graph:
             padded = replace(source, shape=pad.shape([source]))
             nodes.append(Node(pad, (source,), (padded,)))
             op, inputs = replace(op, padding=ops.NO_PADDING), (padded, *inputs[1:])
-        if isinstance(op, ops.DepthwiseConv2D) and len(inputs) < 3:
-            # Runtimes crash on depthwise convolutions without a bias.
+        if isinstance(op, ops.Conv2D | ops.DepthwiseConv2D) and node.inputs[2:] in ((), (None,)):
+            # Runtimes refuse convolutions without a bias, and crash on depthwise ones.
             zeros = Tensor.constant(np.zeros(node.output.shape[-1], np.float32))
-            inputs = (*inputs, zeros)
+            inputs = (*inputs[:2], zeros)
         nodes.append(Node(op, inputs, node.outputs))
     return Graph(graph.inputs, graph.outputs, tuple(nodes))
 
