@@ -211,7 +211,7 @@ def test_the_folded_graph_is_among_what_may_be_deployed(padding: int) -> None:
     for each in folded:
         plain = found[each.name.removeprefix("mirror pairs, "), each.compute]
         assert each.size_bytes < 0.6 * plain.size_bytes
-        assert each.accuracy > 0.95
+        assert each.accuracy > 0.9
 
 
 @pytest.mark.parametrize("make", GRAPHS.values(), ids=GRAPHS)

@@ -113,13 +113,14 @@ class FloatLowering:
             raise NotInOnnxError("the model does nothing")
         self.enter(source)
         self.add_nodes(graph)
+        renamed = {self.leave(result): OUTPUT}  # which may add a node
         return Lowered(
             to_channels_first(source.shape),
             to_channels_first(result.shape),
             tuple(self.calls),
             self.weights,
             self.constants,
-            {self.leave(result): OUTPUT},
+            renamed,
         )
 
     def enter(self, source: Tensor) -> None:

@@ -7,20 +7,21 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
-from edgegolf.data import Split
+from edgegolf.backends import tflite
 from edgegolf.export.model import import_keras_on_tensorflow
-from edgegolf.export.sharing.blocks import roll
-from edgegolf.export.sharing.calibration import Style, calibrate, filters_of, ranges
-from edgegolf.export.sharing.drafts import tflite_drafts
-from edgegolf.export.sharing.evaluate import evaluate
-from edgegolf.export.sharing.network import Convolution, DepthwiseConvolution
-from edgegolf.export.sharing.quantization import (
-    dequantized_weight,
-    quantized_bias,
-    quantized_weight,
+from edgegolf.frontends.keras import UnsupportedLayerError, read_model
+from edgegolf.ir import Graph
+from edgegolf.ir.interpreter import run
+from edgegolf.ir.ops import Conv2D, DepthwiseConv2D
+from edgegolf.passes.normalization import fold_normalizations
+from edgegolf.passes.rerolling import reroll
+from edgegolf.quantize.calibration import Scheme, calibrate, ranges
+from edgegolf.quantize.quantization import (
+    quantized,
+    weight_integers,
+    weight_reals,
+    with_int8_weights,
 )
-from edgegolf.export.sharing.reader import UnsupportedLayerError, read_network
-from edgegolf.export.sharing.tflite import write_int8
 
 keras: Any = import_keras_on_tensorflow()
 layers = keras.layers
@@ -67,45 +68,62 @@ def branches() -> Any:
     return keras.Model(image, layers.GlobalMaxPooling2D()(scaled))
 
 
+def results(graph: Graph, images: np.ndarray) -> np.ndarray:
+    (found,) = run(graph, [images])
+    return found
+
+
 @pytest.mark.parametrize("make", [shared, unshared, branches])
-def test_the_network_computes_what_the_model_does(make) -> None:
+def test_the_graph_computes_what_the_model_does(make) -> None:
     model = make()
     random = np.random.default_rng(0)
     for weight in model.weights:
         positive = "variance" in weight.name
         weight.assign(random.uniform(0.5 if positive else -0.5, 1.0, size=weight.shape))
     images = random.random((6, *model.inputs[0].shape[1:])).astype(np.float32)
-    network = read_network(model)
+    graph = read_model(model)
     expected = model.predict(images, verbose=0)
-    np.testing.assert_allclose(evaluate(network, images), expected, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(evaluate(roll(network), images), expected, rtol=1e-4, atol=1e-4)
+    for each in (graph, fold_normalizations(graph), reroll(graph)):
+        np.testing.assert_allclose(results(each, images), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_layer_has_one_weight_however_often_it_is_applied() -> None:
-    network = read_network(shared())
-    assert len(network.weights) == 7
-    assert [loop.iterations for loop in roll(network).loops] == [3, 2]
+    graph = read_model(shared())
+    assert len(graph.weights) == 7
+    assert [loop.iterations for loop in reroll(graph).loops] == [3, 2]
 
 
 def test_batch_normalization_becomes_part_of_the_convolution_before_it() -> None:
-    operations = [node.operation for node in read_network(unshared()).nodes]
-    convolutions = (Convolution, DepthwiseConvolution)
-    assert sum(isinstance(operation, convolutions) for operation in operations) == 2
+    graph = read_model(unshared())
+    counts = [
+        sum(isinstance(node.op, Conv2D | DepthwiseConv2D) for node in each.nodes)
+        for each in (graph, fold_normalizations(graph))
+    ]
+    assert counts == [4, 2]
 
 
 @pytest.mark.parametrize(
     "layer",
     [
-        lambda: layers.Conv2D(4, 3, groups=2),
         lambda: layers.Conv2D(4, 3, activation="gelu"),
-        lambda: layers.ReLU(max_value=6),
+        lambda: layers.ReLU(max_value=6, negative_slope=0.1),
         lambda: layers.UpSampling2D(2),
     ],
 )
 def test_what_is_not_supported_is_refused(layer) -> None:
     model = keras.Sequential([keras.Input((8, 8, 4)), layer()])
     with pytest.raises(UnsupportedLayerError):
-        read_network(model)
+        read_model(model)
+
+
+@pytest.mark.parametrize(
+    "layer", [lambda: layers.Conv2D(4, 3, groups=2), lambda: layers.ReLU(max_value=6)]
+)
+def test_groups_and_bounds_are_read(layer) -> None:
+    model = keras.Sequential([keras.Input((8, 8, 4)), layer()])
+    images = np.random.default_rng(0).normal(0, 5, (3, 8, 8, 4)).astype(np.float32)
+    expected = model.predict(images, verbose=0)
+    np.testing.assert_allclose(results(read_model(model), images), expected, atol=1e-4)
 
 
 def normalized_loop(least_factor: float) -> Any:
@@ -130,40 +148,34 @@ def normalized_loop(least_factor: float) -> Any:
 @pytest.mark.parametrize("least", [0.1, 0.0])
 def test_normalizations_of_their_own_leave_a_convolution_its_integers(least: float) -> None:
     model = normalized_loop(least)
-    network = read_network(model)
+    graph = fold_normalizations(read_model(model))
     images = np.random.default_rng(1).random((6, 8, 8, 6), np.float32)
     # A factor of 0 becomes a ten-thousandth of the largest.
-    np.testing.assert_allclose(evaluate(network, images), model.predict(images), atol=1e-3)
-    filters = [
-        node.operation.filter for node in network.nodes if isinstance(node.operation, Convolution)
-    ]
+    np.testing.assert_allclose(results(graph, images), model.predict(images), atol=1e-3)
+    filters = [node.filter for node in graph.nodes if isinstance(node.op, Conv2D)]
     assert len({id(weight) for weight in filters}) == 3
     assert len({id(weight.base) for weight in filters}) == 1
-    assert not any(isinstance(node.operation, DepthwiseConvolution) for node in network.nodes)
-    style = Style("requantize", "own", "channel")
-    quantization = calibrate(network, ranges(network, images), style)
-    integers = [quantized_weight(weight, quantization) for weight in filters]
+    assert not any(isinstance(node.op, DepthwiseConv2D) for node in graph.nodes)
+    quantization = calibrate(graph, ranges(graph, images), Scheme("requantize", "own", "channel"))
+    integers = [weight_integers(weight, quantization.weights[weight]) for weight in filters]
     for weight, found in zip(filters, integers, strict=True):
         np.testing.assert_array_equal(found, integers[0])
-        rounded = dequantized_weight(weight, quantization)
-        largest = np.abs(weight.values).max((0, 1, 2))
+        rounded = weight_reals(weight, quantization.weights[weight])
+        largest = np.abs(weight.values).max((1, 2, 3), keepdims=True)
         assert (np.abs(rounded - weight.values) <= 0.51 * largest / 127).all()
-        biases = quantized_bias(filters_of(network)[weight], quantization)
-        assert (np.abs(biases.astype(np.int64)) < 2**30).all()
-    stored = np.ascontiguousarray(integers[0].transpose(3, 0, 1, 2)).tobytes()
-    assert write_int8(network, quantization).count(stored) == 1
-    split = Split(np.rint(images * 255).astype(np.uint8), np.zeros(6, np.int64))
-    drafts = {draft.name: draft for draft in tflite_drafts(network, split, steps=0, seed=0)}
-    assert drafts["scale per channel"].compute == "int8-weights"
-    assert drafts["scale per channel"].data.count(stored) == 1
+    whole = quantized(graph, quantization)
+    for node in whole.nodes:
+        if isinstance(node.op, Conv2D):
+            assert (np.abs(node.bias.values.astype(np.int64)) < 2**30).all()
+    stored = np.ascontiguousarray(integers[0]).tobytes()
+    assert tflite.write(whole).count(stored) == 1
+    assert tflite.write(with_int8_weights(graph, quantization)).count(stored) == 1
 
 
 def test_a_negative_factor_keeps_its_normalization() -> None:
     model = normalized_loop(-0.5)
-    network = read_network(model)
+    graph = fold_normalizations(read_model(model))
     images = np.random.default_rng(1).random((6, 8, 8, 6), np.float32)
-    np.testing.assert_allclose(
-        evaluate(network, images), model.predict(images, verbose=0), rtol=1e-4, atol=1e-4
-    )
-    scalings = [n for n in network.nodes if isinstance(n.operation, DepthwiseConvolution)]
-    assert len(scalings) == 3
+    expected = model.predict(images, verbose=0)
+    np.testing.assert_allclose(results(graph, images), expected, rtol=1e-4, atol=1e-4)
+    assert sum(isinstance(node.op, DepthwiseConv2D) for node in graph.nodes) == 3
