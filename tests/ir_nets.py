@@ -234,7 +234,7 @@ def images(graph: Graph, count: int = 200) -> np.ndarray:
     """uint8, with structure, so that values have the spread they have on real images."""
     random = np.random.default_rng(7)
     noise = random.normal(size=(count, *graph.inputs[0].shape[1:]))
-    smooth = noise + np.roll(noise, 1, axis=1) + np.roll(noise, 1, axis=2)
+    smooth = noise + np.roll(noise, 1, axis=1) + np.roll(noise, 1, axis=min(2, noise.ndim - 1))
     return np.clip(smooth * 60 + 40, 0, 255).astype(np.uint8)
 
 

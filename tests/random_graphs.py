@@ -56,8 +56,10 @@ def _step(draw: Any, build: Builder, hidden: Tensor, kind: str) -> Tensor:
         case "depthwise":
             outputs = channels * number(1, 2)
             bias = build.weight(outputs) if draw(st.booleans()) else None
-            return build.depthwise(hidden, build.weight(1, *window, outputs), bias, strides[:1] * 2,
-                                   padding if strides[0] == strides[1] else ops.NO_PADDING)  # fmt: skip
+            filters = build.weight(1, *window, outputs)
+            if strides[0] != strides[1]:  # depthwise kernels have one stride
+                strides, padding = (1, 1), ops.NO_PADDING
+            return build.depthwise(hidden, filters, bias, strides, padding)
         case "residual":
             block = residual_block(build, channels)
             for _ in range(number(1, 3)):

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edgegolf.export.sharing import onnx_writer
+from edgegolf.export.sharing.reader import read_network
 
 from edgegolf.bench.system import describe_system
 from edgegolf.data import load_dataset
 from edgegolf.export.model import load_model
-from edgegolf.export.sharing import onnx_writer
-from edgegolf.export.sharing.reader import read_network
 from edgegolf.runtimes import open_session
 
 pytestmark = pytest.mark.arm

@@ -55,9 +55,7 @@ def in_runtime(data: bytes, suffix: str, images: np.ndarray, runtime: str) -> np
         path.write_bytes(data)
         with open_session(path, runtime) as session:
             shape = session.inputs[0].shape
-            return np.concatenate(
-                [session.run([each.reshape(shape)])[0] for each in images]
-            )
+            return np.concatenate([session.run([each.reshape(shape)])[0] for each in images])
 
 
 def read_back(data: bytes) -> Graph:

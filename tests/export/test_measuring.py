@@ -4,12 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from sharing_nets import images, shared_network
-
-from edgegolf.data import Split
-from edgegolf.errors import EdgegolfError
 from edgegolf.export.sharing.evaluate import evaluate
 from edgegolf.export.sharing.measuring import (
     SAME_LATENCY,
@@ -21,6 +15,12 @@ from edgegolf.export.sharing.measuring import (
 )
 from edgegolf.export.sharing.quantization import Quantization
 from edgegolf.export.sharing.tflite import write_int8_weights
+from hypothesis import given
+from hypothesis import strategies as st
+from sharing_nets import images, shared_network
+
+from edgegolf.data import Split
+from edgegolf.errors import EdgegolfError
 from edgegolf.runtimes import open_session
 from edgegolf.runtimes.classify import scores
 

@@ -242,9 +242,7 @@ def onnx_file(
 
 def run_onnx(path: Path, shown: np.ndarray) -> np.ndarray:
     with open_session(path) as session:
-        return np.concatenate(
-            [session.run([image.transpose(2, 0, 1)[None]])[0] for image in shown]
-        )
+        return np.concatenate([session.run([image.transpose(2, 0, 1)[None]])[0] for image in shown])
 
 
 @pytest.mark.parametrize("form", FORMS)

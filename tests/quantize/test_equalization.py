@@ -37,9 +37,7 @@ def test_equalization_keeps_the_function_and_lowers_the_noise(name: str) -> None
     def noise(graph: Graph) -> float:
         found = importances(graph, images)
         largest = max(np.abs(weight.values).max() for weight in graph.weights)
-        total = sum(
-            np.broadcast_to(found[weight], weight.shape).sum() for weight in graph.weights
-        )
+        total = sum(np.broadcast_to(found[weight], weight.shape).sum() for weight in graph.weights)
         return float(largest * np.sqrt(total))
 
     assert noise(equalized) <= noise(graph) * 1.001

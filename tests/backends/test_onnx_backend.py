@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ir_nets import Builder, outputs, pixels, shared_net
+
+from edgegolf.backends import onnx
+from edgegolf.backends.onnx.lowering import NotInOnnxError
+from edgegolf.ir import Graph, ops
+from edgegolf.ir.interpreter import run
+from edgegolf.passes.fusion import fuse_activations
+from edgegolf.passes.rerolling import reroll
+from edgegolf.quantize.calibration import Scheme, calibrate, ranges
+from edgegolf.quantize.quantization import Quantization, quantized, with_int8_weights
+from edgegolf.quantize.scale_search import best_scales
+from edgegolf.runtimes import open_session
+
+checker = pytest.importorskip("onnx")
+
+
+def every_operator() -> Graph:
+    """Also what is awkward: odd paddings, a flattened image with several readers."""
+    build = Builder(9, 10, 2)
+    same = ops.same_padding((9, 10), (4, 3), (2, 1), (1, 2))
+    filters = build.weight(6, 4, 3, 2)
+    hidden = build.convolve(build.source, filters, None, (2, 1), same, dilation=(1, 2))
+    hidden = build.apply(ops.LeakyReLU(0.25), hidden)
+    hidden = build.apply(ops.Pad(((0, 0), (1, 2), (0, 1), (0, 0))), hidden)
+    hidden = build.depthwise(hidden, build.weight(1, 2, 2, 12), build.weight(12), (1, 2))
+    hidden = build.pool(ops.MaxPool2D, hidden, (2, 2), (2, 1), ((1, 0), (0, 1)))
+    average = build.pool(ops.AveragePool2D, hidden, (3, 3), (1, 1), ((1, 1), (1, 1)))
+    hidden = build.apply(ops.Concatenate(3), hidden, average)
+    hidden = build.apply(ops.Concatenate(1), hidden, hidden)
+    dense = ops.FullyConnected(keep_dims=True)
+    hidden = build.apply(dense, hidden, build.weight(5, 24), build.weight(5))
+    flat = build.flatten(hidden)
+    scores = build.dense(flat, build.weight(6, flat.elements, size=0.1))
+    flat = build.relu(flat)
+    image = build.reshape(flat, 2, flat.elements // 4, 2)
+    image = build.pool(ops.MaxPool2D, image, image.shape[1:3])
+    scores = build.apply(ops.Concatenate(1), scores, build.reshape(image, 2))
+    return build.graph(build.apply(ops.Softmax(), scores))
+
+
+def dense_along_rows() -> Graph:
+    build = Builder(12)
+    rows = build.reshape(build.source, 3, 4)
+    dense = ops.FullyConnected(keep_dims=True)
+    rows = build.apply(dense, rows, build.weight(2, 4), build.weight(2))
+    return build.graph(build.reshape(rows, 6))
+
+
+def padded_average() -> Graph:
+    build = Builder(6, 6, 1)
+    hidden = build.convolve(build.source, build.weight(4, 3, 3, 1), build.weight(4))
+    hidden = build.apply(ops.Pad(((0, 0), (1, 1), (0, 1), (0, 0))), hidden)
+    return build.classify(build.pool(ops.AveragePool2D, hidden, (2, 2), (2, 2)))
+
+
+def found(data: bytes, images: np.ndarray, path: Path) -> np.ndarray:
+    """What a file gives that the checker accepts."""
+    path.write_bytes(data)
+    checker.checker.check_model(checker.load(path), full_check=True)
+    first = images.transpose(0, 3, 1, 2) if images.ndim == 4 else images
+    with open_session(path) as session:
+        return np.concatenate([session.run([each[None]])[0] for each in first])
+
+
+GRAPHS: dict[str, Callable[[], Graph]] = {
+    "every operator": every_operator,
+    "rows": dense_along_rows,
+    "padded average": padded_average,
+    "shared": shared_net,
+    "rolled": lambda: reroll(shared_net()),
+}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_float_files_compute_what_the_graph_does(name: str, tmp_path: Path) -> None:
+    graph = GRAPHS[name]()
+    decoded = with_int8_weights(graph, Quantization({}, best_scales(graph.weights)))
+    images = pixels(graph, 10)
+    for each in (graph, fuse_activations(graph), decoded):
+        result = found(onnx.write(each), images, tmp_path / "float.onnx")
+        np.testing.assert_allclose(result, run(each, [images])[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["every operator", "padded average", "shared"])
+def test_integer_files_compute_nearly_the_same(name: str, tmp_path: Path) -> None:
+    graph = fuse_activations(GRAPHS[name]())
+    scales = calibrate(graph, ranges(graph, pixels(graph)), Scheme("requantize", "own", "channel"))
+    data = onnx.write(quantized(graph, scales))
+    difference = found(data, pixels(graph, 40), tmp_path / "int8.onnx") - outputs(graph, 40)
+    assert np.abs(difference).max() < 0.4
+    assert np.abs(difference).mean() < 0.05
+
+
+def test_each_weight_is_stored_once(tmp_path: Path) -> None:
+    graph = shared_net()
+    decoded = with_int8_weights(graph, Quantization({}, best_scales(graph.weights)))
+    model = checker.load_from_string(onnx.write(decoded))
+    int8 = [t for t in model.graph.initializer if t.data_type == checker.TensorProto.INT8]
+    stored = sum(checker.numpy_helper.to_array(tensor).size for tensor in int8)
+    assert stored == sum(weight.elements for weight in graph.weights)
+
+
+def test_what_cannot_be_written_is_refused() -> None:
+    rows = fuse_activations(dense_along_rows())
+    scales = calibrate(rows, ranges(rows, pixels(rows)), Scheme("requantize", "own", "channel"))
+    image = Builder(4, 4, 2)
+    filters = image.weight(2, 1, 1, 2)
+    refused = [quantized(rows, scales), image.graph(image.convolve(image.source, filters))]
+    for kind, margin in ((ops.MaxPool2D, 1), (ops.AveragePool2D, 2)):
+        build = Builder(4, 4, 2)
+        hidden = build.convolve(build.source, build.weight(2, 1, 1, 2))
+        margins = ((0, 0), (margin, margin), (margin, margin), (0, 0))
+        hidden = build.pool(kind, build.apply(ops.Pad(margins), hidden), (2, 2), (2, 2))
+        padded = build.graph(build.flatten(hidden))
+        assert "zero padding" in onnx.unsupported(padded)[0]
+        refused.append(padded)
+    for graph in refused:
+        with pytest.raises(NotInOnnxError):
+            onnx.write(graph)
