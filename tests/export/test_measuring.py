@@ -4,8 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgegolf.export.sharing.evaluate import evaluate
-from edgegolf.export.sharing.measuring import (
+from hypothesis import given
+from hypothesis import strategies as st
+from ir_nets import images, outputs, shared_net
+
+from edgegolf.data import Split
+from edgegolf.errors import EdgegolfError
+from edgegolf.export.measuring import (
     SAME_LATENCY,
     Candidate,
     Draft,
@@ -13,14 +18,9 @@ from edgegolf.export.sharing.measuring import (
     measure,
     pareto_front,
 )
-from edgegolf.export.sharing.quantization import Quantization
-from edgegolf.export.sharing.tflite import write_int8_weights
-from hypothesis import given
-from hypothesis import strategies as st
-from sharing_nets import images, shared_network
-
-from edgegolf.data import Split
-from edgegolf.errors import EdgegolfError
+from edgegolf.export.variants import write_int8_weights
+from edgegolf.ir import QuantParams
+from edgegolf.quantize.quantization import Quantization
 from edgegolf.runtimes import open_session
 from edgegolf.runtimes.classify import scores
 
@@ -39,10 +39,13 @@ candidates = st.lists(
 
 
 def test_drafts_that_do_not_run_are_left_out() -> None:
-    network = shared_network()
-    exact = evaluate(network, images(network) / np.float32(255))
+    network = shared_net()
+    exact = outputs(network, 200)
     validation = Split(images(network), exact.argmax(axis=1))
-    scales = {weight: (float(np.abs(weight.values).max()) / 127,) for weight in network.weights}
+    scales = {
+        weight: QuantParams((float(np.abs(weight.values).max()) / 127,))
+        for weight in network.weights
+    }
     runs = Draft("runs", "int8-weights", write_int8_weights(network, Quantization({}, scales)))
     broken = Draft("broken", "int8", b"\x1c\x00\x00\x00TFL3")
     first, second = measure([runs, broken, runs], ".tflite", validation)
@@ -56,11 +59,14 @@ def test_drafts_that_do_not_run_are_left_out() -> None:
 
 @pytest.mark.parametrize("count", [1, 97])
 def test_accuracy_is_that_of_all_images_together(count: int, tmp_path: Path) -> None:
-    network = shared_network()
-    scales = {weight: (float(np.abs(weight.values).max()) / 127,) for weight in network.weights}
+    network = shared_net()
+    scales = {
+        weight: QuantParams((float(np.abs(weight.values).max()) / 127,))
+        for weight in network.weights
+    }
     data = write_int8_weights(network, Quantization({}, scales))
     shown = images(network, count)
-    labels = evaluate(network, shown / np.float32(255)).argmax(axis=1)
+    labels = outputs(network, count).argmax(axis=1)
     labels[::3] = (labels[::3] + 1) % 5
     (found,) = measure([Draft("", "int8-weights", data)], ".tflite", Split(shown, labels))
     path = tmp_path / "network.tflite"

@@ -333,15 +333,19 @@ def _refuse_padded_pooling(graph: Graph) -> None:
     It merges it into an average rightly, but refuses what it made if the padding is as large as
     the window.
     """
-    margins = {n.output: n.op.margins for n in graph.nodes if isinstance(n.op, Pad)}
+    margins: dict[Tensor, Array] = {}
     for node in graph.nodes:
+        if isinstance(node.op, Pad):  # it merges several in a row
+            margins[node.output] = np.array(node.op.margins) + margins.get(node.source, 0)
         if not node.inputs or node.inputs[0] not in margins:
             continue
         match node.op:
             case MaxPool2D():
                 raise NotInOnnxError("zero padding before a maximum is wrong in onnxruntime")
-            case AveragePool2D(size=size):
+            case AveragePool2D(size=size, padding=padding):
                 pairs = zip(margins[node.source][1:3], size, strict=True)
+                if padding != NO_PADDING:
+                    raise NotInOnnxError("zero padding before an average that pads, too")
                 if any(max(sides) >= length for sides, length in pairs):
                     raise NotInOnnxError("zero padding as large as the window of an average")
 
