@@ -6,12 +6,14 @@ import platform
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from edgegolf.export.sharing import onnx_writer
-from edgegolf.export.sharing.reader import read_network
+from edgegolf.export import variants
+from edgegolf.export.measuring import probabilities_of
+from edgegolf.frontends.keras import read_model
 
 from edgegolf.bench.system import describe_system
 from edgegolf.data import load_dataset
@@ -53,19 +55,22 @@ def test_activations_of_seven_bits_hardly_saturate(
     if not {"avx512_vnni", "avx_vnni"} & set(describe_system().vector_features):
         pytest.skip("this machine has no VNNI itself")
     assert shutil.which("qemu-x86_64")
-    network = read_network(load_model(MODELS / net / "model.keras"))
+    graph = variants.simplified(read_model(load_model(MODELS / net / "model.keras")))
     digits = load_dataset("digits")
-    calibration = digits.split("train").images[:200] / np.float32(255)
+    judge = partial(probabilities_of, suffix=".onnx")
+    tuning = variants.Tuning(digits.split("train").images[:200], judge)
     images = digits.split("test").images[:50] / np.float32(255)
     images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
     def difference(name: str) -> float:
         path = tmp_path / name
-        onnx_writer.write_shared_onnx(network, calibration, path, "channels")
+        drafts = variants.onnx_drafts(graph, tuning)
+        (data,) = (draft.data for draft in drafts if draft.name == "int8 per-channel")
+        path.write_bytes(data)
         with open_session(path) as session:
             here = np.concatenate([session.run([image[None]])[0] for image in images])
         return float(np.abs(scores_without_vnni(path, images) - here).max())
 
     assert difference("int8.onnx") < 0.02
-    monkeypatch.setattr(onnx_writer, "_unsaturated", lambda network, found: found)
+    monkeypatch.setattr(variants, "_unsaturated", lambda graph, found: found)
     assert difference("saturating.onnx") > 0.1
