@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgegolf.export import variants
-from edgegolf.export.measuring import probabilities_of
-from edgegolf.frontends.keras import read_model
 
 from edgegolf.bench.system import describe_system
 from edgegolf.data import load_dataset
+from edgegolf.export import variants
+from edgegolf.export.measuring import probabilities_of
 from edgegolf.export.model import load_model
+from edgegolf.frontends.keras import read_model
 from edgegolf.runtimes import open_session
 
 pytestmark = pytest.mark.arm

@@ -236,7 +236,10 @@ def tuning(shown: np.ndarray, suffix: str) -> Tuning:
 def onnx_file(
     graph: Graph, shown: np.ndarray, form: str, path: Path, portable: bool = False
 ) -> None:
-    data = onnx.write(variants._ONNX[form](graph, tuning(shown, ".onnx")))
+    variant = variants._ONNX[form](graph, tuning(shown, ".onnx"))
+    if variant is None:
+        pytest.skip("no filter serves several layers")
+    data = onnx.write(variant)
     path.write_bytes(golf_onnx(data, Keep(portable=portable)).data)
 
 

@@ -17,7 +17,7 @@ from edgegolf.deploy.deploy import DeployedModel, Release, Status
 from edgegolf.deploy.device import Device
 from edgegolf.emulation.instructions import read_instructions
 from edgegolf.export import ExportedFile
-from edgegolf.export.sharing.measuring import Candidate
+from edgegolf.export.measuring import Candidate
 from edgegolf.footprint.result import read_footprint
 from edgegolf.golf.anatomy import anatomy
 from edgegolf.golf.golf import golf_file
