@@ -70,6 +70,7 @@ class _Reader:
                 pending += [(source, False) for source in reversed(node.input_tensors)]
                 continue
             inputs = [tensors[id(source)] for source in node.input_tensors]
+            _check_call(layer, node.arguments)
             results = self.apply(layer, inputs)
             for output, found in zip(node.output_tensors, results, strict=True):
                 tensors[id(output)] = found
@@ -291,6 +292,21 @@ _LAYERS: dict[str, Callable[[_Reader, Any, list[Tensor]], Tensor]] = {
     "Reshape": _Reader.reshape,
     "Concatenate": _Reader.concatenate,
 }
+
+
+def _check_call(layer: Any, arguments: Any) -> None:
+    """Refuse what the tensors and the layer's settings do not tell.
+
+    `x + 1` is an operation that is named as the layer `Add` is, with one tensor and a number.
+    """
+    import keras
+
+    kind = type(layer).__name__
+    if not isinstance(layer, keras.Layer) and kind not in ("Add", "Subtract"):
+        raise UnsupportedLayerError(f"{layer.name!r} is the operation {kind} and no layer")
+    for value in keras.tree.flatten((arguments.args, arguments.kwargs)):
+        if value is not None and value is not False and not keras.utils.is_keras_tensor(value):
+            raise UnsupportedLayerError(f"{layer.name!r} takes other values than tensors")
 
 
 def _shape(tensor: Any) -> Shape:

@@ -117,6 +117,32 @@ def test_what_is_not_supported_is_refused(layer) -> None:
 
 
 @pytest.mark.parametrize(
+    "call",
+    [
+        lambda image: image + 1.5,
+        lambda image: 1 - image,
+        lambda image: image * 2,
+        lambda image: layers.Add()([image, np.ones((1, 8, 8, 4), np.float32)]),
+        lambda image: layers.BatchNormalization()(image, training=True),
+    ],
+)
+def test_calls_with_other_values_than_tensors_are_refused(call) -> None:
+    image = keras.Input((8, 8, 4))
+    with pytest.raises(UnsupportedLayerError):
+        read_model(keras.Model(image, call(image)))
+
+
+def test_sums_and_differences_of_two_tensors_are_read() -> None:
+    image = keras.Input((8, 8, 4))
+    hidden = layers.Conv2D(4, 3, padding="same")(image)
+    normal = layers.BatchNormalization()(hidden, training=False)
+    model = keras.Model(image, (normal - image) + normal)
+    images = np.random.default_rng(0).normal(0, 5, (3, 8, 8, 4)).astype(np.float32)
+    expected = model.predict(images, verbose=0)
+    np.testing.assert_allclose(results(read_model(model), images), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
     "layer", [lambda: layers.Conv2D(4, 3, groups=2), lambda: layers.ReLU(max_value=6)]
 )
 def test_groups_and_bounds_are_read(layer) -> None:
