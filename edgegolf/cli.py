@@ -222,7 +222,7 @@ def sweep(
     """
     from edgegolf.data import load_dataset
     from edgegolf.records import to_json
-    from edgegolf.report.sweep_plot import draw_sweep
+    from edgegolf.report.pictures import draw_sweep
     from edgegolf.report.sweep_table import sweep_csv, sweep_markdown, sweep_tables
     from edgegolf.report.training_display import report_sweep
     from edgegolf.sweep import Store, load_sweep, nets_of, results_of, run_sweep
@@ -617,8 +617,8 @@ def anatomy(file: Path, as_json: bool, picture: Path | None) -> None:
     """
     from edgegolf.golf.anatomy import anatomy as dissect
     from edgegolf.records import to_json
-    from edgegolf.report.anatomy_plot import draw_anatomy
     from edgegolf.report.anatomy_table import anatomy_table
+    from edgegolf.report.pictures import draw_anatomy
 
     found = dissect(file)
     if picture is not None:
@@ -694,8 +694,8 @@ def footprint(
     from edgegolf.data import load_dataset
     from edgegolf.footprint.footprint import footprint as measure_footprint
     from edgegolf.records import to_json
-    from edgegolf.report.footprint_plot import draw_footprint
     from edgegolf.report.footprint_table import footprint_tables
+    from edgegolf.report.pictures import draw_footprint
 
     found = measure_footprint(net, load_dataset(dataset), _counts("--iterations", iterations))
     if figures is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from html import escape
@@ -14,18 +13,26 @@ from typing import Any
 from edgegolf.bench.result import BenchResult
 from edgegolf.bench.system import System
 from edgegolf.cards import Card
-from edgegolf.errors import EdgegolfError, require
-from edgegolf.files import atomic_path, write_atomically
+from edgegolf.files import write_atomically
 from edgegolf.golf.anatomy import anatomy as dissect
-from edgegolf.report import page_charts
-from edgegolf.report.page_data import Judgement, Sources, curves, judge, read_sources
+from edgegolf.progress import track
+from edgegolf.report import page_charts, pictures
+from edgegolf.report.page_charts import Chart, best_file, percent
+from edgegolf.report.page_data import (
+    UNKNOWN,
+    FileRow,
+    Judgement,
+    Sources,
+    file_rows,
+    judge,
+    read_sources,
+    training_runs,
+)
 from edgegolf.sweep import summarize_runs
 
-DISSECTED = "int8.tflite"
-FIGURE_WIDTH = 720  # pixels, where no page gives a width
-RESOLUTION = 2  # of PNG files
+MOST_ROWS = 2_000  # of a table
 
-Charts = dict[str, tuple[str, str, page_charts.Spec]]  # by name: title, what it shows, chart
+Charts = dict[str, Chart]
 
 
 def write_report(paths: Sequence[Path], output: Path, figures: Path | None = None) -> None:
@@ -39,60 +46,88 @@ def write_report(paths: Sequence[Path], output: Path, figures: Path | None = Non
     Raises:
         EdgegolfError: A source cannot be read, or the package for charts is missing.
     """
-    vl_convert = require("vl_convert", extra="report")
     sources = read_sources(paths)
     charts = make_charts(sources)
-    script = vl_convert.javascript_bundle().replace("</script", "<\\/script")
+    rows = file_rows(sources)
+    judgements, notes = _judge(sources)
     page = resources.files("edgegolf.report") / "page"
-    specs = json.dumps({name: chart for name, (_, _, chart) in charts.items()})
     html = Template((page / "report.html").read_text("utf-8")).substitute(
         style=(page / "report.css").read_text("utf-8"),
-        charts="".join(_figure(name, *chart[:2]) for name, chart in charts.items()),
-        files=_table(FILE_COLUMNS, file_rows(sources)),
-        judgements=_judgements(sources),
-        systems=_systems(sources),
-        specs=specs.replace("<", "\\u003c"),
-        library=script,
+        headline=escape(headline(sources, charts)),
+        about=escape(about(sources)),
+        charts="".join(_figure(name, chart) for name, chart in track(charts.items(), "drawing")),
+        files=_section("files", "Files", _files(rows)) if rows else "",
+        judgements=_section("judgements", "Mistakes", _judgements(judgements))
+        if judgements
+        else "",
+        systems=_section("systems", "Where the figures come from", _systems(sources, notes)),
         script=(page / "report.js").read_text("utf-8"),
     )
     if figures is not None:
-        for name, (_, _, chart) in charts.items():
-            draw(chart, figures / f"{name}.svg")
-            draw(chart, figures / f"{name}.png")
+        for name, chart in charts.items():
+            for suffix in pictures.SUFFIXES:
+                pictures.draw(chart, figures / f"{name}{suffix}")
     write_atomically(output, html)
 
 
 def make_charts(sources: Sources) -> Charts:
-    """The charts that the sources have something for."""
-    charts: Charts = {}
-    suffixes = {
-        dataset: f"-{number}" if number > 1 else ""
-        for number, dataset in enumerate(_datasets(sources), start=1)
-    }
-    for dataset, suffix in suffixes.items():
-        charts |= _card_charts(sources, dataset, suffix)
-        charts |= _sweep_charts(sources, dataset, suffix)
-    for folder, card in sources.folders:
-        if card.net == "tight_resnet" and (folder / DISSECTED).is_file():
-            charts["anatomy"] = (
-                f"Where the bytes of {card.net}'s {DISSECTED} go",
-                "Areas are bytes.",
-                page_charts.anatomy(dissect(folder / DISSECTED)),
+    """The charts that the sources have something for, by name."""
+    charts: dict[str, Chart | None] = {}
+    datasets = _datasets(sources)
+    for dataset in datasets:
+        suffix = _suffix(datasets.index(dataset))
+        cards = [card for _, card in _folders(sources, dataset)]
+        nets = _swept_nets(sources, dataset)
+        charts |= {
+            f"front{suffix}": page_charts.front(cards, dataset),
+            f"variants{suffix}": page_charts.variants(cards, dataset),
+            f"sweeps{suffix}": page_charts.sweeps(nets, dataset),
+            f"costs{suffix}": page_charts.sweep_costs(nets, dataset),
+        }
+    for number, (conditions, benches) in enumerate(_conditions(sources.benches).items()):
+        charts[f"latency{_suffix(number)}"] = page_charts.latency(benches, conditions)
+    for number, footprint in enumerate(sources.footprints):
+        charts[f"depth{_suffix(number)}"] = page_charts.growth(footprint)
+    for number, dataset in enumerate(datasets):
+        charts[f"anatomy{_suffix(number)}"] = _anatomy(sources, dataset)
+    for number, dataset in enumerate(datasets):
+        runs = training_runs(_folders(sources, dataset))
+        charts[f"training{_suffix(number)}"] = page_charts.training(runs, dataset)
+    return {name: chart for name, chart in charts.items() if chart is not None}
+
+
+def headline(sources: Sources, charts: Charts) -> str:
+    """The best figures: of each data set the smallest file that is about as good as any."""
+    told = []
+    for dataset in _datasets(sources):
+        best = best_file(card for _, card in _folders(sources, dataset))
+        if best is not None:
+            card, _, facts = best
+            told.append(
+                f"{percent(facts.test_accuracy)} of {dataset} in {facts.size_bytes:,} bytes "
+                f"with {card.parameters:,} parameters"
             )
-    for footprint in sources.footprints:
-        charts["depth"] = (
-            f"Shared and unshared weights, {footprint.net}",
-            "What the files cost as the block is applied more often.",
-            page_charts.depth(footprint),
-        )
-    for dataset, suffix in suffixes.items():
-        if epochs := curves(_folders(sources, dataset)):
-            charts[f"training{suffix}"] = (
-                f"Training, {dataset}",
-                "Errors on the validation images after each epoch, a line for each run.",
-                page_charts.training(epochs),
-            )
-    return charts
+    return "; ".join(told) or next((chart.finding for chart in charts.values()), "Measurements")
+
+
+def about(sources: Sources) -> str:
+    """Which files the headline is of, and how they were chosen."""
+    chosen = [
+        f"{card.net}'s {name}"
+        for dataset in _datasets(sources)
+        if (best := best_file(card for _, card in _folders(sources, dataset)))
+        for card, name, _ in [best]
+    ]
+    if not chosen:
+        return "edgegolf report"
+    return (
+        f"edgegolf report. The headline is of {' and '.join(chosen)}: the smallest file within one "
+        "percentage point of the most accurate one, on the test images."
+    )
+
+
+def _suffix(number: int) -> str:
+    return f"-{number + 1}" if number else ""
 
 
 def _datasets(sources: Sources) -> list[str]:
@@ -105,130 +140,124 @@ def _folders(sources: Sources, dataset: str) -> list[tuple[Path, Card]]:
     return [(folder, card) for folder, card in sources.folders if card.dataset == dataset]
 
 
-def _card_charts(sources: Sources, dataset: str, suffix: str) -> Charts:
-    """The nets of a data set, and their files."""
-    cards = [card for _, card in _folders(sources, dataset)]
-    if not cards:
-        return {}
-    return {
-        f"front{suffix}": (
-            f"Parameters and errors, {dataset}",
-            "Every net by how many parameters it has and how many test images it gets wrong, "
-            "beside what its article reports. Fewer is better on both axes.",
-            page_charts.front(cards),
-        ),
-        f"variants{suffix}": (
-            f"Bytes and errors, {dataset}",
-            "Every exported file by its bytes and by how many test images it gets wrong.",
-            page_charts.variants(cards, sources.benches),
-        ),
-    }
-
-
-def _sweep_charts(sources: Sources, dataset: str, suffix: str) -> Charts:
-    """All sweeps of a data set in one chart; runs that are in several of them are shown once."""
+def _swept_nets(sources: Sources, dataset: str) -> Sequence[page_charts.NetSummary]:
+    """The nets of all sweeps of a data set; runs that are in several of them count once."""
     chosen = [sweep for sweep in sources.sweeps if sweep.dataset == dataset]
     runs = {(run.net, run.epochs, run.seed): run for sweep in chosen for run in sweep.runs}
     costs = {(cost.net, cost.file): cost for sweep in chosen for cost in sweep.costs}
-    nets = summarize_runs(runs.values(), costs.values())
-    charts: Charts = {}
-    if nets:
-        charts[f"sweeps{suffix}"] = (
-            f"Sweeps over sizes and settings, {dataset}",
-            "Every net of the sweeps, the mean of its seeds with the standard deviation, beside "
-            "what its article reports and what others have published. The line joins the nets of "
-            "fewest parameters.",
-            page_charts.sweeps(nets, dataset),
-        )
-    if any(net.files for net in nets):
-        charts[f"costs{suffix}"] = (
-            f"What the nets of the sweeps cost, {dataset}",
-            "Bytes and latency of the smallest int8 file of every net against its errors.",
-            page_charts.sweep_costs(nets),
-        )
-    return charts
+    return summarize_runs(runs.values(), costs.values())
 
 
-def draw(chart: page_charts.Spec, path: Path) -> None:
-    """Write a chart as an .svg or .png file, black on white.
+def _conditions(benches: Sequence[BenchResult]) -> dict[str, list[BenchResult]]:
+    """Benches by the conditions under which they can be compared."""
+    found: dict[str, list[BenchResult]] = {}
+    for bench in benches:
+        if bench.error is None and bench.latency_us is not None:
+            threads = page_charts.count(bench.threads, "thread")
+            found.setdefault(f"{threads}, {bench.system.cpu}", []).append(bench)
+    return found
 
-    Raises:
-        EdgegolfError: The package for charts is missing, or the file cannot be written.
-    """
-    vl_convert = require("vl_convert", extra="report")
-    config = chart["config"] | {"background": "white"}
-    text = json.dumps(chart | {"config": config}).replace(page_charts.INK, "#111111")
-    spec = json.loads(text)
-    if spec.get("width") == "container":
-        spec["width"] = FIGURE_WIDTH
-    is_vega = spec["$schema"] == page_charts.VEGA
-    convert = getattr(vl_convert, f"{'vega' if is_vega else 'vegalite'}_to_{path.suffix[1:]}")
-    data = convert(spec).encode() if path.suffix == ".svg" else convert(spec, scale=RESOLUTION)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
+
+def _anatomy(sources: Sources, dataset: str) -> Chart | None:
+    """Of the file that the headline is of, if it is here."""
+    folders = _folders(sources, dataset)
+    best = best_file(card for _, card in folders)
+    if best is None:
+        return None
+    folder = next(folder for folder, card in folders if card is best[0])
+    path = folder / best[1]
+    return page_charts.anatomy(dissect(path), best[0].net) if path.is_file() else None
+
+
+def _judge(sources: Sources) -> tuple[list[Judgement], list[str]]:
+    judgements: list[Judgement] = []
+    notes: list[str] = []
+    for dataset in _datasets(sources):
+        if folders := _folders(sources, dataset):
+            found, missing = judge(folders, dataset)
+            judgements += found
+            notes += missing
+    return judgements, notes
 
 
 FILE_COLUMNS = (
-    "net", "file", "parameters", "MACs", "bytes", "test accuracy, %", "p50, µs", "runtime",
-    "machine",
+    "net", "file", "parameters", "MACs", "bytes", "accuracy, %", "p50, µs", "timed in",
+    "timed on",
 )  # fmt: skip
 
 
-def file_rows(sources: Sources) -> list[tuple[Any, ...]]:
-    """A row for each file of a card, with its benches; and for each bench of another file."""
-    rows: list[tuple[Any, ...]] = []
-    told = set()
-    for folder, card in sources.folders:
-        for name, facts in sorted(card.files.items()):
-            benches: list[BenchResult | None] = [
-                bench
-                for bench in sources.benches
-                if bench.error is None
-                and Path(bench.file).parts[-2:] == (folder.name, name)
-                and bench.size_bytes == facts.size_bytes  # else of an earlier file
-            ]
-            told |= {id(bench) for bench in benches}
-            known = (card.net, name, card.parameters, card.macs, facts.size_bytes)
-            accuracy = 100 * facts.test_accuracy
-            rows += [(*known, accuracy, *_measured(bench)) for bench in benches or [None]]
-    for bench in sources.benches:
-        if id(bench) not in told and bench.error is None:
-            path = Path(bench.file)
-            accuracy_known = None if bench.accuracy is None else 100 * bench.accuracy
-            costs = (bench.parameters, bench.macs, bench.size_bytes, accuracy_known)
-            rows.append((path.parent.name, path.name, *costs, *_measured(bench)))
-    return rows
-
-
-def _measured(bench: BenchResult | None) -> tuple[Any, ...]:
-    if bench is None or bench.latency_us is None:
-        return (None, None, None)
-    return (bench.latency_us.p50, bench.runtime, bench.system.cpu)
-
-
-def _figure(name: str, title: str, shows: str) -> str:
+def _files(rows: Sequence[FileRow]) -> str:
+    machines = dict.fromkeys(row.system.cpu for row in rows if row.system is not None)
+    timed = [row.system.date[:10] for row in rows if row.system is not None]
+    said = ""
+    if timed:
+        where = f" on {next(iter(machines))}" if len(machines) == 1 else ""
+        when = " to ".join(sorted({min(timed), max(timed)}))
+        said = (
+            f"<p>p50 is the median of single inferences{escape(where)}, timed {escape(when)}.</p>"
+        )
+    table = _table(
+        FILE_COLUMNS,
+        [
+            (
+                row.net, row.file, row.parameters, row.macs, row.size_bytes,
+                None if row.accuracy is None else 100 * row.accuracy, row.p50_us, _timed_in(row),
+                row.system.cpu if row.system is not None and len(machines) > 1 else None,
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
     return (
-        f'<figure id="{name}"><h2>{escape(title)}</h2>'
-        f'<div class="chart" role="img" aria-label="{escape(title)}. {escape(shows)}"></div>'
-        f"<figcaption>{escape(shows)}</figcaption></figure>\n"
+        f'{said}<p class="control"><label>Show rows with <input type="search" id="filter"></label> '
+        '<span role="status" id="count"></span></p>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Files">{table}</div>'
+    )
+
+
+def _timed_in(row: FileRow) -> str | None:
+    if row.runtime is None:
+        return None
+    return f"{row.runtime}, {page_charts.count(row.threads or 1, 'thread')}"
+
+
+def _section(name: str, title: str, content: str) -> str:
+    return f'<section id="{name}">\n<h2>{title}</h2>\n{content}\n</section>\n'
+
+
+def _figure(name: str, chart: Chart) -> str:
+    values = ""
+    if chart.rows:
+        table = _table(chart.columns, chart.rows)
+        values = f'<details><summary>Values</summary><div class="scroll">{table}</div></details>'
+    return (
+        f'<figure id="{name}"><p class="subject">{escape(chart.subject)}</p>'
+        f"<h2>{escape(chart.finding)}</h2>"
+        f'<div class="chart wide">{pictures.to_svg(chart, pictures.WIDE)}</div>'
+        f'<div class="chart phone">{pictures.to_svg(chart, pictures.PHONE)}</div>'
+        f"<figcaption>{escape(chart.caption)}</figcaption>{values}</figure>\n"
     )
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Without columns of which nothing is known, and without end."""
     known = [n for n in range(len(columns)) if any(row[n] is not None for row in rows)]
-    columns = [columns[n] for n in known]
-    rows = [[row[n] for n in known] for row in rows]
     head = "".join(
-        f'<th scope="col" aria-sort="none"><button type="button">{escape(column)}</button></th>'
-        for column in columns
+        f'<th scope="col" aria-sort="none"><button type="button">{escape(columns[n])}</button></th>'
+        for n in known
     )
-    body = "\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    numbers = {n for n in known if any(isinstance(row[n], (int, float)) for row in rows)}
+    body = "\n".join(
+        f"<tr>{''.join(_cell(row[n], n in numbers) for n in known)}</tr>"
+        for row in rows[:MOST_ROWS]
+    )
+    more = len(rows) - MOST_ROWS
+    rest = f"<p>{more:,} more rows are not shown.</p>" if more > 0 else ""
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{rest}"
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, is_number: bool) -> str:
     if value is None:
-        return "<td>–</td>"
+        return f'<td class="number">{UNKNOWN}</td>' if is_number else f"<td>{UNKNOWN}</td>"
     if isinstance(value, int):
         return f'<td class="number" data-value="{value}">{value:,}</td>'
     if isinstance(value, float):
@@ -236,33 +265,20 @@ def _cell(value: Any) -> str:
     return f"<td>{escape(str(value))}</td>"
 
 
-def _judgements(sources: Sources) -> str:
-    judgements: list[Judgement] = []
-    failures = ""
-    for dataset in _datasets(sources):
-        try:
-            judgements += judge(_folders(sources, dataset))
-        except EdgegolfError as error:
-            failures += f"<p>Not made here: {escape(error.message)}.</p>"
-    if not judgements:
-        return failures or "<p>None: no model folder is among the sources.</p>"
+def _judgements(judgements: Sequence[Judgement]) -> str:
     best = max(judgements, key=lambda each: sum(row[n] for n, row in enumerate(each.confusion)))
     options = "".join(
         f'<option value="{number}"{" selected" if each is best else ""}>'
         f"{escape(each.net)}, {escape(each.file)}</option>"
         for number, each in enumerate(judgements)
     )
-    chooser = f'<p><label>Net <select id="judged">{options}</select></label></p>'
-    return (
-        failures
-        + chooser
-        + "".join(_judgement(number, each) for number, each in enumerate(judgements))
-    )
+    chooser = f'<p class="control"><label>Net <select id="judged">{options}</select></label></p>'
+    return chooser + "".join(_judgement(number, each) for number, each in enumerate(judgements))
 
 
 def _judgement(number: int, judgement: Judgement) -> str:
-    classes = range(len(judgement.confusion))
-    head = "".join(f'<th scope="col">{guess}</th>' for guess in classes)
+    names = [escape(name) for name in judgement.names]
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
     rows = ""
     for label, row in enumerate(judgement.confusion):
         most = max((count for guess, count in enumerate(row) if guess != label), default=0)
@@ -270,17 +286,22 @@ def _judgement(number: int, judgement: Judgement) -> str:
             f'<td class="{_shade(count, most, guess == label)}">{count or "·"}</td>'
             for guess, count in enumerate(row)
         )
-        rows += f'<tr><th scope="row">{label}</th>{cells}</tr>'
-    pictures = "".join(
+        rows += f'<tr><th scope="row">{names[label]}</th>{cells}</tr>'
+    pictures_of = "".join(
         f'<li><img src="{mistake.image}" width="56" height="56" alt="">'
-        f"<span>{mistake.label}, taken for {mistake.guess} ({mistake.probability:.0%})</span></li>"
+        f"<span>{names[mistake.label]}, taken for {names[mistake.guess]} "
+        f"({mistake.probability:.0%})</span></li>"
         for mistake in judgement.worst
     )
+    images = sum(map(sum, judgement.confusion))
+    wrong = images - sum(row[n] for n, row in enumerate(judgement.confusion))
     return (
-        f'<div class="judgement" data-number="{number}"><div class="scroll">'
+        f'<div class="judgement" data-number="{number}">'
+        f"<h3>{escape(judgement.net)}, {escape(judgement.file)}: {wrong:,} of {images:,} test "
+        'images wrong</h3><div class="scroll">'
         f'<table class="confusion"><caption>Test images by label (rows) and guess (columns)'
         f"</caption><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-        f"<h3>The mistakes it was surest of</h3><ul>{pictures}</ul></div>"
+        f"<h4>The mistakes it was surest of</h4><ul>{pictures_of}</ul></div>"
     )
 
 
@@ -290,12 +311,15 @@ def _shade(count: int, most: int, right: bool) -> str:
     return f"wrong-{round(4 * count / most)}" if count and most else ""
 
 
-def _systems(sources: Sources) -> str:
+def _systems(sources: Sources, notes: Sequence[str]) -> str:
     found: dict[str, System] = {}
     measured = [bench.system for bench in sources.benches]
     for system in measured + [footprint.system for footprint in sources.footprints]:
         found.setdefault(f"{system.cpu}, {system.date[:10]}", system)
-    parts = []
+    parts = [f"<p>{escape(note)}.</p>" for note in notes]
+    failed = sum(bench.error is not None for bench in sources.benches)
+    if failed:
+        parts.append(f"<p>{page_charts.count(failed, 'measurement')} failed and left out.</p>")
     for title, system in found.items():
         items = "".join(
             f"<dt>{escape(name.replace('_', ' '))}</dt><dd>{escape(_plain(value))}</dd>"
@@ -305,6 +329,10 @@ def _systems(sources: Sources) -> str:
         parts.append(f"<details><summary>{escape(title)}</summary><dl>{items}</dl></details>")
     for _, card in sources.folders[:1]:
         parts.append(f"<p>Made with {escape(_plain(card.packages))}.</p>")
+    if sources.sweeps:
+        runs = sum(len(sweep.runs) for sweep in sources.sweeps)
+        names = ", ".join(sweep.name for sweep in sources.sweeps)
+        parts.append(f"<p>{runs:,} runs of the sweeps {escape(names)}.</p>")
     return "".join(parts)
 
 

@@ -1,388 +1,928 @@
-"""The report's charts as Vega and Vega-Lite specifications."""
+"""The report's charts: what each finds, its values, and its Vega-Lite specification.
+
+Where a point, a tick or a label stands is computed here, so that nothing overlaps whatever the
+data are; Vega-Lite draws it.
+"""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import asdict
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from edgegolf.bench.result import BenchResult
-from edgegolf.cards import Card
-from edgegolf.footprint.result import ACTIVATIONS, COMPRESSED, FILE, LATENCY, Footprint
+from edgegolf.cards import Card, FileFacts
+from edgegolf.footprint.result import FILE, LATENCY, Footprint, NetFootprint
 from edgegolf.golf.anatomy import Anatomy
-from edgegolf.report.anatomy_plot import COLOURS, OTHER_COLOUR
-from edgegolf.report.page_data import Epoch
+from edgegolf.report.page_data import Run
+from edgegolf.report.page_layout import (
+    LETTER,
+    Axis,
+    Label,
+    axis,
+    number,
+    place_labels,
+    short,
+    spread,
+    text_width,
+    treemap,
+)
 from edgegolf.sweep import NetSummary
 from edgegolf.sweep.costs import smallest
-from edgegolf.sweep.front import pareto_front, published_records
+from edgegolf.sweep.front import goals, pareto_front, published_records
 
 Spec = dict[str, Any]
+Rows = tuple[tuple[Any, ...], ...]
 
 VEGA_LITE = "https://vega.github.io/schema/vega-lite/v6.json"
-VEGA = "https://vega.github.io/schema/vega/v6.json"
-# The colour of the text around it, so that light and dark are the page's business.
-INK = "currentColor"
-CONFIG: Spec = {
-    "background": None,
-    "font": "system-ui, sans-serif",
-    "view": {"stroke": None},
-    "axis": {
-        "labelColor": INK, "titleColor": INK, "domainColor": INK, "tickColor": INK,
-        "gridColor": INK, "gridOpacity": 0.12,
-    },
-    "legend": {"labelColor": INK, "titleColor": INK, "orient": "bottom", "columns": 2},
-    "header": {"labelColor": INK, "titleColor": INK},
-    "text": {"color": INK},
-    "range": {"category": {"scheme": "tableau20"}},
+NEAR = 0.01  # accuracies that are as good as the best
+LOWEST_ERROR = 0.01  # %; a logarithmic axis has no zero: one image of 10,000
+MOST_POINTS = 2_000
+MOST_LABELS = 24
+ERRORS = "errors on the test images, %"
+
+# Seen on white and on near-black; the text around them has the colour of the page's text.
+BLUE, ORANGE, GREEN, PURPLE, RED, OLIVE, GREY = (
+    "#2f7ed8", "#d95f02", "#1b8a5a", "#a864b4", "#d1404a", "#8a7a1f", "#7f868c",
+)  # fmt: skip
+FAMILY_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, RED, OLIVE)
+# The kind of a file has a colour, its format a shape: the same in every chart.
+KINDS = {
+    "float32": GREY, "int8": BLUE, "int8-weights": ORANGE, "int8-smallest": GREEN,
+    "int8-fastest": PURPLE, "int8-loop": OLIVE, "int8-unrolled": RED,
 }  # fmt: skip
-# Who made a point; told apart by shape as well.
-MAKERS = {"domain": ["edgegolf", "article"], "range": ["#2f7ed8", "#d9822b"]}
-FAMILY = {"field": "family", "type": "nominal", "title": None}
-ARTICLE, ELSEWHERE = "an article's figure", "published elsewhere"
+FORMATS = {"tflite": "circle", "onnx": "diamond"}
+COSTS = ("parameters", "bytes", "µs, one thread")  # of a sweep's nets
+OTHERS, ARTICLE, ELSEWHERE = "other nets", "an article's figure", "published elsewhere"
+ROLES = {"shared": BLUE, "unshared": ORANGE}
+# Payload in greens, what describes it in blues, what could go in oranges and greys. The palette
+# is Paul Tol's "light", which readers with any colour vision can tell apart:
+# https://sronpersonalpages.nl/~pault/
+PARTS = {
+    "weights": "#44BB99", "biases": "#BBCC33", "other constants": "#AAAA00",
+    "quantization parameters": "#99DDFF", "names": "#EE8866", "shapes and types": "#77AADD",
+    "tensor records": "#B3CDE9", "operators": "#EEDD88", "operator options": "#F5EBB8",
+    "graph structure": "#DDDDDD", "metadata and signatures": "#FFAABB", "unused data": "#CC6677",
+    "vtables": "#CCCCCC", "padding": "#BBBBBB", "dead space": "#999999",
+}  # fmt: skip
+OTHER_PART = "#EEEEEE"
+ON_PARTS = "#111111"  # text
 
 
-def front(cards: Sequence[Card]) -> Spec:
+@dataclass(frozen=True)
+class Look:
+    """For whom a chart is drawn.
+
+    Attributes:
+        width: Pixels, with the axis.
+        ink: The colour of text and lines.
+    """
+
+    width: int
+    ink: str
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether two panels fit beside each other."""
+        return self.width > 600
+
+    @property
+    def size(self) -> int:
+        """Of the font, in pixels."""
+        return 13 if self.is_wide else 12
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart.
+
+    Attributes:
+        subject: What it is of.
+        finding: What it shows, computed from its data.
+        caption: How to read it.
+        draw: Makes its Vega-Lite specification, without a title.
+        columns: Names of the values.
+        rows: The values of every point.
+    """
+
+    subject: str
+    finding: str
+    caption: str
+    draw: Callable[[Look], Spec]
+    columns: tuple[str, ...] = ()
+    rows: Rows = ()
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a chart: where, of which series, what it is called and what it says."""
+
+    x: float
+    y: float
+    series: str
+    says: str
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line through points; its label stands at the right border."""
+
+    points: tuple[tuple[float, float], ...]
+    colour: str | None = None
+    label: str = ""
+    width: float = 1.0
+    dash: tuple[int, ...] = ()
+    opacity: float = 0.6
+    steps: bool = False
+
+
+Panel = Callable[[Look, float], Spec]  # drawn as wide as this
+Style = tuple[str | None, str]  # colour, that of the text where there is none, and shape
+Series = Mapping[str, Style]
+OF_OTHERS: Series = {ARTICLE: (None, "diamond"), ELSEWHERE: (None, "cross")}
+
+
+def percent(accuracy: float) -> str:
+    """An accuracy as text."""
+    return f"{100 * accuracy:.2f} %"
+
+
+def count(number: float, noun: str) -> str:
+    """How many of something."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def microseconds(latency: float) -> str:
+    """A latency as text."""
+    return f"{latency:,.1f} µs" if latency < 100 else f"{latency:,.0f} µs"
+
+
+def file_style(name: str) -> Style:
+    """The colour and the shape of a kind of file."""
+    kind, _, suffix = name.rpartition(".")
+    return KINDS.get(kind, GREY), FORMATS.get(suffix, "square")
+
+
+def best_file(cards: Iterable[Card]) -> tuple[Card, str, FileFacts] | None:
+    """The smallest file that is within a percentage point of the most accurate one."""
+    files = [(card, name, facts) for card in cards for name, facts in card.files.items()]
+    if not files:
+        return None
+    highest = max(facts.test_accuracy for _, _, facts in files)
+    near = [file for file in files if file[2].test_accuracy >= highest - NEAR]
+    return min(near, key=lambda file: (file[2].size_bytes, -file[2].test_accuracy))
+
+
+def accuracy_of(card: Card) -> float:
+    """The mean of a net's runs."""
+    return statistics.mean(seed.test_accuracy for seed in card.seeds)
+
+
+# --- Of the cards
+
+
+def front(cards: Sequence[Card], dataset: str) -> Chart | None:
     """Parameters against errors on the test images: our means over seeds, and the articles."""
-    points = []
+    cards = [card for card in cards if card.seeds and card.parameters > 0]
+    if not cards:
+        return None
+    ours, theirs = "edgegolf", "the net's article"
+    points, lines = [], []
     for card in cards:
-        accuracies = [100 * seed.test_accuracy for seed in card.seeds]
-        ours = {"seeds": len(accuracies), "error": 100 - statistics.mean(accuracies)}
-        points.append({"net": card.net, "parameters": card.parameters, "by": "edgegolf", **ours})
-        if card.article_accuracy is not None:
-            theirs = {"seeds": None, "error": 100 - 100 * card.article_accuracy}
-            points.append(
-                {"net": card.net, "parameters": card.parameters, "by": "article", **theirs}
+        mean, article = accuracy_of(card), card.article_accuracy
+        runs = count(len(card.seeds), "seed")
+        says = f"{card.net}: {percent(mean)} with {count(card.parameters, 'parameter')}, {runs}"
+        points.append(Point(card.parameters, _error(mean), ours, says, card.net))
+        if article is not None:
+            says = f"{card.net}: {percent(article)} in its article"
+            points.append(Point(card.parameters, _error(article), theirs, says))
+            ends = ((card.parameters, _error(article)), (card.parameters, _error(mean)))
+            lines.append(Line(ends, dash=(2, 3)))
+    highest = max(map(accuracy_of, cards))
+    best = min(
+        (card for card in cards if accuracy_of(card) >= highest - NEAR),
+        key=lambda card: card.parameters,
+    )
+    finding = f"{best.net}: {percent(accuracy_of(best))} with {count(best.parameters, 'parameter')}"
+    known = [card for card in cards if card.article_accuracy is not None]
+    if known:
+        reached = sum(accuracy_of(card) >= (card.article_accuracy or 0) for card in known)
+        finding += f"; article's accuracy reached by {reached} of {count(len(known), 'net')}"
+    series = {ours: (BLUE, "circle"), theirs: (ORANGE, "diamond")}
+    return Chart(
+        f"Parameters and errors, {dataset}",
+        finding,
+        "Every net by how many parameters it has and how many test images it gets wrong, the mean "
+        "of its seeds, beside what its article reports. Lower and further left is better.",
+        lambda look: _chart(
+            look,
+            lambda look, width: _plot(look, width, points, "parameters", ERRORS, series, lines),
+            _used(series, points),
+        ),
+        ("net", "parameters", "accuracy, %", "standard deviation", "seeds", "article, %"),
+        tuple(
+            (
+                card.net,
+                card.parameters,
+                100 * accuracy_of(card),
+                100 * statistics.stdev(seed.test_accuracy for seed in card.seeds)
+                if len(card.seeds) > 1
+                else None,
+                len(card.seeds),
+                None if card.article_accuracy is None else 100 * card.article_accuracy,
             )
-    encoding = {
-        "x": _logarithmic("parameters", "parameters", padding=60),  # for the names
-        "y": _logarithmic("error", "errors on the test images, %"),
-    }
-    return _chart(
-        points,
-        layer=[
-            {
-                "mark": {"type": "line", "strokeDash": [2, 3], "color": INK, "opacity": 0.5},
-                "encoding": encoding | {"detail": {"field": "net"}},
-            },
-            {
-                "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
-                "encoding": encoding
-                | {
-                    "color": {"field": "by", "scale": MAKERS, "title": None},
-                    "shape": {
-                        "field": "by",
-                        "scale": {"domain": MAKERS["domain"]},
-                        "title": None,
-                    },
-                    "tooltip": _tooltip("net", "by", "seeds", parameters=",", error=".2f"),
-                },
-            },
-            {
-                "transform": [{"filter": "datum.by == 'edgegolf'"}],
-                "mark": {"type": "text", "align": "left", "dx": 8, "dy": -6},
-                "encoding": encoding | {"text": {"field": "net"}},
-            },
-        ],
+            for card in cards
+        ),
     )
 
 
-def variants(cards: Sequence[Card], benches: Sequence[BenchResult]) -> Spec:
-    """Bytes of every file against errors; larger points are slower, where that was measured."""
-    latencies = {
-        (*Path(bench.file).parts[-2:], bench.size_bytes): bench.latency_us.p50
-        for bench in benches
-        if bench.latency_us is not None
-    }
-    points = [
-        {
-            "net": card.net,
-            "file": name,
-            "bytes": facts.size_bytes,
-            "error": 100 - 100 * facts.test_accuracy,
-            "latency": latencies.get((card.net.replace(":", "-"), name, facts.size_bytes)),
-        }
-        for card in cards
-        for name, facts in card.files.items()
-    ]
-    size: Spec = {"value": 80}
-    if any(point["latency"] for point in points):
-        size = {"field": "latency", "type": "quantitative", "title": "p50, µs"}
-    return _chart(
-        points,
-        mark={"type": "point", "filled": True, "opacity": 0.85},
-        encoding={
-            "x": _logarithmic("bytes", "bytes of the file"),
-            "y": _logarithmic("error", "errors on the test images, %"),
-            "color": {"field": "file", "type": "nominal"},
-            "shape": {"field": "file", "type": "nominal"},
-            "size": size,
-            "tooltip": _tooltip("net", "file", bytes=",", error=".2f", latency=",.1f"),
-        },
+def variants(cards: Sequence[Card], dataset: str) -> Chart | None:
+    """Bytes of every file against errors; those that no smaller one surpasses have labels."""
+    best = best_file(cards)
+    if best is None:
+        return None
+    files = sorted(
+        ((card, name, facts) for card in cards for name, facts in card.files.items()),
+        key=lambda file: (file[2].size_bytes, -file[2].test_accuracy),
+    )
+    points, highest, named = [], -1.0, set()
+    for card, name, facts in files:
+        says = f"{card.net}, {name}: {percent(facts.test_accuracy)} in {facts.size_bytes:,} bytes"
+        is_ahead = facts.test_accuracy > highest and card.net not in named
+        highest = max(highest, facts.test_accuracy)
+        named |= {card.net} if is_ahead else set()
+        label = card.net if is_ahead else ""
+        points.append(Point(facts.size_bytes, _error(facts.test_accuracy), name, says, label))
+    series = _file_series(points)
+    card, name, facts = best
+    finding = f"{card.net}: {percent(facts.test_accuracy)} in {facts.size_bytes:,} bytes ({name})"
+    largest = max(card.files.values(), key=lambda each: each.size_bytes)
+    if largest.size_bytes > facts.size_bytes:
+        times = largest.size_bytes / facts.size_bytes
+        other = next(key for key, value in card.files.items() if value == largest)
+        finding += f", {times:.1f} times less than its {other}"
+    return Chart(
+        f"Bytes and errors, {dataset}",
+        finding,
+        "Every exported file by its bytes and by how many test images it gets wrong. A name stands "
+        "at the smallest file of a net that is ahead of all smaller ones. The table of files has "
+        "every value.",
+        lambda look: _chart(
+            look,
+            lambda look, width: _plot(look, width, points, "bytes of the file", ERRORS, series),
+            series,
+        ),
     )
 
 
-def sweeps(nets: Sequence[NetSummary], dataset: str) -> Spec:
+# --- Of sweeps
+
+
+def sweeps(nets: Sequence[NetSummary], dataset: str) -> Chart | None:
     """Parameters against errors of every net of the sweeps, with its spread over the seeds.
 
     The front of our nets is a line; what the articles report and others published are points.
     """
-    points = [_net_point(net) for net in nets]
+    nets = [net for net in nets if net.parameters > 0]
+    if not nets:
+        return None
+    ahead, legend = pareto_front(nets), _sweep_legend(nets, dataset)
+    reached = [
+        f"{100 * goal.accuracy:g} % with {goal.ours.parameters:,}"
+        for goal in goals(nets, dataset)
+        if goal.ours is not None
+    ]
+    best = ahead[-1]
+    finding = f"{best.net}: {percent(best.mean)} with {count(best.parameters, 'parameter')}"
+    if reached:
+        finding = f"Fewest parameters, {dataset}: {', '.join(reached)}"
+    return Chart(
+        f"Nets of the sweeps, {dataset}",
+        finding,
+        "Every net of the sweeps, the mean of its seeds with the standard deviation, beside "
+        "what its article reports and what others have published. The line joins the nets of "
+        "fewest parameters; families that are never on it are grey.",
+        lambda look: _beside(look, [_sweep_panel(nets, dataset, "parameters")], legend),
+        (
+            "net", "epochs", "seeds", "parameters", "MACs", "errors, %", "standard deviation",
+            "int8, bytes", "int8, p50, µs",
+        ),
+        tuple(
+            (
+                net.net, net.epochs, len(net.accuracies), net.parameters, net.macs,
+                100 - 100 * net.mean, None if net.deviation is None else 100 * net.deviation,
+                file and file.size_bytes, file and file.latency_us,
+            )
+            for net in nets
+            for file in (smallest(net.files, "int8"),)
+        ),
+    )  # fmt: skip
+
+
+def sweep_costs(nets: Sequence[NetSummary], dataset: str) -> Chart | None:
+    """Bytes and latency of each net's smallest int8 file against its errors."""
+    measured = [(net, file) for net in nets if (file := smallest(net.files, "int8")) is not None]
+    if not measured:
+        return None
+    nets = [net for net, _ in measured]
+    accuracy = max(
+        (goal.accuracy for goal in goals(nets, dataset) if goal.ours is not None),
+        default=max(net.mean for net in nets),
+    )
+    near = [each for each in measured if each[0].mean >= accuracy]
+    net, file = min(near, key=lambda each: each[1].size_bytes)
+    quick, fastest = min(near, key=lambda each: each[1].latency_us)
+    runtimes = ", ".join(dict.fromkeys(file.runtime for _, file in measured))
+    return Chart(
+        f"What the nets of the sweeps cost, {dataset}",
+        f"{100 * accuracy:.4g} % takes {file.size_bytes:,} bytes ({net.net}) or "
+        f"{microseconds(fastest.latency_us)} ({quick.net})",
+        "The smallest int8 file of every net: its bytes, and the median of single inferences on "
+        f"one thread in {runtimes}. The values are in the table of the sweep's nets.",
+        lambda look: _beside(
+            look, [_sweep_panel(nets, dataset, cost) for cost in COSTS[1:]], _families(nets)
+        ),
+    )
+
+
+def sweep(nets: Sequence[NetSummary], title: str, dataset: str) -> Chart | None:
+    """All of one sweep: parameters, and bytes and latency where they are known."""
+    chart = sweeps(nets, dataset)
+    if chart is None:
+        return None
+    chart = replace(chart, subject=title)
+    if not any(smallest(net.files, "int8") for net in nets):
+        return chart
+    panels = [_sweep_panel(nets, dataset, cost) for cost in COSTS]
+    legend = _sweep_legend(nets, dataset)
+    return replace(chart, draw=lambda look: _beside(look, panels, legend))
+
+
+def _sweep_panel(nets: Sequence[NetSummary], dataset: str, cost: str) -> Panel:
+    """Errors against one cost, in the colours of the families."""
+    series = _families(nets)
+    known = ((x, net) for net in nets if (x := _cost(net, cost)) is not None and x > 0)
+    points, bars = [], []
+    ahead: list[tuple[float, float]] = []
+    for x, net in sorted(known, key=lambda pair: (pair[0], -pair[1].mean)):
+        error, deviation = _error(net.mean), 100 * (net.deviation or 0)
+        spreads = "" if net.deviation is None else f" ± {deviation:.2f}"
+        is_ahead = not ahead or error < ahead[-1][1]
+        ahead += [(x, error)] if is_ahead else []
+        says = (
+            f"{net.net}: {100 * net.mean:.2f}{spreads} % with {number(round(x, 2))} {cost}, "
+            f"{count(len(net.accuracies), 'seed')}, {count(net.epochs, 'epoch')}"
+        )
+        family = _family(net) if _family(net) in series else OTHERS
+        points.append(Point(x, error, family, says, net.net if is_ahead else ""))
+        ends = ((x, max(error - deviation, error / 10)), (x, error + deviation))
+        bars.append(Line(ends, series[family][0]))
+    lines = [Line(tuple(ahead), steps=True), *bars]
+    if cost == "parameters":
+        points += _others_points(nets, dataset)
+        series = {**series, **OF_OTHERS}
+    return lambda look, width: _plot(look, width, points, cost, ERRORS, series, lines)
+
+
+def _cost(net: NetSummary, cost: str) -> float | None:
+    file = smallest(net.files, "int8")
+    if cost == "parameters":
+        return net.parameters
+    return None if file is None else file.size_bytes if cost == "bytes" else file.latency_us
+
+
+def _family(net: NetSummary) -> str:
+    return net.net.partition(":")[0]
+
+
+def _families(nets: Sequence[NetSummary]) -> Series:
+    """Colours for the families that are on the front, grey for the others."""
+    ahead = list(dict.fromkeys(_family(net) for net in pareto_front(nets)))
+    colours = dict(zip(ahead, FAMILY_COLOURS, strict=False))
+    found: dict[str, Style] = {name: (colour, "circle") for name, colour in colours.items()}
+    if any(_family(net) not in found for net in nets):
+        found[OTHERS] = (GREY, "circle")
+    return found
+
+
+def _sweep_legend(nets: Sequence[NetSummary], dataset: str) -> Series:
+    return {**_families(nets), **_used(OF_OTHERS, _others_points(nets, dataset))}
+
+
+def _others_points(nets: Sequence[NetSummary], dataset: str) -> list[Point]:
+    """What the articles report of these nets, and what others have published."""
     articles = {
         (net.parameters, net.article_accuracy): net
         for net in nets
         if net.article_accuracy is not None
     }
-    marks = [
-        {
-            "kind": ARTICLE,
-            "net": net.net,
-            "by": "article",
-            "parameters": parameters,
-            "error": 100 - 100 * accuracy,
-        }
-        for (parameters, accuracy), net in articles.items()
+    return [
+        Point(x, _error(accuracy), ARTICLE, f"{net.net}: {percent(accuracy)} in its article")
+        for (x, accuracy), net in articles.items()
     ] + [
-        {
-            "kind": ELSEWHERE,
-            "net": record.note,
-            "by": record.holder,
-            "parameters": record.parameters,
-            "error": 100 - 100 * record.accuracy,
-        }
+        Point(
+            record.parameters,
+            _error(record.accuracy),
+            ELSEWHERE,
+            f"{record.holder}: {percent(record.accuracy)} with "
+            f"{count(record.parameters, 'parameter')}; {record.note}",
+        )
         for record in published_records()
         if record.dataset == dataset and (record.parameters, record.accuracy) not in articles
     ]
-    x = _logarithmic("parameters", "parameters", padding=30)
-    y = _logarithmic("error", "errors on the test images, %")
-    return _chart(
-        points,
-        layer=[
-            {
-                "data": {"values": [_net_point(net) for net in pareto_front(nets)]},
-                "mark": {"type": "line", "interpolate": "step-after", "color": INK, "opacity": 0.5},
-                "encoding": {"x": x, "y": y},
-            },
-            {
-                "mark": {"type": "rule", "opacity": 0.6},
-                "encoding": {
-                    "x": x,
-                    "y": {"field": "lowest", "type": "quantitative"},
-                    "y2": {"field": "highest"},
-                    "color": FAMILY,
-                },
-            },
-            {
-                "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
-                "encoding": {"x": x, "y": y, "color": FAMILY, "tooltip": _net_tooltip()},
-            },
-            {
-                "data": {"values": marks},
-                "mark": {"type": "point", "size": 90, "color": INK, "opacity": 1},
-                "encoding": {
-                    "x": x,
-                    "y": y,
-                    "shape": {
-                        "field": "kind",
-                        "scale": {
-                            "domain": [ARTICLE, ELSEWHERE],
-                            "range": ["diamond", "cross"],
-                        },
-                        "title": None,
-                    },
-                    "tooltip": _tooltip("net", "by", parameters=",", error=".2f"),
-                },
-            },
-        ],
+
+
+# --- Of benches
+
+
+def latency(benches: Sequence[BenchResult], conditions: str) -> Chart | None:
+    """Bytes against latency of the files that were measured under the same conditions."""
+    timed = sorted(
+        (
+            (bench, bench.size_bytes, bench.latency_us.p50)
+            for bench in benches
+            if bench.latency_us is not None and bench.latency_us.p50 > 0 and bench.size_bytes
+        ),
+        key=lambda each: (each[1], each[2]),
+    )
+    if not timed:
+        return None
+    runtimes = sorted({bench.runtime for bench, _, _ in timed})
+    series = {
+        runtime: (FAMILY_COLOURS[n % len(FAMILY_COLOURS)], ("circle", "diamond", "square")[n % 3])
+        for n, runtime in enumerate(runtimes)
+    }
+    points, lowest = [], float("inf")
+    for bench, size, p50 in timed:
+        name = file_name(bench)
+        says = f"{name}: {microseconds(p50)} in {bench.runtime}, {size:,} bytes"
+        points.append(Point(size, p50, bench.runtime, says, name if p50 < lowest else ""))
+        lowest = min(lowest, p50)
+    fastest, size, p50 = min(timed, key=lambda each: each[2])
+    return Chart(
+        "Bytes and latency",
+        f"{file_name(fastest)}: {microseconds(p50)} with {size:,} bytes in {fastest.runtime}",
+        f"Median of single inferences, {conditions}. Files that no smaller one outruns have their "
+        "name. The table of files has every value.",
+        lambda look: _chart(
+            look,
+            lambda look, width: _plot(look, width, points, "bytes of the file", "p50, µs", series),
+            series,
+        ),
     )
 
 
-def sweep_costs(nets: Sequence[NetSummary]) -> Spec:
-    """Bytes and latency of each net's smallest int8 file against its errors."""
-    points = [
-        _net_point(net) | {"cost": cost, "value": value}
-        for net in nets
-        if (file := smallest(net.files, "int8")) is not None
-        for cost, value in (("bytes", file.size_bytes), ("µs, one thread", file.latency_us))
-    ]
-    chart = _chart(
-        points,
-        mark={"type": "point", "filled": True, "size": 60, "opacity": 0.9},
-        encoding={
-            "x": _logarithmic("value", None),
-            "y": _logarithmic("error", "errors on the test images, %"),
-            "color": FAMILY,
-            "facet": {"field": "cost", "type": "nominal", "columns": 2, "title": None},
-            "tooltip": [*_net_tooltip(), *_tooltip("cost", value=",.1f")],
-        },
+def file_name(bench: BenchResult) -> str:
+    """A short name of a benched file: its own, or its folder's too where that says more."""
+    path = Path(bench.file)
+    generic = path.stem.split("-")[0] in ("float32", "int8", "model")
+    return f"{path.parent.name}/{path.name}" if generic and path.parent.name else path.name
+
+
+# --- Of footprints
+
+
+def growth(footprint: Footprint, costs: Sequence[str] = (FILE, LATENCY)) -> Chart | None:
+    """What the smallest file costs as the block is applied more often, shared and unshared."""
+    found = {
+        (cost, suffix): lines
+        for cost in costs
+        for suffix in ("tflite", "onnx")
+        if (lines := _growth_lines(footprint, cost, suffix)).keys() == ROLES.keys()
+    }
+    if not found:
+        return None
+    panels = [_growth_panel(*key, lines) for key, lines in found.items()]
+    return Chart(
+        f"Shared and unshared weights, {footprint.net}",
+        _growth_finding(found),
+        "The smallest file of each format as the block is applied more often: one set of weights "
+        "for all iterations, or one for each.",
+        lambda look: _beside(look, panels, {}),
+        ("cost", "format", "weights", "iterations", "value", "file"),
+        tuple(
+            (cost, suffix, role, iterations, round(value) if cost != LATENCY else value, file)
+            for (cost, suffix), lines in found.items()
+            for role, line in lines.items()
+            for iterations, (value, file) in line.items()
+        ),
     )
-    del chart["width"], chart["autosize"]
-    return chart | {"width": 260, "height": 240, "resolve": {"scale": {"x": "independent"}}}
 
 
-def _net_tooltip() -> list[Spec]:
-    return _tooltip(
-        "net", "seeds", "epochs", parameters=",", MACs=",", error=".2f", deviation=".2f"
-    )
+GrowthLines = dict[str, dict[int, tuple[float, str]]]  # by role and iterations: value, file
 
 
-def _net_point(net: NetSummary) -> Spec:
-    """A net of a sweep; its spread is cut off where the errors' logarithm has no value."""
-    error, spread = 100 - 100 * net.mean, 100 * (net.deviation or 0)
-    return {
-        "net": net.net,
-        "family": net.net.partition(":")[0],
-        "parameters": net.parameters,
-        "MACs": net.macs,
-        "seeds": len(net.accuracies),
-        "epochs": net.epochs,
-        "error": error,
-        "deviation": spread,
-        "lowest": max(error - spread, error / 10),
-        "highest": error + spread,
-    }
+def _growth_lines(footprint: Footprint, cost: str, suffix: str) -> GrowthLines:
+    lines: GrowthLines = {}
+    for net in sorted(footprint.growth, key=lambda net: net.iterations or 0):
+        smallest_file = _smallest_with(net, cost, suffix)
+        if net.iterations and net.role in ROLES and smallest_file is not None:
+            lines.setdefault(net.role, {})[net.iterations] = smallest_file
+    return lines
 
 
-def anatomy(found: Anatomy) -> Spec:
-    """A treemap of a file: areas are bytes."""
-    parts: list[Spec] = [{"id": "file"}]
-    for part in found.parts:
-        share = f"{part.bytes / found.bytes:.0%}"
-        parts.append(
-            {
-                "id": part.name,
-                "parent": "file",
-                "bytes": part.bytes,
-                "colour": COLOURS.get(part.name, OTHER_COLOUR),
-                "label": f"{part.name}, {part.bytes:,} B",
-                "tooltip": f"{part.name}: {part.bytes:,} bytes, {share}",
-            }
-        )
-    rectangle = {"x": {"field": "x0"}, "x2": {"field": "x1"}}
-    rectangle |= {"y": {"field": "y0"}, "y2": {"field": "y1"}}
-    leaves = {
-        "name": "leaves",
-        "source": "tree",
-        "transform": [{"type": "filter", "expr": "datum.parent"}],
-    }
-    return {
-        "$schema": VEGA,
-        "config": CONFIG,
-        "width": 860,
-        "height": 340,
-        "autosize": {"type": "fit", "contains": "padding"},
-        "data": [
-            {
-                "name": "tree",
-                "values": parts,
-                "transform": [
-                    {"type": "stratify", "key": "id", "parentKey": "parent"},
-                    {
-                        "type": "treemap",
-                        "field": "bytes",
-                        "sort": {"field": "value", "order": "descending"},
-                        "paddingInner": 2,
-                        "size": [{"signal": "width"}, {"signal": "height"}],
-                    },
-                ],
-            },
-            leaves,
-        ],
-        "marks": [
-            {
-                "type": "rect",
-                "from": {"data": "leaves"},
-                "encode": {
-                    "update": rectangle
-                    | {"fill": {"field": "colour"}, "tooltip": {"field": "tooltip"}}
-                },
-            },
-            {
-                "type": "text",
-                "from": {"data": "leaves"},
-                "interactive": False,
-                "encode": {
-                    "update": {
-                        "x": {"field": "x0", "offset": 5},
-                        "y": {"field": "y0", "offset": 15},
-                        "fill": {"value": "#111"},
-                        "text": {"field": "label"},
-                        "limit": {"signal": "datum.x1 - datum.x0 - 8"},
-                        "opacity": {
-                            "signal": "datum.y1 - datum.y0 > 18 && datum.x1 - datum.x0 > 40 ? 1 : 0"
-                        },
-                    }
-                },
-            },
-        ],
-    }
-
-
-def depth(footprint: Footprint) -> Spec:
-    """What a file costs as the block is applied more often, shared and unshared."""
-    points = [
-        {
-            "iterations": net.iterations,
-            "weights": net.role,
-            "file": f"{variant.file}, {variant.way}",
-            "cost": name,
-            "value": value,
-        }
-        for net in footprint.growth
+def _smallest_with(net: NetFootprint, cost: str, suffix: str) -> tuple[float, str] | None:
+    known = [
+        (size, value, f"{variant.file}, {variant.way}")
         for variant in net.variants
-        for name in (FILE, COMPRESSED, ACTIVATIONS, LATENCY)
-        if (value := variant.cost(name)) is not None and net.iterations is not None
+        if variant.file.endswith(suffix)
+        and (size := variant.cost(FILE)) is not None
+        and (value := variant.cost(cost)) is not None
+        and value > 0
     ]
-    chart = _chart(
-        points,
-        mark={"type": "line", "point": True},
-        encoding={
-            "x": _logarithmic("iterations", "iterations of the block", base=2),
-            "y": _logarithmic("value", None),
-            "color": {"field": "file", "type": "nominal"},
-            "strokeDash": {"field": "weights", "type": "nominal"},
-            "facet": {"field": "cost", "type": "nominal", "columns": 2, "title": None},
-            "tooltip": _tooltip("file", "weights", "iterations", "cost", value=",.1f"),
-        },
+    return min(known)[1:] if known else None
+
+
+def _growth_finding(found: Mapping[tuple[str, str], GrowthLines]) -> str:
+    """Where the most iterations differ the most, and what the others of that format say."""
+    ratios = {}
+    for (cost, suffix), lines in found.items():
+        shared, unshared = lines["shared"], lines["unshared"]
+        both = shared.keys() & unshared.keys()
+        if both:
+            most = max(both)
+            ratios[cost, suffix] = (most, shared[most][0], unshared[most][0])
+    if not ratios:
+        return "Shared and unshared weights"
+    first = next(iter(ratios))[0]
+    suffix = max((key for key in ratios if key[0] == first),
+                 key=lambda key: ratios[key][2] / ratios[key][1])[1]  # fmt: skip
+    told = [
+        f"{_amount(cost, shared)} instead of {_amount(cost, unshared)} {_unit(cost)}"
+        for (cost, of), (_, shared, unshared) in ratios.items()
+        if of == suffix
+    ]
+    most = ratios[first, suffix][0]
+    return f"Sharing weights, {count(most, 'iteration')}: {', '.join(told)} ({suffix})"
+
+
+def _amount(cost: str, value: float) -> str:
+    return microseconds(value).partition(" ")[0] if cost == LATENCY else f"{value:,.0f}"
+
+
+def _unit(cost: str) -> str:
+    return "µs" if cost == LATENCY else "bytes"
+
+
+def _growth_panel(cost: str, suffix: str, lines: GrowthLines) -> Panel:
+    points, drawn = [], []
+    for role, line in lines.items():
+        last = line[max(line)][0]
+        label = f"{role}: {_amount(cost, last)}"
+        values = tuple((iterations, value) for iterations, (value, _) in line.items())
+        drawn.append(Line(values, ROLES[role], label, width=2.5, opacity=1))
+        points += [
+            Point(
+                n,
+                value,
+                role,
+                f"{role}, {count(n, 'iteration')}: {_amount(cost, value)} {_unit(cost)} ({file})",
+            )
+            for n, (value, file) in line.items()
+        ]
+    series = {role: (colour, "circle") for role, colour in ROLES.items()}
+    title = f"{cost.partition(',')[0]}, {_unit(cost)} ({suffix})"
+    iterations = sorted({n for line in lines.values() for n in line})
+    return lambda look, width: _plot(
+        look, width, points, "iterations of the block", title, series, drawn, x_ticks=iterations
     )
-    del chart["width"], chart["autosize"]
-    return chart | {"width": 260, "height": 180, "resolve": {"scale": {"y": "independent"}}}
 
 
-def training(epochs: Sequence[Epoch]) -> Spec:
+# --- Of one file, and of training
+
+
+def anatomy(found: Anatomy, net: str = "") -> Chart:
+    """A treemap of a file: areas are bytes."""
+    name = f"{net}'s {Path(found.file).name}" if net else Path(found.file).name
+    most = found.parts[0]
+    return Chart(
+        f"Where the bytes of {name} go",
+        f"{most.name}: {most.bytes:,} of the {found.bytes:,} bytes of {short(name, 60)} "
+        f"({100 * most.bytes / found.bytes:.0f} %)",
+        "Areas are bytes.",
+        lambda look: _treemap(look, found),
+    )
+
+
+def _treemap(look: Look, found: Anatomy) -> Spec:
+    width, height, size = look.width - 10, 340 if look.is_wide else 400, look.size
+    boxes = treemap([part.bytes for part in found.parts], (0.0, 0.0, float(width), float(height)))
+    tiles, labels = [], []
+    names = [
+        f"{part.name}: {part.bytes:,} B ({100 * part.bytes / found.bytes:.1f} %)"
+        for part in found.parts
+    ]
+    for part, name, (left, top, wide, high) in zip(found.parts, names, boxes, strict=True):
+        tiles.append(
+            {"x": left, "x2": left + wide, "y": top, "y2": top + high, "says": name,
+             "colour": PARTS.get(part.name, OTHER_PART)}
+        )  # fmt: skip
+        letters = max(1, int((wide - 10) / (size * LETTER)))
+        lines = [*textwrap.wrap(part.name, letters, break_long_words=False),
+                 f"{part.bytes:,} B"]  # fmt: skip
+        needed = max(text_width(line, size) for line in lines) + 10
+        if needed <= wide and 1.3 * size * len(lines) + 8 <= high:
+            labels += [
+                {"x": left + 6, "y": top + 5 + 1.3 * size * (n + 0.5), "text": line}
+                for n, line in enumerate(lines)
+            ]
+    entries = {
+        name: (PARTS.get(part.name, OTHER_PART), "square")
+        for name, part in zip(names, found.parts, strict=True)
+    }
+    tree = {
+        "width": width,
+        "height": height,
+        "layer": [
+            {
+                "data": {"values": tiles},
+                "mark": {"type": "rect", "stroke": "#ffffff", "strokeWidth": 1},
+                "encoding": _pixels("x", "y", "x2", "y2")
+                | {"color": _as_it_is("colour"), "description": {"field": "says"}},
+            },
+            *([_text(labels, look, "left", ON_PARTS)] if labels else []),
+        ],
+    }
+    return _specification(look, [tree], entries)
+
+
+def training(runs: Sequence[Run], dataset: str) -> Chart | None:
     """Errors on the validation images, epoch by epoch, of every run."""
-    return _chart(
-        [asdict(epoch) for epoch in epochs],
-        mark={"type": "line", "interpolate": "monotone", "tooltip": True},
-        encoding={
-            "x": {"field": "epoch", "type": "quantitative", "title": "epoch"},
-            "y": _logarithmic("error", "errors on the validation images, %"),
-            "color": {"field": "net", "type": "nominal"},
-            "detail": {"field": "seed"},
-            "tooltip": _tooltip("net", "seed", "epoch", error=".2f"),
+    runs = [run for run in runs if run.errors]
+    chosen = [run for run in runs if run.is_chosen] or list(runs)
+    if not runs:
+        return None
+    best = min(chosen, key=lambda run: run.errors[-1][1])
+    epoch, error = best.errors[-1]
+    by_end = sorted(chosen, key=lambda run: run.errors[-1][1])
+    lines = [
+        Line(
+            tuple((epoch, max(error, LOWEST_ERROR)) for epoch, error in run.errors),
+            FAMILY_COLOURS[by_end.index(run) % len(FAMILY_COLOURS)] if run in chosen else None,
+            run.net if run in chosen else "",
+            width=2 if run in chosen else 1,
+            opacity=1 if run in chosen else 0.2,
+        )
+        for run in sorted(runs, key=lambda run: run in chosen)
+    ]
+    return Chart(
+        f"Training, {dataset}",
+        f"{best.net} ends with the fewest validation errors: {error:.2f} % after "
+        f"{count(epoch, 'epoch')}",
+        "Errors on the validation images after each epoch. Strong lines are the runs whose "
+        "weights are in the files, faint ones the other seeds.",
+        lambda look: _chart(
+            look,
+            lambda look, width: _plot(
+                look, width, [], "epoch", "errors on the validation images, %", {}, lines,
+                x_log=False,
+            ),
+            {},
+        ),
+        ("net", "seed", "epochs", "last error, %", "least error, %", "in the files"),
+        tuple(
+            (
+                run.net, run.seed, run.errors[-1][0], run.errors[-1][1],
+                min(error for _, error in run.errors), "yes" if run.is_chosen else "no",
+            )
+            for run in runs
+        ),
+    )  # fmt: skip
+
+
+# --- How any of them is drawn
+
+
+def _error(accuracy: float) -> float:
+    """Errors in per cent, as a logarithmic axis can show them."""
+    return max(100 - 100 * accuracy, LOWEST_ERROR)
+
+
+def _used(series: Series, points: Iterable[Point]) -> Series:
+    """A legend tells of what is in the chart only."""
+    names = {point.series for point in points}
+    return {name: style for name, style in series.items() if name in names}
+
+
+def _file_series(points: Iterable[Point]) -> Series:
+    names = {point.series for point in points}
+    order = [f"{kind}.{suffix}" for kind in KINDS for suffix in FORMATS]
+    ordered = [name for name in order if name in names] + sorted(names - set(order))
+    return {name: file_style(name) for name in ordered}
+
+
+def _beside(look: Look, panels: Sequence[Panel], legend: Series) -> Spec:
+    """Panels beside each other, or below each other where there is no room, and one legend."""
+    columns = (3 if len(panels) == 3 else 2) if look.is_wide and len(panels) > 1 else 1
+    drawn = [panel(look, look.width / columns) for panel in panels]
+    rows: list[Spec] = [
+        {"spacing": 16, "hconcat": drawn[n : n + columns]} for n in range(0, len(drawn), columns)
+    ]
+    return _specification(look, rows, legend)
+
+
+def _chart(look: Look, panel: Panel, legend: Series) -> Spec:
+    return _specification(look, [panel(look, look.width)], legend)
+
+
+def _plot(
+    look: Look,
+    width: float,
+    points: Sequence[Point],
+    x_title: str,
+    y_title: str,
+    series: Series,
+    lines: Sequence[Line] = (),
+    *,
+    x_log: bool = True,
+    x_ticks: Sequence[float] = (),
+) -> Spec:
+    """Points and lines on logarithmic axes, with labels that cover nothing."""
+    points, size = points[:MOST_POINTS], look.size
+    ys = [point.y for point in points] + [y for line in lines for _, y in line.points]
+    xs = [point.x for point in points] + [x for line in lines for x, _ in line.points]
+    high = max(230.0, min(360.0, 0.62 * width))
+    y = axis(y_title, ys, high, size, upright=True)
+    left = max(text_width(number(tick), size) for tick in y.ticks or (0,)) + 2.2 * size
+    wide = width - left - 14
+    longest = LONGEST_WIDE if width > 600 else LONGEST_NARROW
+    ends = [replace(line, label=short(line.label, longest)) for line in lines if line.label]
+    needed = max((text_width(line.label, size) + 20 for line in ends), default=0.0)
+    reserve = min(needed, 0.6 * wide)
+    x = axis(x_title, xs, wide, size, logarithmic=x_log, reserve=reserve, ticks=x_ticks)
+
+    def at(x_value: float, y_value: float) -> tuple[float, float]:
+        return x.at(x_value), high - y.at(y_value)
+
+    wanted = [(*at(p.x, p.y), short(p.label, longest)) for p in points if p.label]
+    visible = [at(point.x, point.y) for point in points]
+    for line in lines:
+        visible += _along([at(*point) for point in line.points]) if line.steps else []
+    labels = place_labels(wanted[:MOST_LABELS], visible, wide, high, size)
+    heights = spread([high - y.at(line.points[-1][1]) for line in ends], 1.35 * size, high)
+    labels += [
+        Label(line.label, wide - reserve + 18, height, "left", at(*line.points[-1]), True)
+        for line, height in zip(ends, heights, strict=True)
+    ]
+    layers = [_line_layer(line, look, x, y) for line in lines if len(line.points) > 1]
+    if leaders := [label for label in labels if label.leader]:
+        layers.append(_leaders(leaders, look))
+    if points:
+        layers.append(_point_layer(points, look, series, x, y))
+    for align in ("left", "center", "right"):
+        if aligned := [vars(label) for label in labels if label.align == align]:
+            layers.append(_text(aligned, look, align))
+    return {"width": wide, "height": high, "layer": layers}
+
+
+LONGEST_WIDE, LONGEST_NARROW, LONGEST_TIP = 36, 16, 300  # letters
+
+
+def _along(spots: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Spots every ten pixels on the steps between points."""
+    found = []
+    for (x, y), (next_x, next_y) in pairwise(spots):
+        found += [(x + step, y) for step in range(0, int(next_x - x), 10)]
+        found += [(next_x, y + step) for step in range(0, int(next_y - y), 10)]
+    return found
+
+
+def _channel(field: str, scale: Axis, upright: bool = False) -> Spec:
+    kind = {"type": "log"} if scale.logarithmic else {"type": "linear", "zero": False}
+    return {
+        "field": field,
+        "type": "quantitative",
+        "scale": {**kind, "domain": [scale.low, scale.high], "nice": False},
+        "axis": {
+            "title": scale.title, "values": list(scale.ticks), "format": ",.6~f",
+            "labelFlush": False, "labelOverlap": False, "labelBound": False,
+            **({"titleAnchor": "end"} if upright else {}),
         },
-    )
+    }  # fmt: skip
 
 
-def _chart(values: Sequence[Spec], **parts: Any) -> Spec:
+def _pixels(*fields: str) -> Spec:
+    found: Spec = {}
+    for field in fields:
+        found[field] = {"field": field}
+        if not field.endswith("2"):
+            found[field] |= {"type": "quantitative", "scale": None, "axis": None}
+    return found
+
+
+def _as_it_is(field: str) -> Spec:
+    """An encoding whose data are colours or shapes themselves."""
+    return {"field": field, "type": "nominal", "scale": None, "legend": None}
+
+
+def _point_layer(points: Sequence[Point], look: Look, series: Series, x: Axis, y: Axis) -> Spec:
+    return {
+        "data": {
+            "values": [
+                {
+                    "x": point.x, "y": point.y, "says": short(point.says, LONGEST_TIP),
+                    "colour": series[point.series][0] or look.ink,
+                    "shape": series[point.series][1],
+                }
+                for point in points
+            ]
+        },
+        "mark": {"type": "point", "filled": True, "size": 75, "opacity": 1},
+        "encoding": {
+            "x": _channel("x", x),
+            "y": _channel("y", y, upright=True),
+            "color": _as_it_is("colour"),
+            "shape": _as_it_is("shape"),
+            "description": {"field": "says"},
+        },
+    }  # fmt: skip
+
+
+def _legend(look: Look, series: Series) -> Spec:
+    """Names of colours and shapes, in columns that are wide enough for any usual font."""
+    names = {name: short(name, 48) for name in series}
+    widest = max(text_width(name, look.size) for name in names.values()) + 36
+    columns = max(1, int(look.width // widest))
+    high = 1.5 * look.size
+    entries: list[Spec] = [
+        {
+            "x": widest * (n % columns) + 7, "y": high * (n // columns + 0.5),
+            "text": names[name], "colour": colour or look.ink, "shape": shape,
+        }
+        for n, (name, (colour, shape)) in enumerate(series.items())
+    ]  # fmt: skip
+    symbols = {
+        "data": {"values": entries},
+        "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1, "aria": False},
+        "encoding": _pixels("x", "y") | {"color": _as_it_is("colour"), "shape": _as_it_is("shape")},
+    }
+    texts = _text([entry | {"x": entry["x"] + 12} for entry in entries], look, "left")
+    return {
+        "width": widest * min(columns, len(entries)),
+        "height": high * -(-len(entries) // columns),
+        "layer": [symbols, texts],
+    }
+
+
+def _line_layer(line: Line, look: Look, x: Axis, y: Axis) -> Spec:
+    mark: Spec = {
+        "type": "line", "color": line.colour or look.ink, "strokeWidth": line.width,
+        "opacity": line.opacity, "strokeDash": list(line.dash), "aria": False,
+        "interpolate": "step-after" if line.steps else "linear",
+    }  # fmt: skip
+    return {
+        "data": {"values": [{"x": at, "y": value} for at, value in line.points]},
+        "mark": mark,
+        "encoding": {"x": _channel("x", x), "y": _channel("y", y, upright=True)},
+    }
+
+
+def _leaders(labels: Sequence[Label], look: Look) -> Spec:
+    gap = {"left": -3, "right": 3, "center": 0}
+    return {
+        "data": {
+            "values": [
+                {"x": label.point[0], "y": label.point[1],
+                 "x2": label.x + gap[label.align], "y2": label.y}
+                for label in labels
+                if label.leader
+            ]
+        },
+        "mark": {"type": "rule", "color": look.ink, "opacity": 0.35, "aria": False},
+        "encoding": _pixels("x", "y", "x2", "y2"),
+    }  # fmt: skip
+
+
+def _text(labels: Sequence[Spec], look: Look, align: str, ink: str | None = None) -> Spec:
+    return {
+        "data": {"values": [{key: label[key] for key in ("x", "y", "text")} for label in labels]},
+        "mark": {
+            "type": "text", "align": align, "baseline": "middle", "fontSize": look.size,
+            "color": ink or look.ink, "aria": False,
+        },
+        "encoding": _pixels("x", "y") | {"text": {"field": "text", "type": "nominal"}},
+    }  # fmt: skip
+
+
+def _specification(look: Look, rows: Sequence[Spec], legend: Series) -> Spec:
+    ink = look.ink
     return {
         "$schema": VEGA_LITE,
-        "config": CONFIG,
-        "width": "container",
-        "height": 340,
-        "autosize": {"type": "fit", "contains": "padding"},
-        "data": {"values": list(values)},
-        **parts,
-    }
-
-
-def _logarithmic(field: str, title: str | None, base: int = 10, padding: int = 12) -> Spec:
-    scale = {"type": "log", "base": base, "nice": False, "padding": padding}
-    return {"field": field, "type": "quantitative", "scale": scale, "title": title}
-
-
-def _tooltip(*fields: str, **formats: str) -> list[Spec]:
-    return [{"field": field} for field in fields] + [
-        {"field": field, "type": "quantitative", "format": form} for field, form in formats.items()
-    ]
+        "config": {
+            "background": None,
+            "font": "system-ui, sans-serif",
+            "view": {"stroke": None},
+            "axis": {
+                "labelColor": ink, "titleColor": ink, "domainColor": ink, "tickColor": ink,
+                "gridColor": ink, "gridOpacity": 0.12, "labelFontSize": look.size - 1,
+                "titleFontSize": look.size, "titleFontWeight": "normal", "titlePadding": 8,
+            },
+        },
+        "spacing": 16,
+        "vconcat": [*rows, *([_legend(look, legend)] if legend else [])],
+    }  # fmt: skip

@@ -5,38 +5,78 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgegolf.bench.result import BenchResult, read_results
-from edgegolf.cards import CARD_NAME, Card, read_card
+from edgegolf.bench.system import System
+from edgegolf.cards import CARD_NAME, Card, FileFacts, read_card
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded
-from edgegolf.footprint.result import Footprint
+from edgegolf.footprint.result import FILE, LATENCY, Footprint
 from edgegolf.records import from_dict, parse_json
 from edgegolf.sweep import SweepResults
 from edgegolf.workspace import exported_files
 
 if TYPE_CHECKING:
+    from edgegolf.data import Split
     from edgegolf.runtimes.session import Array
 
 MAXIMUM_HISTORY_BYTES = 1 << 26
 MAXIMUM_RECORD_BYTES = 1 << 26
 MISTAKES = 24
 PREFERRED_FILE = "int8.tflite"
+OURS = "edgegolf"  # how a footprint calls files that export made
+UNKNOWN = "–"
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """One point of a training curve: the error on the validation split, in per cent."""
+class Run:
+    """A training run.
+
+    Attributes:
+        net: What was trained.
+        seed: Of its random numbers.
+        errors: Epochs, counted from 1, and the errors on the validation split, in per cent.
+        is_chosen: Whether its weights are those of the files.
+    """
 
     net: str
     seed: int
-    epoch: int
-    error: float
+    errors: tuple[tuple[int, float], ...]
+    is_chosen: bool
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """What is known of a file in one runtime; None where it is not known.
+
+    Attributes:
+        net: Its net, or its folder.
+        file: Its name.
+        parameters: Of the net.
+        macs: Multiply-accumulates of one inference.
+        size_bytes: Of the file.
+        accuracy: On the test images, a fraction.
+        p50_us: Median of single inferences.
+        runtime: What it was timed in.
+        threads: How many it might use.
+        system: The machine that it was timed on.
+    """
+
+    net: str
+    file: str
+    parameters: int | None
+    macs: int | None
+    size_bytes: int | None
+    accuracy: float | None
+    p50_us: float | None = None
+    runtime: str | None = None
+    threads: int | None = None
+    system: System | None = None
 
 
 @dataclass(frozen=True)
@@ -58,12 +98,14 @@ class Judgement:
         file: Its name.
         confusion: Rows are labels, columns guesses.
         worst: The mistakes that it was surest of.
+        names: What each label means.
     """
 
     net: str
     file: str
     confusion: tuple[tuple[int, ...], ...]
     worst: tuple[Mistake, ...]
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -100,7 +142,7 @@ def read_sources(paths: Iterable[Path]) -> Sources:
                 sweeps.append(record)
             else:
                 footprints.append(record)
-    if not folders and not benches and not sweeps:
+    if not any((folders, benches, footprints, sweeps)):
         raise EdgegolfError("there is nothing to report", hint="edgegolf export makes models")
     folders.sort(key=lambda pair: pair[1].parameters)
     return Sources(tuple(folders), tuple(benches), tuple(footprints), tuple(sweeps))
@@ -113,8 +155,8 @@ def _read_record(path: Path) -> Footprint | SweepResults:
     return from_dict(data, Footprint, str(path))
 
 
-def curves(folders: Sequence[tuple[Path, Card]]) -> list[Epoch]:
-    """Every epoch of every training run."""
+def training_runs(folders: Sequence[tuple[Path, Card]]) -> list[Run]:
+    """Every training run that a history tells of."""
     found = []
     for folder, card in folders:
         path = folder / "history.json"
@@ -123,58 +165,134 @@ def curves(folders: Sequence[tuple[Path, Card]]) -> list[Epoch]:
         try:
             runs = parse_json(read_bounded(path, MAXIMUM_HISTORY_BYTES), str(path))["runs"]
             found += [
-                Epoch(
+                Run(
                     card.net,
                     int(run["seed"]),
-                    int(epoch["epoch"]) + 1,
-                    100 * (1 - float(epoch["validation_accuracy"])),
+                    tuple(
+                        (int(epoch["epoch"]) + 1, 100 * (1 - float(epoch["validation_accuracy"])))
+                        for epoch in run["epochs"]
+                        if epoch["validation_accuracy"] is not None
+                    ),
+                    int(run["seed"]) == card.seed,
                 )
                 for run in runs
-                for epoch in run["epochs"]
-                if epoch["validation_accuracy"] is not None
             ]
         except (ValueError, KeyError, TypeError) as error:
             raise EdgegolfError(f"{path} is no history: {error!r}") from None
     return found
 
 
-def judge(folders: Sequence[tuple[Path, Card]]) -> list[Judgement]:
-    """Run one file of each net on the test images of its data set.
+def file_rows(sources: Sources) -> list[FileRow]:
+    """A row for each file of a card and runtime that it was timed in; then other benched files."""
+    rows: list[FileRow] = []
+    told = set()
+    for folder, card in sources.folders:
+        for name, facts in sorted(card.files.items()):
+            row = FileRow(
+                card.net, name, card.parameters, card.macs, facts.size_bytes, facts.test_accuracy
+            )
+            benches = [bench for bench in sources.benches if _is_of(bench, folder, name, facts)]
+            told |= {id(bench) for bench in benches}
+            timed = [
+                _timed(row, bench)
+                for bench in benches
+                if bench.latency_us is not None and bench.error is None
+            ]
+            rows += timed or _timed_by_footprints(row, sources.footprints) or [row]
+    for bench in sources.benches:
+        if id(bench) not in told and bench.error is None:
+            path = Path(bench.file)
+            costs = (bench.parameters, bench.macs, bench.size_bytes, bench.accuracy)
+            rows.append(_timed(FileRow(path.parent.name or UNKNOWN, path.name, *costs), bench))
+    return rows
 
-    Raises:
-        EdgegolfError: A data set is missing, or a file does not run.
+
+def _is_of(bench: BenchResult, folder: Path, name: str, facts: FileFacts) -> bool:
+    """Whether a bench measured this very file, not an earlier one of its name."""
+    if bench.sha256 is not None:
+        return bench.sha256 == facts.sha256
+    return (
+        Path(bench.file).parts[-2:] == (folder.name, name) and bench.size_bytes == facts.size_bytes
+    )
+
+
+def _timed(row: FileRow, bench: BenchResult) -> FileRow:
+    if bench.latency_us is None:
+        return row
+    return replace(
+        row, p50_us=bench.latency_us.p50, runtime=bench.runtime, threads=bench.threads,
+        system=bench.system,
+    )  # fmt: skip
+
+
+def _timed_by_footprints(row: FileRow, footprints: Sequence[Footprint]) -> list[FileRow]:
+    """The same file as a footprint timed it: on one thread."""
+    return [
+        replace(row, p50_us=cost.value, runtime=cost.runtime, threads=1, system=footprint.system)
+        for footprint in footprints
+        for net in footprint.comparison
+        if net.net == row.net and net.trained
+        for variant in net.variants
+        if (variant.file, variant.way, variant.cost(FILE)) == (row.file, OURS, row.size_bytes)
+        for cost in variant.costs
+        if cost.name == LATENCY
+    ]
+
+
+def judge(folders: Sequence[tuple[Path, Card]], dataset: str) -> tuple[list[Judgement], list[str]]:
+    """Run one file of each net on the test images of its data set, if they are on this machine.
+
+    Returns:
+        How each file does, and what could not be done.
     """
-    from edgegolf.data import load_dataset
+    from edgegolf.data import SOURCES
     from edgegolf.progress import track
+
+    source = SOURCES.get(dataset)
+    try:
+        found = None if source is None else source.find()
+    except EdgegolfError:  # an incomplete folder; the error tells its path
+        found = None
+    if source is None or found is None:
+        return [], [f"The test images of {dataset} are not here: its nets' mistakes are not shown"]
+    split = found.split("test")
+    judgements, notes = [], []
+    for folder, card in track(folders, "judging"):
+        files = exported_files(folder)
+        path = next((file for file in files if file.name == PREFERRED_FILE), None)
+        path = path or next(iter(files), None)
+        if path is None:
+            continue
+        try:
+            judgements.append(_judgement(path, card.net, split, source.class_names))
+        except EdgegolfError:  # its text names paths of this machine
+            notes.append(f"{card.net}'s {path.name} does not run here: its mistakes are not shown")
+    return judgements, notes
+
+
+def _judgement(path: Path, net: str, split: Split, names: tuple[str, ...]) -> Judgement:
     from edgegolf.runtimes import open_session
     from edgegolf.runtimes.classify import scores
 
-    found = []
-    for folder, card in track(folders, "judging"):
-        files = exported_files(folder)
-        if not files:
-            continue
-        path = next((file for file in files if file.name == PREFERRED_FILE), files[0])
-        split = load_dataset(card.dataset).split("test")
-        with open_session(path) as session:
-            results = scores(session, split.images)
-        guesses = results.argmax(axis=1)
-        classes = results.shape[1]
-        confusion = np.bincount(split.labels * classes + guesses, minlength=classes**2)
-        wrong = np.flatnonzero(guesses != split.labels)
-        surest = wrong[np.argsort(-results[wrong].max(axis=1), kind="stable")][:MISTAKES]
-        worst = tuple(
-            Mistake(
-                _data_uri(split.images[index]),
-                int(split.labels[index]),
-                int(guesses[index]),
-                round(float(results[index].max()), 4),
-            )
-            for index in surest
+    with open_session(path) as session:
+        results = scores(session, split.images)
+    guesses = results.argmax(axis=1)
+    classes = max(results.shape[1], len(names))
+    confusion = np.bincount(split.labels * classes + guesses, minlength=classes**2)
+    wrong = np.flatnonzero(guesses != split.labels)
+    surest = wrong[np.argsort(-results[wrong].max(axis=1), kind="stable")][:MISTAKES]
+    worst = tuple(
+        Mistake(
+            _data_uri(split.images[index]),
+            int(split.labels[index]),
+            int(guesses[index]),
+            round(float(results[index].max()), 4),
         )
-        rows = tuple(tuple(map(int, row)) for row in confusion.reshape(classes, classes))
-        found.append(Judgement(card.net, path.name, rows, worst))
-    return found
+        for index in surest
+    )
+    rows = tuple(tuple(map(int, row)) for row in confusion.reshape(classes, classes))
+    names = (*names, *map(str, range(len(names), classes)))
+    return Judgement(net, path.name, rows, worst, names)
 
 
 def _data_uri(pixels: Array) -> str:

@@ -1,13 +1,21 @@
-// Draws the charts; sorts and filters the table; shows one net's mistakes at a time.
+// Tells what a point is; sorts tables, filters the files; shows one net's mistakes at a time.
 
-const specs = JSON.parse(document.getElementById("specs").textContent);
-for (const [name, spec] of Object.entries(specs)) {
-  const chart = document.querySelector(`#${name} .chart`);
-  vegaEmbed(chart, spec, { actions: false, renderer: "svg" });
+const tip = document.getElementById("tip");
+const marks = ".chart [role=graphics-symbol][aria-label]:not([aria-roledescription=axis])";
+
+function showTip(event) {
+  const mark = event.target.closest?.(marks);
+  tip.hidden = !mark;
+  if (!mark) return;
+  tip.textContent = mark.getAttribute("aria-label");
+  const place = mark.getBoundingClientRect();
+  const left = Math.min(place.right + 8, innerWidth - tip.offsetWidth - 8);
+  const top = place.top - tip.offsetHeight - 8;
+  tip.style.left = `${Math.max(8, left)}px`;
+  tip.style.top = `${top > 8 ? top : place.bottom + 8}px`;
 }
-
-const table = document.querySelector("#files table");
-const rows = [...table.tBodies[0].rows];
+document.addEventListener("pointerover", showTip);
+document.addEventListener("scroll", () => { tip.hidden = true; });
 
 function value(row, column) {
   const cell = row.cells[column];
@@ -20,19 +28,23 @@ function compare(one, other) {
   return one.localeCompare(other);
 }
 
-[...table.tHead.rows[0].cells].forEach((head, column) => {
+for (const head of document.querySelectorAll("th[aria-sort]")) {
   head.addEventListener("click", () => {
     const order = head.ariaSort === "ascending" ? "descending" : "ascending";
-    for (const each of table.tHead.rows[0].cells) each.ariaSort = "none";
+    for (const each of head.parentNode.cells) each.ariaSort = "none";
     head.ariaSort = order;
     const sign = order === "ascending" ? 1 : -1;
-    rows.sort((one, other) => sign * compare(value(one, column), value(other, column)));
-    table.tBodies[0].append(...rows);
+    const body = head.closest("table").tBodies[0];
+    const sorted = [...body.rows].sort(
+      (one, other) => sign * compare(value(one, head.cellIndex), value(other, head.cellIndex)),
+    );
+    body.append(...sorted);
   });
-});
+}
 
 const filter = document.getElementById("filter");
 function applyFilter() {
+  const rows = [...document.querySelectorAll("#files tbody tr")];
   const words = filter.value.toLowerCase().split(/\s+/);
   for (const row of rows) {
     const text = row.textContent.toLowerCase();
@@ -41,8 +53,8 @@ function applyFilter() {
   const shown = rows.filter((row) => !row.hidden).length;
   document.getElementById("count").textContent = `${shown} of ${rows.length} rows`;
 }
-filter.addEventListener("input", applyFilter);
-applyFilter();
+filter?.addEventListener("input", applyFilter);
+if (filter) applyFilter();
 
 const judged = document.getElementById("judged");
 function showJudgement() {

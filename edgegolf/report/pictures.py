@@ -1,0 +1,132 @@
+"""Charts as pictures: SVG inside the page, and `.svg` and `.png` files."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgegolf.errors import EdgegolfError, require
+from edgegolf.files import atomic_path
+from edgegolf.footprint.result import FILE, LATENCY, RESTING_HEAP
+from edgegolf.report import page_charts
+from edgegolf.report.page_charts import Chart, Look
+from edgegolf.sweep.sweep import summarize_runs
+
+if TYPE_CHECKING:
+    from edgegolf.cards import Card
+    from edgegolf.footprint.result import Footprint
+    from edgegolf.golf.anatomy import Anatomy
+    from edgegolf.sweep.sweep import SweepResults
+
+# The colour of the text around it, so that light and dark are the page's business.
+INK = "currentColor"
+WIDE, PHONE = Look(880, INK), Look(340, INK)
+PICTURE = Look(880, "#1a1f1c")
+SUFFIXES = (".svg", ".png")
+RESOLUTION = 2  # of PNG files
+
+# What a footprint's pictures are called, and which cost they show.
+FOOTPRINT_PICTURES = (
+    ("footprint-bytes", FILE),
+    ("footprint-heap", RESTING_HEAP),
+    ("footprint-latency", LATENCY),
+)
+
+
+def to_svg(chart: Chart, look: Look) -> str:
+    """A chart as an SVG element that is as wide as what it is in.
+
+    Raises:
+        EdgegolfError: The package for charts is missing.
+    """
+    vl_convert = require("vl_convert", extra="report")
+    svg: str = vl_convert.vegalite_to_svg(chart.draw(look))
+    head, _, rest = svg.partition(">")
+    width, height = (head.split(f'{name}="')[1].split('"')[0] for name in ("width", "height"))
+    box = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">'
+    return box + rest
+
+
+def draw(chart: Chart, path: Path) -> None:
+    """Write a chart with its finding as a title, on white. The same input gives the same file.
+
+    Raises:
+        EdgegolfError: Neither `.svg` nor `.png`, the package for charts is missing, or the file
+            cannot be written.
+    """
+    if path.suffix not in SUFFIXES:
+        raise EdgegolfError(f"{path} is no .svg or .png file")
+    vl_convert = require("vl_convert", extra="report")
+    spec: dict[str, Any] = chart.draw(PICTURE)
+    letters = int(PICTURE.width / (16 * 0.6))
+    spec["title"] = {
+        "text": textwrap.wrap(chart.finding, letters), "fontSize": 16,
+        "subtitle": textwrap.wrap(chart.subject, letters), "subtitleFontSize": 13,
+        "anchor": "start", "offset": 14,
+    }  # fmt: skip
+    spec["config"]["background"] = "white"
+    spec["padding"] = 10
+    if path.suffix == ".svg":
+        data = vl_convert.vegalite_to_svg(spec).encode()
+    else:
+        data = vl_convert.vegalite_to_png(spec, scale=RESOLUTION)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def draw_anatomy(anatomy: Anatomy, path: Path) -> None:
+    """Draw a treemap of a file's parts.
+
+    Raises:
+        EdgegolfError: As `draw`.
+    """
+    draw(page_charts.anatomy(anatomy), path)
+
+
+def draw_models(cards: Sequence[Card], path: Path) -> None:
+    """Draw parameters against errors: ours, and what the articles report.
+
+    Raises:
+        EdgegolfError: As `draw`; or there is no trained net.
+    """
+    _draw_known(page_charts.front(cards, cards[0].dataset if cards else ""), path)
+
+
+def draw_sweep(results: SweepResults, path: Path) -> None:
+    """Draw every net with its spread over the seeds, the Pareto front, articles and records.
+
+    Beside the parameters, bytes and latency of the smallest int8 file, where they are known.
+
+    Raises:
+        EdgegolfError: As `draw`; or the sweep has no finished run.
+    """
+    nets = summarize_runs(results.runs, results.costs)
+    _draw_known(page_charts.sweep(nets, results.title, results.dataset), path)
+
+
+def draw_footprint(footprint: Footprint, folder: Path) -> tuple[Path, ...]:
+    """Draw costs against the number of iterations, as `.svg` and as `.png`.
+
+    Returns:
+        The pictures, without those of costs that were not measured.
+
+    Raises:
+        EdgegolfError: As `draw`.
+    """
+    written: list[Path] = []
+    for name, cost in FOOTPRINT_PICTURES:
+        chart = page_charts.growth(footprint, (cost,))
+        if chart is not None:
+            paths = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
+            for path in paths:
+                draw(chart, path)
+            written += paths
+    return tuple(written)
+
+
+def _draw_known(chart: Chart | None, path: Path) -> None:
+    if chart is None:
+        raise EdgegolfError(f"there is nothing to draw in {path.name}")
+    draw(chart, path)
