@@ -89,7 +89,7 @@ lint: setup ## Check style and types
 	$(VENV)/bin/mypy
 
 report: setup ## Write report.html from the committed models
-	$(EDGEGOLF) report $(wildcard models/*/*) $(wildcard docs/bench.json docs/footprint.json docs/sweeps/*.json)
+	$(EDGEGOLF) report $(wildcard models/*/*) docs/costs/cifar10.json docs/footprint.json $(wildcard docs/sweeps/*.json)
 
 docs: setup ## Write the figures of README and docs anew from the committed models
 	$(VENV)/bin/python benchmarks/update_docs.py

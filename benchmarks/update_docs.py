@@ -22,16 +22,10 @@ from edgegolf.footprint.result import read_footprint
 from edgegolf.records import from_json
 from edgegolf.report.ablation_table import ablation_markdown
 from edgegolf.report.costs_markdown import costs_markdown
-from edgegolf.report.footprint_plot import draw_footprint
 from edgegolf.report.footprint_table import footprint_sections
 from edgegolf.report.instructions_markdown import instructions_sections
-from edgegolf.report.models_markdown import (
-    draw_models,
-    files_markdown,
-    replace_section,
-    training_markdown,
-)
-from edgegolf.report.sweep_plot import draw_sweep
+from edgegolf.report.models_markdown import files_markdown, replace_section, training_markdown
+from edgegolf.report.pictures import draw_footprint, draw_models, draw_sweep
 from edgegolf.report.sweep_table import sweep_sections
 from edgegolf.sweep import SweepResults
 from edgegolf.sweep.ablation import AblationResults

@@ -1,14 +1,11 @@
-"""The models' cards as Markdown and as a picture, for README and docs."""
+"""The models' cards as Markdown, for README and docs."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 
 from edgegolf.cards import Card
-from edgegolf.errors import require
-from edgegolf.files import atomic_path
 
 SHOWN_FILES = ("float32.tflite", "int8.tflite", "float32.onnx", "int8.onnx")
 
@@ -60,48 +57,6 @@ def replace_section(text: str, name: str, content: str) -> str:
     before, found, rest = text.partition(begin)
     _, closed, after = rest.partition(end)
     return f"{before}{begin}{content}{end}{after}" if found and closed else text
-
-
-def draw_models(cards: Sequence[Card], path: Path) -> None:
-    """Parameters against accuracy: the articles' figures, ours, and the int8 files'.
-
-    Raises:
-        EdgegolfError: matplotlib is not installed, or the picture cannot be written.
-    """
-    matplotlib = require("matplotlib", extra="report")
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "edgegolf"  # the same picture, the same bytes
-    pyplot = require("matplotlib.pyplot", extra="report")
-
-    figure, axes = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
-    for card in _sorted(cards):
-        ours = statistics.mean(result.test_accuracy for result in card.seeds) * 100
-        errors = 100 - ours
-        axes.plot(card.parameters, errors, "o", color="#1f6feb", markersize=9)
-        axes.annotate(
-            card.net, (card.parameters, errors), xytext=(8, 4), textcoords="offset points"
-        )
-        if card.article_accuracy is not None:
-            there = 100 - card.article_accuracy * 100
-            axes.plot(
-                card.parameters, there, "_", color="#9a6700", markersize=16, markeredgewidth=3
-            )
-            axes.plot([card.parameters] * 2, [there, errors], ":", color="#888888", zorder=0)
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel="parameters",
-        ylabel="errors on the test set, %",
-        title="Fewer parameters, fewer errors: edgegolf (dots) and the articles (bars)",
-    )
-    ticks = (0.5, 1, 2, 3, 5, 10, 20)
-    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, metadata={"Date": None} if path.suffix == ".svg" else None)
-    pyplot.close(figure)
 
 
 def _sorted(cards: Sequence[Card]) -> list[Card]:

@@ -17,7 +17,7 @@ from edgegolf.files import write_atomically
 from edgegolf.golf.anatomy import anatomy as dissect
 from edgegolf.progress import track
 from edgegolf.report import page_charts, pictures
-from edgegolf.report.page_charts import Chart, best_file, percent
+from edgegolf.report.page_charts import Chart, best_file, count, percent
 from edgegolf.report.page_data import (
     UNKNOWN,
     FileRow,
@@ -153,7 +153,7 @@ def _conditions(benches: Sequence[BenchResult]) -> dict[str, list[BenchResult]]:
     found: dict[str, list[BenchResult]] = {}
     for bench in benches:
         if bench.error is None and bench.latency_us is not None:
-            threads = page_charts.count(bench.threads, "thread")
+            threads = count(bench.threads, "thread")
             found.setdefault(f"{threads}, {bench.system.cpu}", []).append(bench)
     return found
 
@@ -181,43 +181,40 @@ def _judge(sources: Sources) -> tuple[list[Judgement], list[str]]:
 
 
 FILE_COLUMNS = (
-    "net", "file", "parameters", "MACs", "bytes", "accuracy, %", "p50, µs", "timed in",
-    "timed on",
+    "net", "file", "data set", "bytes", "accuracy, %", "p50, µs", "runtime", "threads",
+    "timed on", "parameters", "MACs",
 )  # fmt: skip
 
 
 def _files(rows: Sequence[FileRow]) -> str:
-    machines = dict.fromkeys(row.system.cpu for row in rows if row.system is not None)
-    timed = [row.system.date[:10] for row in rows if row.system is not None]
+    systems = [row.system for row in rows if row.system is not None]
+    machines = dict.fromkeys(system.cpu for system in systems)
+    threads = dict.fromkeys(row.threads for row in rows if row.threads is not None)
+    datasets = dict.fromkeys(row.dataset for row in rows if row.dataset is not None)
     said = ""
-    if timed:
-        where = f" on {next(iter(machines))}" if len(machines) == 1 else ""
-        when = " to ".join(sorted({min(timed), max(timed)}))
-        said = (
-            f"<p>p50 is the median of single inferences{escape(where)}, timed {escape(when)}.</p>"
+    if systems:
+        where = f" on {count(next(iter(threads)), 'thread')}" if len(threads) == 1 else ""
+        where += f", {next(iter(machines))}" if len(machines) == 1 else ""
+        when = " to ".join(sorted({edge(s.date for s in systems)[:10] for edge in (min, max)}))
+        said = f"<p>p50: the median of single inferences{escape(where)}, {escape(when)}.</p>"
+    if len(datasets) == 1:
+        said += f"<p>Accuracy: on the test images of {escape(next(iter(datasets)))}.</p>"
+    told = [
+        (
+            row.net, row.file, row.dataset if len(datasets) > 1 else None, row.size_bytes,
+            None if row.accuracy is None else 100 * row.accuracy, row.p50_us, row.runtime,
+            row.threads if len(threads) > 1 else None,
+            row.system.cpu if row.system is not None and len(machines) > 1 else None,
+            row.parameters, row.macs,
         )
-    table = _table(
-        FILE_COLUMNS,
-        [
-            (
-                row.net, row.file, row.parameters, row.macs, row.size_bytes,
-                None if row.accuracy is None else 100 * row.accuracy, row.p50_us, _timed_in(row),
-                row.system.cpu if row.system is not None and len(machines) > 1 else None,
-            )
-            for row in rows
-        ],
-    )  # fmt: skip
+        for row in rows
+    ]  # fmt: skip
     return (
         f'{said}<p class="control"><label>Show rows with <input type="search" id="filter"></label> '
         '<span role="status" id="count"></span></p>'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Files">{table}</div>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Files">'
+        f"{_table(FILE_COLUMNS, told)}</div>"
     )
-
-
-def _timed_in(row: FileRow) -> str | None:
-    if row.runtime is None:
-        return None
-    return f"{row.runtime}, {page_charts.count(row.threads or 1, 'thread')}"
 
 
 def _section(name: str, title: str, content: str) -> str:
@@ -319,7 +316,7 @@ def _systems(sources: Sources, notes: Sequence[str]) -> str:
     parts = [f"<p>{escape(note)}.</p>" for note in notes]
     failed = sum(bench.error is not None for bench in sources.benches)
     if failed:
-        parts.append(f"<p>{page_charts.count(failed, 'measurement')} failed and left out.</p>")
+        parts.append(f"<p>{count(failed, 'measurement')} failed and left out.</p>")
     for title, system in found.items():
         items = "".join(
             f"<dt>{escape(name.replace('_', ' '))}</dt><dd>{escape(_plain(value))}</dd>"

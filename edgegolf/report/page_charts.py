@@ -21,6 +21,7 @@ from edgegolf.golf.anatomy import Anatomy
 from edgegolf.report.page_data import Run
 from edgegolf.report.page_layout import (
     LETTER,
+    NUMBER,
     Axis,
     Label,
     axis,
@@ -375,7 +376,7 @@ def _sweep_panel(nets: Sequence[NetSummary], dataset: str, cost: str) -> Panel:
         is_ahead = not ahead or error < ahead[-1][1]
         ahead += [(x, error)] if is_ahead else []
         says = (
-            f"{net.net}: {100 * net.mean:.2f}{spreads} % with {number(round(x, 2))} {cost}, "
+            f"{net.net}: {100 * net.mean:.2f}{spreads} % with {round(x, 2):,} {cost}, "
             f"{count(len(net.accuracies), 'seed')}, {count(net.epochs, 'epoch')}"
         )
         family = _family(net) if _family(net) in series else OTHERS
@@ -749,12 +750,12 @@ def _plot(
     high = max(230.0, min(360.0, 0.62 * width))
     y = axis(y_title, ys, high, size, upright=True)
     left = max(text_width(number(tick), size) for tick in y.ticks or (0,)) + 2.2 * size
-    wide = width - left - 14
     longest = LONGEST_WIDE if width > 600 else LONGEST_NARROW
     ends = [replace(line, label=short(line.label, longest)) for line in lines if line.label]
     needed = max((text_width(line.label, size) + 20 for line in ends), default=0.0)
-    reserve = min(needed, 0.6 * wide)
-    x = axis(x_title, xs, wide, size, logarithmic=x_log, reserve=reserve, ticks=x_ticks)
+    reserve = min(needed, 0.6 * (width - left))
+    wide = width - left - 14 - reserve
+    x = axis(x_title, xs, wide, size, logarithmic=x_log, ticks=x_ticks)
 
     def at(x_value: float, y_value: float) -> tuple[float, float]:
         return x.at(x_value), high - y.at(y_value)
@@ -764,14 +765,16 @@ def _plot(
     for line in lines:
         visible += _along([at(*point) for point in line.points]) if line.steps else []
     labels = place_labels(wanted[:MOST_LABELS], visible, wide, high, size)
-    heights = spread([high - y.at(line.points[-1][1]) for line in ends], 1.35 * size, high)
+    heights = spread([high - y.at(line.points[-1][1]) for line in ends], 1.35 * size, high - size)
     labels += [
-        Label(line.label, wide - reserve + 18, height, "left", at(*line.points[-1]), True)
+        Label(line.label, wide + 10, height, "left", at(*line.points[-1]), True)
         for line, height in zip(ends, heights, strict=True)
     ]
     layers = [_line_layer(line, look, x, y) for line in lines if len(line.points) > 1]
     if leaders := [label for label in labels if label.leader]:
         layers.append(_leaders(leaders, look))
+    if ends:
+        layers.append(_room(wide + reserve))
     if points:
         layers.append(_point_layer(points, look, series, x, y))
     for align in ("left", "center", "right"):
@@ -799,7 +802,7 @@ def _channel(field: str, scale: Axis, upright: bool = False) -> Spec:
         "type": "quantitative",
         "scale": {**kind, "domain": [scale.low, scale.high], "nice": False},
         "axis": {
-            "title": scale.title, "values": list(scale.ticks), "format": ",.6~f",
+            "title": scale.title, "values": list(scale.ticks), "labelExpr": NUMBER,
             "labelFlush": False, "labelOverlap": False, "labelBound": False,
             **({"titleAnchor": "end"} if upright else {}),
         },
@@ -879,6 +882,15 @@ def _line_layer(line: Line, look: Look, x: Axis, y: Axis) -> Spec:
         "data": {"values": [{"x": at, "y": value} for at, value in line.points]},
         "mark": mark,
         "encoding": {"x": _channel("x", x), "y": _channel("y", y, upright=True)},
+    }
+
+
+def _room(width: float) -> Spec:
+    """Nothing, so wide that the labels at the right border fit in any font."""
+    return {
+        "data": {"values": [{"x": 0, "y": 0, "x2": width}]},
+        "mark": {"type": "rule", "opacity": 0, "aria": False},
+        "encoding": _pixels("x", "y", "x2"),
     }
 
 

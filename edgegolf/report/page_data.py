@@ -59,6 +59,7 @@ class FileRow:
         file: Its name.
         parameters: Of the net.
         macs: Multiply-accumulates of one inference.
+        dataset: What it was judged on.
         size_bytes: Of the file.
         accuracy: On the test images, a fraction.
         p50_us: Median of single inferences.
@@ -71,6 +72,7 @@ class FileRow:
     file: str
     parameters: int | None
     macs: int | None
+    dataset: str | None
     size_bytes: int | None
     accuracy: float | None
     p50_us: float | None = None
@@ -189,8 +191,9 @@ def file_rows(sources: Sources) -> list[FileRow]:
     for folder, card in sources.folders:
         for name, facts in sorted(card.files.items()):
             row = FileRow(
-                card.net, name, card.parameters, card.macs, facts.size_bytes, facts.test_accuracy
-            )
+                card.net, name, card.parameters, card.macs, card.dataset, facts.size_bytes,
+                facts.test_accuracy,
+            )  # fmt: skip
             benches = [bench for bench in sources.benches if _is_of(bench, folder, name, facts)]
             told |= {id(bench) for bench in benches}
             timed = [
@@ -202,8 +205,8 @@ def file_rows(sources: Sources) -> list[FileRow]:
     for bench in sources.benches:
         if id(bench) not in told and bench.error is None:
             path = Path(bench.file)
-            costs = (bench.parameters, bench.macs, bench.size_bytes, bench.accuracy)
-            rows.append(_timed(FileRow(path.parent.name or UNKNOWN, path.name, *costs), bench))
+            known = (bench.parameters, bench.macs, bench.dataset, bench.size_bytes, bench.accuracy)
+            rows.append(_timed(FileRow(path.parent.name or UNKNOWN, path.name, *known), bench))
     return rows
 
 

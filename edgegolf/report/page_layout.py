@@ -30,9 +30,14 @@ def short(name: str, longest: int = LONGEST_NAME) -> str:
 
 
 def number(value: float) -> str:
-    """A tick's label; d3's format `,.6~f` gives the same."""
-    text = f"{value:,.6f}"
-    return text.rstrip("0").rstrip(".")
+    """A tick's label; `NUMBER` is the same as an expression of Vega."""
+    value, unit = (value / 1e6, "M") if value >= 1e6 else (value, "")
+    return f"{value:,.6f}".rstrip("0").rstrip(".") + unit
+
+
+NUMBER = (
+    "datum.value >= 1e6 ? format(datum.value / 1e6, ',.6~f') + 'M' : format(datum.value, ',.6~f')"
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,6 @@ def axis(
     *,
     logarithmic: bool = True,
     upright: bool = False,
-    reserve: float = 0,
     ticks: Sequence[float] = (),
 ) -> Axis:
     """An axis on which all values are, with numbers where they are.
@@ -80,24 +84,18 @@ def axis(
         size: Of the font, in pixels.
         logarithmic: Whether equal distances are equal quotients.
         upright: Whether labels stand one above the other.
-        reserve: Pixels at its end for labels of lines.
         ticks: The numbers that stand at it; else round ones.
     """
     values = tuple(values)
     low, high = min(values), max(values)
-    room = pixels / (pixels - reserve)
     if logarithmic:
-        margin = max((high / low) ** 0.08, 1.04 if high > low else 1.5)
+        margin = max((high / low) ** 0.08, 1.04 if high > low else 2)
         first, last = low / margin, high * margin
-        end = first * (last / first) ** room
     else:
         margin = 0.03 * (high - low) or 1
         first, last = low - margin, high + margin
-        end = first + (last - first) * room
-    found = tuple(ticks) or _round_numbers(
-        first, min(last, end), pixels - reserve, size, logarithmic, upright
-    )
-    return Axis(title, first, end, pixels, found, logarithmic)
+    found = tuple(ticks) or _round_numbers(first, last, pixels, size, logarithmic, upright)
+    return Axis(title, first, last, pixels, found, logarithmic)
 
 
 def _share(value: float, low: float, high: float, logarithmic: bool) -> float:

@@ -8,8 +8,7 @@ from pathlib import Path
 from test_costs_markdown import RESULT
 
 from edgegolf.cards import read_card
-from edgegolf.report.page import file_rows
-from edgegolf.report.page_data import Sources
+from edgegolf.report.page_data import Sources, file_rows
 
 FOLDER = Path(__file__).parent.parent.parent / "models" / "mnist" / "linear"
 
@@ -19,6 +18,6 @@ def test_a_bench_of_another_file_of_that_name_has_a_row_of_its_own():
     bench = replace(RESULT, size_bytes=card.files["int8.tflite"].size_bytes)
     stale = replace(bench, size_bytes=bench.size_bytes + 4, accuracy=0.5)
     rows = file_rows(Sources(folders=((FOLDER, card),), benches=(bench, stale), footprints=()))
-    accuracies = [100 * card.files["int8.tflite"].test_accuracy, 50.0]
-    assert [row[5] for row in rows if row[6] == bench.latency_us.p50] == accuracies
+    accuracies = [card.files["int8.tflite"].test_accuracy, 0.5]
+    assert [row.accuracy for row in rows if row.p50_us == bench.latency_us.p50] == accuracies
     assert len(rows) == len(card.files) + 1

@@ -76,8 +76,8 @@ def test_tables_for_a_terminal_show_the_same() -> None:
 
 
 def test_pictures_of_what_was_measured(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    from edgegolf.report.footprint_plot import draw_footprint
+    pytest.importorskip("vl_convert")
+    from edgegolf.report.pictures import draw_footprint
 
     first = draw_footprint(FOOTPRINT, tmp_path / "first")
     second = draw_footprint(FOOTPRINT, tmp_path / "second")

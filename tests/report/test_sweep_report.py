@@ -104,8 +104,8 @@ def test_bytes_and_latency_stand_beside_their_net() -> None:
 
 @pytest.mark.parametrize("results", [RESULTS, MEASURED], ids=["accuracy", "costs"])
 def test_picture_is_the_same_every_time(tmp_path: Path, results: SweepResults) -> None:
-    pytest.importorskip("matplotlib")
-    from edgegolf.report.sweep_plot import draw_sweep
+    pytest.importorskip("vl_convert")
+    from edgegolf.report.pictures import draw_sweep
 
     for name in ("a.svg", "b.svg"):
         draw_sweep(results, tmp_path / name)
