@@ -67,7 +67,7 @@ def write_report(paths: Sequence[Path], output: Path, figures: Path | None = Non
         for name, chart in charts.items():
             for suffix in pictures.SUFFIXES:
                 pictures.draw(chart, figures / f"{name}{suffix}")
-    write_atomically(output, html)
+    write_atomically(output, html.encode(errors="replace"))  # lone surrogates of JSON files
 
 
 def make_charts(sources: Sources) -> Charts:

@@ -21,11 +21,13 @@ def text_width(text: str, size: float) -> float:
     return size * sum(LETTER if ord(letter) < 0x1100 else 1.1 for letter in text)
 
 
+def printable(text: str) -> str:
+    """A text from a file, without letters that would make a picture invalid."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
 def short(name: str, longest: int = LONGEST_NAME) -> str:
-    """A name from a file that fits a chart: printable, and cut where it is long."""
-    name = "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name
-    )
+    """A name that fits a chart: cut where it is long."""
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 

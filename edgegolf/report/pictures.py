@@ -12,6 +12,7 @@ from edgegolf.files import atomic_path
 from edgegolf.footprint.result import FILE, LATENCY, RESTING_HEAP
 from edgegolf.report import page_charts
 from edgegolf.report.page_charts import Chart, Look
+from edgegolf.report.page_layout import printable
 from edgegolf.sweep.sweep import summarize_runs
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def to_svg(chart: Chart, look: Look) -> str:
         EdgegolfError: The package for charts is missing.
     """
     vl_convert = require("vl_convert", extra="report")
-    svg: str = vl_convert.vegalite_to_svg(chart.draw(look))
+    svg: str = vl_convert.vegalite_to_svg(_printable(chart.draw(look)))
     head, _, rest = svg.partition(">")
     width, height = (head.split(f'{name}="')[1].split('"')[0] for name in ("width", "height"))
     box = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">'
@@ -68,12 +69,22 @@ def draw(chart: Chart, path: Path) -> None:
     }  # fmt: skip
     spec["config"]["background"] = "white"
     spec["padding"] = 10
+    spec = _printable(spec)
     if path.suffix == ".svg":
         data = vl_convert.vegalite_to_svg(spec).encode()
     else:
         data = vl_convert.vegalite_to_png(spec, scale=RESOLUTION)
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+
+
+def _printable(spec: Any) -> Any:
+    """The same with printable texts only: at others the converter ends the process."""
+    if isinstance(spec, str):
+        return printable(spec)
+    if isinstance(spec, list):
+        return [_printable(each) for each in spec]
+    return {key: _printable(each) for key, each in spec.items()} if isinstance(spec, dict) else spec
 
 
 def draw_anatomy(anatomy: Anatomy, path: Path) -> None:

@@ -12,6 +12,7 @@ from edgegolf.report.page_layout import (
     axis,
     number,
     place_labels,
+    printable,
     short,
     spread,
     text_width,
@@ -86,7 +87,7 @@ def test_labels_of_lines_are_apart_and_in_the_order_of_their_lines(places: list[
 
 
 def test_names_of_strangers_are_cut_and_printable() -> None:
-    assert short("a\x00b\x1b[1m") == "a\ufffdb\ufffd[1m"
+    assert printable("a\x00b\x1b[1m\ud800\ufffe") == "a\ufffdb\ufffd[1m\ufffd\ufffd"
     assert len(short("x" * 1000)) == 28
     assert short("x" * 28) == "x" * 28
 
