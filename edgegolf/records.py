@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from edgegolf.errors import EdgegolfError
+
+if TYPE_CHECKING:
+    import cattrs
 
 
 class Record(Protocol):
@@ -42,15 +46,12 @@ def from_dict(data: object, kind: type[R], source: str = "the record") -> R:
         EdgegolfError: Another schema, or a field that is missing or of another type.
     """
     import cattrs
-    from cattrs.strategies import configure_union_passthrough
 
-    converter = cattrs.Converter()
-    configure_union_passthrough(float | int | str | bool, converter)
     found = data.get("schema") if isinstance(data, dict) else None
     if found != kind.SCHEMA:
         raise EdgegolfError(f"{source} has schema {found!r}, not {kind.SCHEMA!r}")
     try:
-        return converter.structure(data, kind)
+        return _converter().structure(data, kind)
     except (cattrs.BaseValidationError, TypeError, ValueError, AttributeError) as error:
         reasons = (
             "; ".join(cattrs.transform_error(error))
@@ -58,6 +59,17 @@ def from_dict(data: object, kind: type[R], source: str = "the record") -> R:
             else str(error)
         )
         raise EdgegolfError(f"{source} is not a valid {kind.SCHEMA}: {reasons}") from None
+
+
+@functools.cache
+def _converter() -> cattrs.Converter:
+    """One for all records: each compiles code for every class that it meets."""
+    import cattrs
+    from cattrs.strategies import configure_union_passthrough
+
+    converter = cattrs.Converter()
+    configure_union_passthrough(float | int | str | bool, converter)
+    return converter
 
 
 def from_json(text: str | bytes, kind: type[R], source: str = "the record") -> R:

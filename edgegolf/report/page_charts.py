@@ -171,12 +171,21 @@ def file_style(name: str) -> Style:
 
 def best_file(cards: Iterable[Card]) -> tuple[Card, str, FileFacts] | None:
     """The smallest file that is within a percentage point of the most accurate one."""
-    files = [(card, name, facts) for card in cards for name, facts in card.files.items()]
+    files = _files(cards)
     if not files:
         return None
     highest = max(facts.test_accuracy for _, _, facts in files)
     near = [file for file in files if file[2].test_accuracy >= highest - NEAR]
     return min(near, key=lambda file: (file[2].size_bytes, -file[2].test_accuracy))
+
+
+def _files(cards: Iterable[Card]) -> list[tuple[Card, str, FileFacts]]:
+    return [
+        (card, name, facts)
+        for card in cards
+        for name, facts in card.files.items()
+        if _has_place(facts.size_bytes)
+    ]
 
 
 def accuracy_of(card: Card) -> float:
@@ -189,7 +198,7 @@ def accuracy_of(card: Card) -> float:
 
 def front(cards: Sequence[Card], dataset: str) -> Chart | None:
     """Parameters against errors on the test images: our means over seeds, and the articles."""
-    cards = [card for card in cards if card.seeds and card.parameters > 0]
+    cards = [card for card in cards if card.seeds and _has_place(card.parameters)]
     if not cards:
         return None
     ours, theirs = "edgegolf", "the net's article"
@@ -248,7 +257,7 @@ def variants(cards: Sequence[Card], dataset: str) -> Chart | None:
     if best is None:
         return None
     files = sorted(
-        ((card, name, facts) for card in cards for name, facts in card.files.items()),
+        _files(cards),
         key=lambda file: (file[2].size_bytes, -file[2].test_accuracy),
     )
     points, highest, named = [], -1.0, set()
@@ -289,7 +298,7 @@ def sweeps(nets: Sequence[NetSummary], dataset: str) -> Chart | None:
 
     The front of our nets is a line; what the articles report and others published are points.
     """
-    nets = [net for net in nets if net.parameters > 0]
+    nets = [net for net in nets if _has_place(net.parameters)]
     if not nets:
         return None
     ahead, legend = pareto_front(nets), _sweep_legend(nets, dataset)
@@ -367,7 +376,7 @@ def sweep(nets: Sequence[NetSummary], title: str, dataset: str) -> Chart | None:
 def _sweep_panel(nets: Sequence[NetSummary], dataset: str, cost: str) -> Panel:
     """Errors against one cost, in the colours of the families."""
     series = _families(nets)
-    known = ((x, net) for net in nets if (x := _cost(net, cost)) is not None and x > 0)
+    known = ((x, net) for net in nets if (x := _cost(net, cost)) is not None and _has_place(x))
     points, bars = [], []
     ahead: list[tuple[float, float]] = []
     for x, net in sorted(known, key=lambda pair: (pair[0], -pair[1].mean)):
@@ -447,7 +456,10 @@ def latency(benches: Sequence[BenchResult], conditions: str) -> Chart | None:
         (
             (bench, bench.size_bytes, bench.latency_us.p50)
             for bench in benches
-            if bench.latency_us is not None and bench.latency_us.p50 > 0 and bench.size_bytes
+            if bench.latency_us is not None
+            and bench.size_bytes is not None
+            and _has_place(bench.size_bytes)
+            and _has_place(bench.latency_us.p50)
         ),
         key=lambda each: (each[1], each[2]),
     )
@@ -522,7 +534,12 @@ def _growth_lines(footprint: Footprint, cost: str, suffix: str) -> GrowthLines:
     lines: GrowthLines = {}
     for net in sorted(footprint.growth, key=lambda net: net.iterations or 0):
         smallest_file = _smallest_with(net, cost, suffix)
-        if net.iterations and net.role in ROLES and smallest_file is not None:
+        if (
+            net.iterations
+            and _has_place(net.iterations)
+            and net.role in ROLES
+            and smallest_file is not None
+        ):
             lines.setdefault(net.role, {})[net.iterations] = smallest_file
     return lines
 
@@ -534,7 +551,7 @@ def _smallest_with(net: NetFootprint, cost: str, suffix: str) -> tuple[float, st
         if variant.file.endswith(suffix)
         and (size := variant.cost(FILE)) is not None
         and (value := variant.cost(cost)) is not None
-        and value > 0
+        and _has_place(value)
     ]
     return min(known)[1:] if known else None
 
@@ -654,7 +671,7 @@ def _treemap(look: Look, found: Anatomy) -> Spec:
 
 def training(runs: Sequence[Run], dataset: str) -> Chart | None:
     """Errors on the validation images, epoch by epoch, of every run."""
-    runs = [run for run in runs if run.errors]
+    runs = [run for run in runs if run.errors and all(_has_place(epoch) for epoch, _ in run.errors)]
     chosen = [run for run in runs if run.is_chosen] or list(runs)
     if not runs:
         return None
@@ -663,7 +680,7 @@ def training(runs: Sequence[Run], dataset: str) -> Chart | None:
     by_end = sorted(chosen, key=lambda run: run.errors[-1][1])
     lines = [
         Line(
-            tuple((epoch, max(error, LOWEST_ERROR)) for epoch, error in run.errors),
+            tuple((epoch, min(max(error, LOWEST_ERROR), 100)) for epoch, error in run.errors),
             FAMILY_COLOURS[by_end.index(run) % len(FAMILY_COLOURS)] if run in chosen else None,
             run.net if run in chosen else "",
             width=2 if run in chosen else 1,
@@ -699,9 +716,14 @@ def training(runs: Sequence[Run], dataset: str) -> Chart | None:
 # --- How any of them is drawn
 
 
+def _has_place(value: float) -> bool:
+    """Whether a logarithmic axis can show a number; files of strangers may say anything."""
+    return 0 < value < 1e15
+
+
 def _error(accuracy: float) -> float:
     """Errors in per cent, as a logarithmic axis can show them."""
-    return max(100 - 100 * accuracy, LOWEST_ERROR)
+    return min(max(100 - 100 * accuracy, LOWEST_ERROR), 100)
 
 
 def _used(series: Series, points: Iterable[Point]) -> Series:

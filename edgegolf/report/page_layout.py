@@ -86,7 +86,7 @@ def axis(
         size: Of the font, in pixels.
         logarithmic: Whether equal distances are equal quotients.
         upright: Whether labels stand one above the other.
-        ticks: The numbers that stand at it; else round ones.
+        ticks: The numbers that stand at it, if there is room; else round ones.
     """
     values = tuple(values)
     low, high = min(values), max(values)
@@ -96,7 +96,7 @@ def axis(
     else:
         margin = 0.03 * (high - low) or 1
         first, last = low - margin, high + margin
-    found = tuple(ticks) or _round_numbers(first, last, pixels, size, logarithmic, upright)
+    found = _numbers(first, last, pixels, size, logarithmic, upright, tuple(ticks))
     return Axis(title, first, last, pixels, found, logarithmic)
 
 
@@ -106,10 +106,11 @@ def _share(value: float, low: float, high: float, logarithmic: bool) -> float:
     return (value - low) / (high - low)
 
 
-def _round_numbers(
-    low: float, high: float, pixels: float, size: float, logarithmic: bool, upright: bool
-) -> tuple[float, ...]:
-    """As many round numbers as there is room for."""
+def _numbers(
+    low: float, high: float, pixels: float, size: float, logarithmic: bool, upright: bool,
+    preferred: tuple[float, ...],
+) -> tuple[float, ...]:  # fmt: skip
+    """The preferred numbers, or as many round ones as there is room for."""
 
     def fits(numbers: Sequence[float]) -> bool:
         if len(numbers) > MOST_TICKS:
@@ -121,6 +122,8 @@ def _round_numbers(
             for (here, there), (one, other) in zip(pairwise(at), pairwise(widths), strict=True)
         )
 
+    if preferred and fits(preferred):
+        return preferred
     grids = _decades(low, high) if logarithmic else []
     if not logarithmic or high / low < 12:
         grids += _steps(low, high)

@@ -305,6 +305,23 @@ def test_errors_of_none_and_all_images_have_a_place() -> None:
         }  # fmt: skip
 
 
+@pytest.mark.parametrize("number", [0, -7, 10**400])
+def test_numbers_that_cannot_be_are_not_drawn(number: int, tmp_path: Path) -> None:
+    facts = {"int8.onnx": FileFacts(number, "", 0.5, 1e300, 0.0)}
+    wrong = replace(CARD, parameters=number, macs=number, files=facts)
+    (tmp_path / "card.json").write_text(to_json(wrong))
+    epochs = [{"epoch": number - 1, "validation_accuracy": -1e300}] * 2
+    runs = {"runs": [{"seed": number, "epochs": epochs}]}
+    (tmp_path / "history.json").write_text(json.dumps(runs))
+    latency = replace(RESULT.latency_us, p50=float(min(number, 0)))
+    benches = [replace(RESULT, size_bytes=number), replace(RESULT, latency_us=latency)]
+    (tmp_path / "bench.json").write_text(results_to_json(benches))
+    write_report([tmp_path, tmp_path / "bench.json"], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "<figure" not in page
+    assert 'id="files"' in page
+
+
 def test_thousands_of_benches_make_a_bounded_page(tmp_path: Path) -> None:
     many = [replace(RESULT, file=f"net{n}.onnx", size_bytes=1000 + n) for n in range(5_000)]
     (tmp_path / "bench.json").write_text(results_to_json(many))

@@ -50,6 +50,11 @@ def test_linear_axes_too(epochs: list[int]) -> None:
     assert all(0 <= found.at(value) <= 500 for value in [*epochs, *found.ticks])
 
 
+def test_preferred_ticks_stand_if_there_is_room() -> None:
+    assert axis("iterations", [1, 32], 300, SIZE, ticks=[1, 2, 4, 32]).ticks == (1, 2, 4, 32)
+    assert len(axis("iterations", range(1, 99), 300, SIZE, ticks=range(1, 99)).ticks) <= 9
+
+
 SPOTS = st.tuples(st.floats(0, 600), st.floats(0, 300))
 
 
