@@ -224,6 +224,7 @@ def front(cards: Sequence[Card], dataset: str) -> Chart | None:
         reached = sum(accuracy_of(card) >= (card.article_accuracy or 0) for card in known)
         finding += f"; article's accuracy reached by {reached} of {count(len(known), 'net')}"
     series = {ours: (BLUE, "circle"), theirs: (ORANGE, "diamond")}
+    shown = sorted(points, key=lambda point: point.series == ours)  # ours cover the articles
     return Chart(
         f"Parameters and errors, {dataset}",
         finding,
@@ -231,7 +232,7 @@ def front(cards: Sequence[Card], dataset: str) -> Chart | None:
         "of its seeds, beside what its article reports. Lower and further left is better.",
         lambda look: _chart(
             look,
-            lambda look, width: _plot(look, width, points, "parameters", ERRORS, series, lines),
+            lambda look, width: _plot(look, width, shown, "parameters", ERRORS, series, lines),
             _used(series, points),
         ),
         ("net", "parameters", "accuracy, %", "standard deviation", "seeds", "article, %"),

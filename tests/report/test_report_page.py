@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +15,7 @@ from test_footprint_report import FOOTPRINT
 from test_sweep_report import MEASURED
 
 from edgegolf.cards import read_card
+from edgegolf.data import SOURCES
 from edgegolf.errors import EdgegolfError
 from edgegolf.records import to_json
 from edgegolf.report.page import make_charts, write_report
@@ -29,6 +32,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 MODELS = Path(__file__).parent.parent.parent / "models" / "mnist"
 CHARTS = {"front", "variants", "sweeps", "costs", "anatomy", "depth", "training"}
+POINT = ".wide [aria-roledescription=point]"
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -50,7 +54,7 @@ def page(folder: Path) -> Iterator[webdriver.Chrome]:
     driver = start_chromium()
     driver.get((folder / "report.html").as_uri())
     WebDriverWait(driver, 60).until(
-        lambda _: len(driver.find_elements(By.CSS_SELECTOR, ".chart svg")) == len(CHARTS)
+        lambda _: len(driver.find_elements(By.CSS_SELECTOR, ".wide svg")) == len(CHARTS)
     )
     yield driver
     driver.quit()
@@ -71,39 +75,84 @@ def test_it_is_one_small_file(folder: Path) -> None:
 
 def test_every_chart_draws_its_data(page: webdriver.Chrome) -> None:
     marks = {
-        name: len(page.find_elements(By.CSS_SELECTOR, f"#{name} [role=graphics-symbol]"))
+        name: len(
+            page.find_elements(By.CSS_SELECTOR, f"#{name} .wide [aria-roledescription=point]")
+        )
         for name in CHARTS
     }
-    assert marks["front"] >= 3 + 3 + 2  # ours, names, articles
+    assert marks["front"] == 3 + 3  # ours, articles
     assert marks["variants"] >= 15
-    assert marks["sweeps"] >= 4 + 4 + 1 + 1 + 6  # nets, their spreads, front, articles, published
-    assert len(page.find_elements(By.CSS_SELECTOR, "#costs [aria-roledescription=point]")) == 2
-    assert all(marks.values()), marks
+    assert marks["sweeps"] == 4 + 1 + 6  # nets, articles, published
+    assert marks["costs"] == 2
+    assert marks["depth"] == 2 * 2 * 3  # bytes and latency, shared and unshared, iterations
+    assert page.find_element(By.CSS_SELECTOR, "h1").text.startswith("99.09 % of mnist in 2,781 byt")
 
 
-def test_hovering_tells_the_net(page: webdriver.Chrome) -> None:
-    point = page.find_element(
-        By.CSS_SELECTOR, "#front [aria-roledescription=point][aria-label*=tight_resnet]"
-    )
-    ActionChains(page).move_to_element(point).perform()
-    tip = WebDriverWait(page, 20).until(
-        lambda _: page.find_element(By.CSS_SELECTOR, "#vg-tooltip-element.visible")
-    )
-    assert "tight_resnet" in tip.text
-    assert "1,930" in tip.text
-
-
-def test_hovering_tells_mean_and_spread_of_a_swept_net(page: webdriver.Chrome) -> None:
-    selector = "#sweeps [aria-roledescription=point][aria-label*='{}']"
-    point = page.find_element(By.CSS_SELECTOR, selector.format("double_cnn:2; seeds: 2"))
+def tip(page: webdriver.Chrome, says: str) -> str:
+    """What is told of the point that says so, when the pointer is on it."""
+    point = page.find_element(By.CSS_SELECTOR, f"{POINT}[aria-label^='{says}']")
     ActionChains(page).scroll_to_element(point).move_to_element(point).perform()
-    tip = WebDriverWait(page, 20).until(
-        lambda _: page.find_element(By.CSS_SELECTOR, "#vg-tooltip-element.visible")
+    shown = WebDriverWait(page, 20).until(lambda _: page.find_element(By.ID, "tip"))
+    WebDriverWait(page, 20).until(lambda _: shown.is_displayed())
+    return str(shown.text)
+
+
+def test_hovering_tells_what_a_point_is(page: webdriver.Chrome) -> None:
+    told = tip(page, "tight_resnet: 99.11")
+    assert told == "tight_resnet: 99.11 % with 1,930 parameters, 3 seeds"
+    assert "97.50 ± 0.71 %" in tip(page, "double_cnn:2: 97.50 ± 0.71 % with 932 parameters")
+
+
+OVERLAPS = """
+const found = [];
+for (const chart of document.querySelectorAll(".chart")) {
+  const texts = [...chart.querySelectorAll("text")].filter((text) => text.textContent.trim());
+  const boxes = texts.map((text) => text.getBoundingClientRect());
+  boxes.forEach((one, n) => {
+    if (!one.width) return;
+    if (one.right > document.documentElement.clientWidth + 1) found.push(texts[n].textContent);
+    boxes.slice(n + 1).forEach((other, m) => {
+      const wide = Math.min(one.right, other.right) - Math.max(one.left, other.left);
+      const high = Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top);
+      if (wide > 1 && high > 3) found.push([texts[n].textContent, texts[n + 1 + m].textContent]);
+    });
+  });
+}
+return found;
+"""
+
+
+@pytest.mark.parametrize("width", [1280, 1000, 700, 600, 390, 320])
+def test_no_label_covers_another_at_any_width(width: int, whole: webdriver.Chrome) -> None:
+    whole.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
     )
-    assert "2.50" in tip.text  # the mean of the errors
-    assert "0.71" in tip.text
-    page.find_element(By.CSS_SELECTOR, selector.format("by: JoshWarn"))
-    page.find_element(By.CSS_SELECTOR, selector.format("double_cnn:2; by: article"))
+    assert whole.execute_script(OVERLAPS) == []
+    assert whole.execute_script("return document.documentElement.scrollWidth") <= width
+    heights = whole.execute_script(
+        "return [...document.querySelectorAll('.chart text')]"
+        ".map((text) => text.getBoundingClientRect())"
+        ".filter((box) => box.width > 2 * box.height && box.height).map((box) => box.height)"
+    )
+    assert min(heights) >= 8
+    whole.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """The report of everything that is committed."""
+    root = MODELS.parent.parent
+    paths = [*sorted((root / "models").glob("*/*")), root / "docs" / "footprint.json"]
+    paths += [root / "docs" / "costs" / "cifar10.json", *sorted(root.glob("docs/sweeps/*.json"))]
+    output = tmp_path_factory.mktemp("whole") / "report.html"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgegolf.report.page._judge", lambda _: ([], []))  # tested with few nets
+        write_report(paths, output)
+    driver = start_chromium()
+    driver.get(output.as_uri())
+    yield driver
+    driver.quit()
 
 
 def test_the_table_sorts_and_filters(page: webdriver.Chrome) -> None:
@@ -139,6 +188,7 @@ def test_mistakes_of_the_chosen_net_are_shown(page: webdriver.Chrome) -> None:
         chooser.select_by_visible_text(name)
         (shown,) = (e for e in page.find_elements(By.CLASS_NAME, "judgement") if e.is_displayed())
         cells = shown.find_elements(By.CSS_SELECTOR, ".confusion tbody td")
+        assert name in shown.find_element(By.TAG_NAME, "h3").text
         counts = [0 if cell.text == "·" else int(cell.text) for cell in cells]
         assert sum(counts) == 10_000
         assert len(shown.find_elements(By.TAG_NAME, "img")) == 24
@@ -147,26 +197,69 @@ def test_mistakes_of_the_chosen_net_are_shown(page: webdriver.Chrome) -> None:
     assert sum(counts[::11]) == round(10_000 * card.files["int8.tflite"].test_accuracy)
 
 
+COLOURS = """
+const rgb = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number);
+const ground = rgb(getComputedStyle(document.body).backgroundColor);
+const seen = (selector, property) => [...document.querySelectorAll(selector)]
+  .filter((each) => each.textContent.trim())
+  .map((each) => rgb(getComputedStyle(each)[property]));
+return [ground, [
+  ...seen("figure:not([id^=anatomy]) .chart text", "fill"),
+  ...seen("h1, h2, h3, p, td:not([class]), th, figcaption, summary", "color"),
+]];
+"""
+
+
+def luminance(channels: list[float]) -> float:
+    """Source: WCAG 2.2."""
+    linear = [c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_colours_follow_the_system_and_fit_a_phone(page: webdriver.Chrome, scheme: str) -> None:
+def test_colours_follow_the_system_and_text_is_read(page: webdriver.Chrome, scheme: str) -> None:
     page.execute_cdp_cmd(
         "Emulation.setEmulatedMedia",
         {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
     )
+    ground, inks = page.execute_script(COLOURS)
+    assert (luminance(ground) > 0.5) == (scheme == "light")
+    assert len(inks) > 100
+    for ink in {tuple(ink) for ink in inks}:
+        darker, lighter = sorted((luminance(list(ink)), luminance(ground)))
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, ink
+
+
+def test_print_shows_what_hovering_would(page: webdriver.Chrome, tmp_path: Path) -> None:
     page.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True},
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": "dark"}]},
     )
-    ground, label = page.execute_script(
-        "const first = (colour) => Number(colour.match(/\\d+/)[0]);"
-        "const label = document.querySelector('#front .role-axis-label text');"
-        "return [first(getComputedStyle(document.body).backgroundColor),"
-        " first(getComputedStyle(label).fill)];"
+    printed = page.execute_cdp_cmd("Page.printToPDF", {"paperWidth": 8.27, "paperHeight": 11.69})
+    (tmp_path / "report.pdf").write_bytes(base64.b64decode(printed["data"]))
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    shown = page.execute_script(
+        "const seen = (each) => each.checkVisibility({contentVisibilityAuto: true});"
+        "return {"
+        " cells: [...document.querySelectorAll('td')].filter((c) => !c.closest('.judgement'))"
+        "  .every(seen),"
+        " wide: [...document.querySelectorAll('.wide')].every(seen),"
+        " phone: [...document.querySelectorAll('.phone')].some(seen),"
+        " controls: [...document.querySelectorAll('input, select')].some(seen),"
+        " ground: getComputedStyle(document.body).backgroundColor}"
     )
-    assert (ground > label) == (scheme == "light")
-    assert abs(ground - label) > 150
-    assert page.execute_script("return document.documentElement.scrollWidth") <= 360
-    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert shown == {
+        "cells": True, "wide": True, "phone": False, "controls": False,
+        "ground": "rgb(255, 255, 255)",
+    }  # fmt: skip
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext is not installed")
+    text = subprocess.run(
+        ["pdftotext", "-layout", tmp_path / "report.pdf", "-"], stdout=subprocess.PIPE, check=True
+    ).stdout.decode()
+    for value in ("tight_resnet: 99.11 %", "2.50", "0.71", "1,040", "16,500"):
+        assert value in text
 
 
 def test_nothing_is_asked_for_and_nothing_complained_of(
@@ -209,13 +302,13 @@ def test_data_sets_have_charts_of_their_own_and_a_missing_one_costs_no_other(
     (other / "card.json").write_text(to_json(replace(card, dataset="elsewhere")))
     sources = read_sources([MODELS / "linear", other, MODELS / "tight_resnet"])
     charts = make_charts(sources)
-    titles = {name: title for name, (title, _, _) in charts.items()}
-    assert titles["front"] == "Parameters and errors, mnist"
-    assert titles["front-2"] == "Parameters and errors, elsewhere"
+    assert charts["front"].subject == "Parameters and errors, mnist"
+    assert charts["front-2"].subject == "Parameters and errors, elsewhere"
     assert {"variants-2", "training-2"} < set(charts)
-    assert {each["net"] for each in charts["front-2"][2]["data"]["values"]} == {"linear"}
+    assert [row[0] for row in charts["front-2"].rows] == ["linear"]
 
     write_report([MODELS / "linear", other], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert "Not made here: " in page
-    assert "Test images by label" in page
+    assert "The test images of elsewhere are not here" in page
+    if SOURCES["mnist"].find() is not None:
+        assert "Test images by label" in page
