@@ -120,13 +120,29 @@ class Chart:
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a chart: where, of which series, what it is called and what it says."""
+    """A point of a chart.
+
+    Attributes:
+        x: Where.
+        y: Where.
+        series: What its colour and shape mean.
+        says: What is told of it.
+        label: What stands beside it; empty for nothing.
+        brief: The same where there is little room; empty to cut the label.
+    """
 
     x: float
     y: float
     series: str
     says: str
     label: str = ""
+    brief: str = ""
+
+    def called(self, longest: int) -> str:
+        """Its label in so many letters."""
+        return short(
+            self.brief if self.brief and len(self.label) > longest else self.label, longest
+        )
 
 
 @dataclass(frozen=True)
@@ -390,7 +406,8 @@ def _sweep_panel(nets: Sequence[NetSummary], dataset: str, cost: str) -> Panel:
             f"{count(len(net.accuracies), 'seed')}, {count(net.epochs, 'epoch')}"
         )
         family = _family(net) if _family(net) in series else OTHERS
-        points.append(Point(x, error, family, says, net.net if is_ahead else ""))
+        label, brief = (net.net, net.net.partition(":")[2]) if is_ahead else ("", "")
+        points.append(Point(x, error, family, says, label, brief))
         ends = ((x, max(error - deviation, error / 10)), (x, error + deviation))
         bars.append(Line(ends, series[family][0]))
     lines = [Line(tuple(ahead), steps=True), *bars]
@@ -584,6 +601,11 @@ def _amount(cost: str, value: float) -> str:
     return microseconds(value).partition(" ")[0] if cost == LATENCY else f"{value:,.0f}"
 
 
+def _brief(cost: str, value: float) -> str:
+    """The same with a short end of large numbers."""
+    return _amount(cost, value) if value < 1e6 else number(float(f"{value:.4g}"))
+
+
 def _unit(cost: str) -> str:
     return "µs" if cost == LATENCY else "bytes"
 
@@ -592,7 +614,7 @@ def _growth_panel(cost: str, suffix: str, lines: GrowthLines) -> Panel:
     points, drawn = [], []
     for role, line in lines.items():
         last = line[max(line)][0]
-        label = f"{role}: {_amount(cost, last)}"
+        label = f"{role}: {_brief(cost, last)}"
         values = tuple((iterations, value) for iterations, (value, _) in line.items())
         drawn.append(Line(values, ROLES[role], label, width=2.5, opacity=1))
         points += [
@@ -741,13 +763,20 @@ def _file_series(points: Iterable[Point]) -> Series:
 
 
 def _beside(look: Look, panels: Sequence[Panel], legend: Series) -> Spec:
-    """Panels beside each other, or below each other where there is no room, and one legend."""
-    columns = (3 if len(panels) == 3 else 2) if look.is_wide and len(panels) > 1 else 1
-    drawn = [panel(look, look.width / columns) for panel in panels]
-    rows: list[Spec] = [
-        {"spacing": 16, "hconcat": drawn[n : n + columns]} for n in range(0, len(drawn), columns)
+    """Panels in pairs, or below each other where there is no room, and one legend.
+
+    Of an odd number the first has a row of its own.
+    """
+    odd = len(panels) % 2
+    rows = [panels[:odd], *(panels[n : n + 2] for n in range(odd, len(panels), 2))]
+    if not look.is_wide:
+        rows = [[panel] for panel in panels]
+    drawn: list[Spec] = [
+        {"spacing": 16, "hconcat": [panel(look, look.width / len(row)) for panel in row]}
+        for row in rows
+        if row
     ]
-    return _specification(look, rows, legend)
+    return _specification(look, drawn, legend)
 
 
 def _chart(look: Look, panel: Panel, legend: Series) -> Spec:
@@ -774,7 +803,9 @@ def _plot(
     y = axis(y_title, ys, high, size, upright=True)
     left = max(text_width(number(tick), size) for tick in y.ticks or (0,)) + 2.2 * size
     longest = LONGEST_WIDE if width > 600 else LONGEST_NARROW
-    ends = [replace(line, label=short(line.label, longest)) for line in lines if line.label]
+    ends = [
+        replace(line, label=short(line.label, max(longest, 18))) for line in lines if line.label
+    ]
     needed = max((text_width(line.label, size) + 20 for line in ends), default=0.0)
     reserve = min(needed, 0.6 * (width - left))
     wide = width - left - 14 - reserve
@@ -783,7 +814,7 @@ def _plot(
     def at(x_value: float, y_value: float) -> tuple[float, float]:
         return x.at(x_value), high - y.at(y_value)
 
-    wanted = [(*at(p.x, p.y), short(p.label, longest)) for p in points if p.label]
+    wanted = [(*at(p.x, p.y), p.called(longest)) for p in points if p.label]
     visible = [at(point.x, point.y) for point in points]
     for line in lines:
         visible += _along([at(*point) for point in line.points]) if line.steps else []
