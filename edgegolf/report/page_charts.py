@@ -1,8 +1,4 @@
-"""The report's charts: what each finds, its values, and its Vega-Lite specification.
-
-Where a point, a tick or a label stands is computed here, so that nothing overlaps whatever the
-data are; Vega-Lite draws it.
-"""
+"""The report's charts: what each finds, its values, and what is drawn."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ import statistics
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +14,31 @@ from edgegolf.cards import Card, FileFacts
 from edgegolf.footprint.result import FILE, LATENCY, Footprint, NetFootprint
 from edgegolf.golf.anatomy import Anatomy
 from edgegolf.report.page_data import Run
-from edgegolf.report.page_layout import (
-    LETTER,
-    NUMBER,
-    Axis,
-    Label,
-    axis,
-    number,
-    place_labels,
-    short,
-    spread,
-    text_width,
-    treemap,
+from edgegolf.report.page_layout import LETTER, number, short, text_width, treemap
+from edgegolf.report.page_plot import (
+    MOST_POINTS,
+    Line,
+    Look,
+    Panel,
+    Point,
+    Series,
+    Spec,
+    Style,
+    as_it_is,
+    beside,
+    pixels,
+    plot,
+    specification,
+    text_layer,
 )
 from edgegolf.sweep import NetSummary
 from edgegolf.sweep.costs import smallest
 from edgegolf.sweep.front import goals, pareto_front, published_records
 
-Spec = dict[str, Any]
 Rows = tuple[tuple[Any, ...], ...]
 
-VEGA_LITE = "https://vega.github.io/schema/vega-lite/v6.json"
 NEAR = 0.01  # accuracies that are as good as the best
 LOWEST_ERROR = 0.01  # %; a logarithmic axis has no zero: one image of 10,000
-MOST_POINTS = 2_000
-MOST_LABELS = 24
 ERRORS = "errors on the test images, %"
 
 # Seen on white and on near-black; the text around them has the colour of the page's text.
@@ -75,29 +70,6 @@ ON_PARTS = "#111111"  # text
 
 
 @dataclass(frozen=True)
-class Look:
-    """For whom a chart is drawn.
-
-    Attributes:
-        width: Pixels, with the axis.
-        ink: The colour of text and lines.
-    """
-
-    width: int
-    ink: str
-
-    @property
-    def is_wide(self) -> bool:
-        """Whether two panels fit beside each other."""
-        return self.width > 600
-
-    @property
-    def size(self) -> int:
-        """Of the font, in pixels."""
-        return 13 if self.is_wide else 12
-
-
-@dataclass(frozen=True)
 class Chart:
     """A chart.
 
@@ -118,49 +90,6 @@ class Chart:
     rows: Rows = ()
 
 
-@dataclass(frozen=True)
-class Point:
-    """A point of a chart.
-
-    Attributes:
-        x: Where.
-        y: Where.
-        series: What its colour and shape mean.
-        says: What is told of it.
-        label: What stands beside it; empty for nothing.
-        brief: The same where there is little room; empty to cut the label.
-    """
-
-    x: float
-    y: float
-    series: str
-    says: str
-    label: str = ""
-    brief: str = ""
-
-    def called(self, longest: int) -> str:
-        """Its label in so many letters."""
-        return short(
-            self.brief if self.brief and len(self.label) > longest else self.label, longest
-        )
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line through points; its label stands at the right border."""
-
-    points: tuple[tuple[float, float], ...]
-    colour: str | None = None
-    label: str = ""
-    width: float = 1.0
-    dash: tuple[int, ...] = ()
-    opacity: float = 0.6
-    steps: bool = False
-
-
-Panel = Callable[[Look, float], Spec]  # drawn as wide as this
-Style = tuple[str | None, str]  # colour, that of the text where there is none, and shape
-Series = Mapping[str, Style]
 OF_OTHERS: Series = {ARTICLE: (None, "diamond"), ELSEWHERE: (None, "cross")}
 
 
@@ -246,11 +175,7 @@ def front(cards: Sequence[Card], dataset: str) -> Chart | None:
         finding,
         "Every net by how many parameters it has and how many test images it gets wrong, the mean "
         "of its seeds, beside what its article reports. Lower and further left is better.",
-        lambda look: _chart(
-            look,
-            lambda look, width: _plot(look, width, shown, "parameters", ERRORS, series, lines),
-            _used(series, points),
-        ),
+        beside([plot(shown, "parameters", ERRORS, series, lines)], _used(series, points)),
         ("net", "parameters", "accuracy, %", "standard deviation", "seeds", "article, %"),
         tuple(
             (
@@ -299,11 +224,7 @@ def variants(cards: Sequence[Card], dataset: str) -> Chart | None:
         "Every exported file by its bytes and by how many test images it gets wrong. A name stands "
         "at the smallest file of a net that is ahead of all smaller ones. The table of files has "
         "every value.",
-        lambda look: _chart(
-            look,
-            lambda look, width: _plot(look, width, points, "bytes of the file", ERRORS, series),
-            series,
-        ),
+        beside([plot(points, "bytes of the file", ERRORS, series)], series),
     )
 
 
@@ -333,8 +254,8 @@ def sweeps(nets: Sequence[NetSummary], dataset: str) -> Chart | None:
         finding,
         "Every net of the sweeps, the mean of its seeds with the standard deviation, beside "
         "what its article reports and what others have published. The line joins the nets of "
-        "fewest parameters; families that are never on it are grey.",
-        lambda look: _beside(look, [_sweep_panel(nets, dataset, "parameters")], legend),
+        "fewest parameters; families that are never on it are grey." + _left_out(nets),
+        beside([_sweep_panel(nets, dataset, "parameters")], legend),
         (
             "net", "epochs", "seeds", "parameters", "MACs", "errors, %", "standard deviation",
             "int8, bytes", "int8, p50, µs",
@@ -371,9 +292,7 @@ def sweep_costs(nets: Sequence[NetSummary], dataset: str) -> Chart | None:
         f"{microseconds(fastest.latency_us)} ({quick.net})",
         "The smallest int8 file of every net: its bytes, and the median of single inferences on "
         f"one thread in {runtimes}. The values are in the table of the sweep's nets.",
-        lambda look: _beside(
-            look, [_sweep_panel(nets, dataset, cost) for cost in COSTS[1:]], _families(nets)
-        ),
+        beside([_sweep_panel(nets, dataset, cost) for cost in COSTS[1:]], _families(nets)),
     )
 
 
@@ -387,7 +306,7 @@ def sweep(nets: Sequence[NetSummary], title: str, dataset: str) -> Chart | None:
         return chart
     panels = [_sweep_panel(nets, dataset, cost) for cost in COSTS]
     legend = _sweep_legend(nets, dataset)
-    return replace(chart, draw=lambda look: _beside(look, panels, legend))
+    return replace(chart, draw=beside(panels, legend))
 
 
 def _sweep_panel(nets: Sequence[NetSummary], dataset: str, cost: str) -> Panel:
@@ -414,7 +333,7 @@ def _sweep_panel(nets: Sequence[NetSummary], dataset: str, cost: str) -> Panel:
     if cost == "parameters":
         points += _others_points(nets, dataset)
         series = {**series, **OF_OTHERS}
-    return lambda look, width: _plot(look, width, points, cost, ERRORS, series, lines)
+    return plot(points, cost, ERRORS, series, lines)
 
 
 def _cost(net: NetSummary, cost: str) -> float | None:
@@ -499,12 +418,8 @@ def latency(benches: Sequence[BenchResult], conditions: str) -> Chart | None:
         "Bytes and latency",
         f"{file_name(fastest)}: {microseconds(p50)} with {size:,} bytes in {fastest.runtime}",
         f"Median of single inferences, {conditions}. Files that no smaller one outruns have their "
-        "name. The table of files has every value.",
-        lambda look: _chart(
-            look,
-            lambda look, width: _plot(look, width, points, "bytes of the file", "p50, µs", series),
-            series,
-        ),
+        "name. The table of files has every value." + _left_out(timed),
+        beside([plot(points, "bytes of the file", "p50, µs", series)], series),
     )
 
 
@@ -534,7 +449,7 @@ def growth(footprint: Footprint, costs: Sequence[str] = (FILE, LATENCY)) -> Char
         _growth_finding(found),
         "The smallest file of each format as the block is applied more often: one set of weights "
         "for all iterations, or one for each.",
-        lambda look: _beside(look, panels, {}),
+        beside(panels, {}),
         ("cost", "format", "weights", "iterations", "value", "file"),
         tuple(
             (cost, suffix, role, iterations, round(value) if cost != LATENCY else value, file)
@@ -629,9 +544,7 @@ def _growth_panel(cost: str, suffix: str, lines: GrowthLines) -> Panel:
     series = {role: (colour, "circle") for role, colour in ROLES.items()}
     title = f"{cost.partition(',')[0]}, {_unit(cost)} ({suffix})"
     iterations = sorted({n for line in lines.values() for n in line})
-    return lambda look, width: _plot(
-        look, width, points, "iterations of the block", title, series, drawn, x_ticks=iterations
-    )
+    return plot(points, "iterations of the block", title, series, drawn, x_ticks=iterations)
 
 
 # --- Of one file, and of training
@@ -683,13 +596,13 @@ def _treemap(look: Look, found: Anatomy) -> Spec:
             {
                 "data": {"values": tiles},
                 "mark": {"type": "rect", "stroke": "#ffffff", "strokeWidth": 1},
-                "encoding": _pixels("x", "y", "x2", "y2")
-                | {"color": _as_it_is("colour"), "description": {"field": "says"}},
+                "encoding": pixels("x", "y", "x2", "y2")
+                | {"color": as_it_is("colour"), "description": {"field": "says"}},
             },
-            *([_text(labels, look, "left", ON_PARTS)] if labels else []),
+            *([text_layer(labels, look, "left", ON_PARTS)] if labels else []),
         ],
     }
-    return _specification(look, [tree], entries)
+    return specification(look, [tree], entries)
 
 
 def training(runs: Sequence[Run], dataset: str) -> Chart | None:
@@ -717,13 +630,8 @@ def training(runs: Sequence[Run], dataset: str) -> Chart | None:
         f"{count(epoch, 'epoch')}",
         "Errors on the validation images after each epoch. Strong lines are the runs whose "
         "weights are in the files, faint ones the other seeds.",
-        lambda look: _chart(
-            look,
-            lambda look, width: _plot(
-                look, width, [], "epoch", "errors on the validation images, %", {}, lines,
-                x_log=False,
-            ),
-            {},
+        beside(
+            [plot([], "epoch", "errors on the validation images, %", {}, lines, x_log=False)], {}
         ),
         ("net", "seed", "epochs", "last error, %", "least error, %", "in the files"),
         tuple(
@@ -736,9 +644,6 @@ def training(runs: Sequence[Run], dataset: str) -> Chart | None:
     )  # fmt: skip
 
 
-# --- How any of them is drawn
-
-
 def _has_place(value: float) -> bool:
     """Whether a logarithmic axis can show a number; files of strangers may say anything."""
     return 0 < value < 1e15
@@ -747,6 +652,10 @@ def _has_place(value: float) -> bool:
 def _error(accuracy: float) -> float:
     """Errors in per cent, as a logarithmic axis can show them."""
     return min(max(100 - 100 * accuracy, LOWEST_ERROR), 100)
+
+
+def _left_out(drawn: Sequence[Any]) -> str:
+    return f" Only {MOST_POINTS:,} of {len(drawn):,} are drawn." if len(drawn) > MOST_POINTS else ""
 
 
 def _used(series: Series, points: Iterable[Point]) -> Series:
@@ -760,235 +669,3 @@ def _file_series(points: Iterable[Point]) -> Series:
     order = [f"{kind}.{suffix}" for kind in KINDS for suffix in FORMATS]
     ordered = [name for name in order if name in names] + sorted(names - set(order))
     return {name: file_style(name) for name in ordered}
-
-
-def _beside(look: Look, panels: Sequence[Panel], legend: Series) -> Spec:
-    """Panels in pairs, or below each other where there is no room, and one legend.
-
-    Of an odd number the first has a row of its own.
-    """
-    odd = len(panels) % 2
-    rows = [panels[:odd], *(panels[n : n + 2] for n in range(odd, len(panels), 2))]
-    if not look.is_wide:
-        rows = [[panel] for panel in panels]
-    drawn: list[Spec] = [
-        {"spacing": 16, "hconcat": [panel(look, look.width / len(row)) for panel in row]}
-        for row in rows
-        if row
-    ]
-    return _specification(look, drawn, legend)
-
-
-def _chart(look: Look, panel: Panel, legend: Series) -> Spec:
-    return _specification(look, [panel(look, look.width)], legend)
-
-
-def _plot(
-    look: Look,
-    width: float,
-    points: Sequence[Point],
-    x_title: str,
-    y_title: str,
-    series: Series,
-    lines: Sequence[Line] = (),
-    *,
-    x_log: bool = True,
-    x_ticks: Sequence[float] = (),
-) -> Spec:
-    """Points and lines on logarithmic axes, with labels that cover nothing."""
-    points, size = points[:MOST_POINTS], look.size
-    ys = [point.y for point in points] + [y for line in lines for _, y in line.points]
-    xs = [point.x for point in points] + [x for line in lines for x, _ in line.points]
-    high = max(230.0, min(360.0, 0.62 * width))
-    y = axis(y_title, ys, high, size, upright=True)
-    left = max(text_width(number(tick), size) for tick in y.ticks or (0,)) + 2.2 * size
-    longest = LONGEST_WIDE if width > 600 else LONGEST_NARROW
-    ends = [
-        replace(line, label=short(line.label, max(longest, 18))) for line in lines if line.label
-    ]
-    needed = max((text_width(line.label, size) + 20 for line in ends), default=0.0)
-    reserve = min(needed, 0.6 * (width - left))
-    wide = width - left - 14 - reserve
-    x = axis(x_title, xs, wide, size, logarithmic=x_log, ticks=x_ticks)
-
-    def at(x_value: float, y_value: float) -> tuple[float, float]:
-        return x.at(x_value), high - y.at(y_value)
-
-    wanted = [(*at(p.x, p.y), p.called(longest)) for p in points if p.label]
-    visible = [at(point.x, point.y) for point in points]
-    for line in lines:
-        visible += _along([at(*point) for point in line.points]) if line.steps else []
-    labels = place_labels(wanted[:MOST_LABELS], visible, wide, high, size)
-    heights = spread([high - y.at(line.points[-1][1]) for line in ends], 1.35 * size, high - size)
-    labels += [
-        Label(line.label, wide + 10, height, "left", at(*line.points[-1]), True)
-        for line, height in zip(ends, heights, strict=True)
-    ]
-    layers = [_line_layer(line, look, x, y) for line in lines if len(line.points) > 1]
-    if leaders := [label for label in labels if label.leader]:
-        layers.append(_leaders(leaders, look))
-    if ends:
-        layers.append(_room(wide + reserve))
-    if points:
-        layers.append(_point_layer(points, look, series, x, y))
-    for align in ("left", "center", "right"):
-        if aligned := [vars(label) for label in labels if label.align == align]:
-            layers.append(_text(aligned, look, align))
-    return {"width": wide, "height": high, "layer": layers}
-
-
-LONGEST_WIDE, LONGEST_NARROW, LONGEST_TIP = 36, 16, 300  # letters
-
-
-def _along(spots: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Spots every ten pixels on the steps between points."""
-    found = []
-    for (x, y), (next_x, next_y) in pairwise(spots):
-        found += [(x + step, y) for step in range(0, int(next_x - x), 10)]
-        found += [(next_x, y + step) for step in range(0, int(next_y - y), 10)]
-    return found
-
-
-def _channel(field: str, scale: Axis, upright: bool = False) -> Spec:
-    kind = {"type": "log"} if scale.logarithmic else {"type": "linear", "zero": False}
-    return {
-        "field": field,
-        "type": "quantitative",
-        "scale": {**kind, "domain": [scale.low, scale.high], "nice": False},
-        "axis": {
-            "title": scale.title, "values": list(scale.ticks), "labelExpr": NUMBER,
-            "labelFlush": False, "labelOverlap": False, "labelBound": False,
-            **({"titleAnchor": "end"} if upright else {}),
-        },
-    }  # fmt: skip
-
-
-def _pixels(*fields: str) -> Spec:
-    found: Spec = {}
-    for field in fields:
-        found[field] = {"field": field}
-        if not field.endswith("2"):
-            found[field] |= {"type": "quantitative", "scale": None, "axis": None}
-    return found
-
-
-def _as_it_is(field: str) -> Spec:
-    """An encoding whose data are colours or shapes themselves."""
-    return {"field": field, "type": "nominal", "scale": None, "legend": None}
-
-
-def _point_layer(points: Sequence[Point], look: Look, series: Series, x: Axis, y: Axis) -> Spec:
-    return {
-        "data": {
-            "values": [
-                {
-                    "x": point.x, "y": point.y, "says": short(point.says, LONGEST_TIP),
-                    "colour": series[point.series][0] or look.ink,
-                    "shape": series[point.series][1],
-                }
-                for point in points
-            ]
-        },
-        "mark": {"type": "point", "filled": True, "size": 75, "opacity": 1},
-        "encoding": {
-            "x": _channel("x", x),
-            "y": _channel("y", y, upright=True),
-            "color": _as_it_is("colour"),
-            "shape": _as_it_is("shape"),
-            "description": {"field": "says"},
-        },
-    }  # fmt: skip
-
-
-def _legend(look: Look, series: Series) -> Spec:
-    """Names of colours and shapes, in columns that are wide enough for any usual font."""
-    names = {name: short(name, 48) for name in series}
-    widest = max(text_width(name, look.size) for name in names.values()) + 36
-    columns = max(1, int(look.width // widest))
-    high = 1.5 * look.size
-    entries: list[Spec] = [
-        {
-            "x": widest * (n % columns) + 7, "y": high * (n // columns + 0.5),
-            "text": names[name], "colour": colour or look.ink, "shape": shape,
-        }
-        for n, (name, (colour, shape)) in enumerate(series.items())
-    ]  # fmt: skip
-    symbols = {
-        "data": {"values": entries},
-        "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1, "aria": False},
-        "encoding": _pixels("x", "y") | {"color": _as_it_is("colour"), "shape": _as_it_is("shape")},
-    }
-    texts = _text([entry | {"x": entry["x"] + 12} for entry in entries], look, "left")
-    return {
-        "width": widest * min(columns, len(entries)),
-        "height": high * -(-len(entries) // columns),
-        "layer": [symbols, texts],
-    }
-
-
-def _line_layer(line: Line, look: Look, x: Axis, y: Axis) -> Spec:
-    mark: Spec = {
-        "type": "line", "color": line.colour or look.ink, "strokeWidth": line.width,
-        "opacity": line.opacity, "strokeDash": list(line.dash), "aria": False,
-        "interpolate": "step-after" if line.steps else "linear",
-    }  # fmt: skip
-    return {
-        "data": {"values": [{"x": at, "y": value} for at, value in line.points]},
-        "mark": mark,
-        "encoding": {"x": _channel("x", x), "y": _channel("y", y, upright=True)},
-    }
-
-
-def _room(width: float) -> Spec:
-    """Nothing, so wide that the labels at the right border fit in any font."""
-    return {
-        "data": {"values": [{"x": 0, "y": 0, "x2": width}]},
-        "mark": {"type": "rule", "opacity": 0, "aria": False},
-        "encoding": _pixels("x", "y", "x2"),
-    }
-
-
-def _leaders(labels: Sequence[Label], look: Look) -> Spec:
-    gap = {"left": -3, "right": 3, "center": 0}
-    return {
-        "data": {
-            "values": [
-                {"x": label.point[0], "y": label.point[1],
-                 "x2": label.x + gap[label.align], "y2": label.y}
-                for label in labels
-                if label.leader
-            ]
-        },
-        "mark": {"type": "rule", "color": look.ink, "opacity": 0.35, "aria": False},
-        "encoding": _pixels("x", "y", "x2", "y2"),
-    }  # fmt: skip
-
-
-def _text(labels: Sequence[Spec], look: Look, align: str, ink: str | None = None) -> Spec:
-    return {
-        "data": {"values": [{key: label[key] for key in ("x", "y", "text")} for label in labels]},
-        "mark": {
-            "type": "text", "align": align, "baseline": "middle", "fontSize": look.size,
-            "color": ink or look.ink, "aria": False,
-        },
-        "encoding": _pixels("x", "y") | {"text": {"field": "text", "type": "nominal"}},
-    }  # fmt: skip
-
-
-def _specification(look: Look, rows: Sequence[Spec], legend: Series) -> Spec:
-    ink = look.ink
-    return {
-        "$schema": VEGA_LITE,
-        "config": {
-            "background": None,
-            "font": "system-ui, sans-serif",
-            "view": {"stroke": None},
-            "axis": {
-                "labelColor": ink, "titleColor": ink, "domainColor": ink, "tickColor": ink,
-                "gridColor": ink, "gridOpacity": 0.12, "labelFontSize": look.size - 1,
-                "titleFontSize": look.size, "titleFontWeight": "normal", "titlePadding": 8,
-            },
-        },
-        "spacing": 16,
-        "vconcat": [*rows, *([_legend(look, legend)] if legend else [])],
-    }  # fmt: skip

@@ -11,8 +11,9 @@ from edgegolf.errors import EdgegolfError, require
 from edgegolf.files import atomic_path
 from edgegolf.footprint.result import FILE, LATENCY, RESTING_HEAP
 from edgegolf.report import page_charts
-from edgegolf.report.page_charts import Chart, Look
+from edgegolf.report.page_charts import Chart
 from edgegolf.report.page_layout import printable
+from edgegolf.report.page_plot import Look
 from edgegolf.sweep.sweep import summarize_runs
 
 if TYPE_CHECKING:

@@ -328,6 +328,7 @@ def test_thousands_of_benches_make_a_bounded_page(tmp_path: Path) -> None:
     write_report([tmp_path / "bench.json"], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "3,000 more rows are not shown." in page
+    assert "Only 2,000 of 5,000 are drawn." in page
     assert len(page) < 5_000_000
 
 
