@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from html import escape
@@ -53,7 +54,7 @@ def write_report(paths: Sequence[Path], output: Path, figures: Path | None = Non
     page = resources.files("edgegolf.report") / "page"
     html = Template((page / "report.html").read_text("utf-8")).substitute(
         style=(page / "report.css").read_text("utf-8"),
-        headline=escape(headline(sources, charts)),
+        headline=_title(headline(sources, charts)),
         about=escape(about(sources)),
         charts="".join(_figure(name, chart) for name, chart in track(charts.items(), "drawing")),
         files=_section("files", "Files", _files(rows)) if rows else "",
@@ -227,12 +228,17 @@ def _figure(name: str, chart: Chart) -> str:
         table = _table(chart.columns, chart.rows)
         values = f'<details><summary>Values</summary><div class="scroll">{table}</div></details>'
     return (
-        f'<figure id="{name}"><p class="subject">{escape(chart.subject)}</p>'
-        f"<h2>{escape(chart.finding)}</h2>"
+        f'<figure id="{name}"><div class="whole"><p class="subject">{escape(chart.subject)}</p>'
+        f"<h2>{_title(chart.finding)}</h2>"
         f'<div class="chart wide">{pictures.to_svg(chart, pictures.WIDE)}</div>'
-        f'<div class="chart phone">{pictures.to_svg(chart, pictures.PHONE)}</div>'
+        f'<div class="chart phone">{pictures.to_svg(chart, pictures.PHONE)}</div></div>'
         f"<figcaption>{escape(chart.caption)}</figcaption>{values}</figure>\n"
     )
+
+
+def _title(text: str) -> str:
+    """A line breaks before no unit."""
+    return re.sub(r"(?<=\d) (?=(%|µs|bytes)( |,|$))", "&nbsp;", escape(text))
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -261,7 +261,7 @@ def test_strangers_benches_have_their_names_and_nothing_is_invented(tmp_path: Pa
     (tmp_path / "bench.json").write_text(results_to_json(strangers))
     write_report([tmp_path / "bench.json"], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert "squeezenet.onnx: 1,234 µs with 8,494 bytes in onnxruntime</h1>" in page
+    assert "squeezenet.onnx: 1,234&nbsp;µs with 8,494&nbsp;bytes in onnxruntime</h1>" in page
     assert "1 measurement failed and left out." in page
     assert "host7" not in page
     assert "/home/me" not in page

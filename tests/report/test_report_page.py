@@ -258,6 +258,7 @@ def test_print_shows_what_hovering_would(page: webdriver.Chrome, tmp_path: Path)
     text = subprocess.run(
         ["pdftotext", "-layout", tmp_path / "report.pdf", "-"], stdout=subprocess.PIPE, check=True
     ).stdout.decode()
+    text = text.replace("\N{NO-BREAK SPACE}", " ")
     for value in ("tight_resnet: 99.11 %", "2.50", "0.71", "1,040", "16,500"):
         assert value in text
 
