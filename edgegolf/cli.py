@@ -638,6 +638,7 @@ def anatomy(file: Path, as_json: bool, picture: Path | None) -> None:
 @click.option("--keep-metadata", is_flag=True, help="Keep metadata and descriptions.")
 @click.option("--keep-signatures", is_flag=True, help="Keep the signatures of a .tflite file.")
 @click.option("--portable", is_flag=True, help="An .onnx file that OpenVINO and OpenCV read, too.")
+@click.option("--unverified", is_flag=True, help="Write a file that no runtime could compare.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.golf/1.")
 def golf(
     file: Path,
@@ -646,6 +647,7 @@ def golf(
     keep_metadata: bool,
     keep_signatures: bool,
     portable: bool,
+    unverified: bool,
     as_json: bool,
 ) -> None:
     """Rewrite a .tflite or .onnx file into fewer bytes with bit-identical outputs.
@@ -663,7 +665,7 @@ def golf(
     destination = output or file.with_suffix(f".golfed{file.suffix}")
     keep = (keep_names, keep_metadata, keep_signatures, portable)
     with Work(f"golfing {file}"):
-        result = golf_file(file, destination, *keep, compare=compare_files)
+        result = golf_file(file, destination, *keep, compare=compare_files, unverified=unverified)
     if as_json:
         click.echo(to_json(result), nl=False)
     else:

@@ -21,6 +21,8 @@ UNUSED = "unused data"
 VTABLES = "vtables"
 PADDING = "padding"
 DEAD_SPACE = "dead space"
+PROGRAMS = "programs for accelerators"
+UNEXPLAINED = "unexplained bytes"
 
 
 @dataclass(frozen=True)

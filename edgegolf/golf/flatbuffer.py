@@ -31,6 +31,11 @@ from edgegolf.golf.tflite_schema import (
 # The limits of the FlatBuffers verifier: what exceeds them no runtime loads either.
 MAXIMUM_DEPTH = 64
 MAXIMUM_TABLES = 1_000_000
+# A table takes a hundred times more memory as an object than the shortest takes in a file, so that
+# small files may have this many and larger ones a share of their size. Real models have a table
+# for every 60 bytes and more.
+FREE_TABLES = 30_000
+BYTES_PER_TABLE = 64
 MAXIMUM_FILE_SIZE = 2**31 - 1
 
 
@@ -181,7 +186,7 @@ def _replaced(value: Any, done: Mapping[int, Table]) -> Any:
 # ---------------------------------------------------------------------------------------- reader
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Span:
     """Bytes of a file that one object occupies.
 
@@ -249,10 +254,11 @@ class _Reader:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        # Objects do not overlap in files that tools write; a file whose objects add up to much
-        # more than its size is built to exhaust the reader.
-        self.budget = 4 * len(data)
-        self.expanded_limit = 16 * len(data) + MAXIMUM_TABLES
+        # Objects do not overlap in files that tools write, or are the same bytes as two types; a
+        # file whose objects add up to much more than its size is built to exhaust the reader.
+        self.budget = 2 * len(data)
+        self.table_limit = min(MAXIMUM_TABLES, FREE_TABLES + len(data) // BYTES_PER_TABLE)
+        self.element_limit = 8 * len(data) + MAXIMUM_TABLES
         self.memo: dict[tuple[int, str], tuple[Any, int, int]] = {}
         self.vtables: dict[int, tuple[int, ...]] = {}
         self.tables: dict[int, Table] = {}
@@ -300,8 +306,8 @@ class _Reader:
         for field, offset in zip(schema, slots[1:], strict=False):
             if not offset:
                 continue
-            width = SCALARS[field.type][1] if field and field.type in SCALARS else 4
-            if field is None or not 4 <= offset <= size - width:
+            width = SCALARS[field.type][1] if field.type in SCALARS else 4
+            if not 4 <= offset <= size - width:
                 raise _DamagedError(f"a field of the table {kind} lies outside the table")
             value, field_tables, field_elements = self.field(
                 position + offset, field, values, position, depth
@@ -309,12 +315,15 @@ class _Reader:
             values[field.name] = value
             tables += field_tables
             elements += field_elements
-            if tables > MAXIMUM_TABLES or elements > self.expanded_limit:
-                raise _DamagedError("it unfolds to too many objects")
+            self.check_work(tables, elements)
         node = Table(kind, values)
         self.tables[position] = node
         self.memo[position, kind] = node, tables, elements
         return self.memo[position, kind]
+
+    def check_work(self, tables: int, elements: int) -> None:
+        if tables > self.table_limit or elements > self.element_limit:
+            raise _DamagedError("it unfolds to too many objects")
 
     def vtable(self, position: int, owner: int) -> tuple[int, ...]:
         """The size in bytes of the tables that a vtable describes, then their field offsets."""
@@ -352,6 +361,8 @@ class _Reader:
     def vector(self, position: int, field: Field, owner: int, depth: int) -> tuple[Any, int, int]:
         count = self.unpack("I", position)
         start = position + 4
+        if field.element in TABLES:
+            self.check_work(count, 0)
         if field.type == "string":
             end = start + count
             self.claim(position, end + 1, "string", owner, field.name)
@@ -375,15 +386,14 @@ class _Reader:
             items.append(item)
             tables += item_tables
             elements += item_elements
-            if tables > MAXIMUM_TABLES or elements > self.expanded_limit:
-                raise _DamagedError("it unfolds to too many objects")
+            self.check_work(tables, elements)
         return tuple(items), tables, elements
 
 
 # ---------------------------------------------------------------------------------------- writer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Encoded:
     """An object ready to be placed: bytes with holes for the offsets of other objects.
 
@@ -424,18 +434,87 @@ def write_flatbuffer(
     return _placed(writer).finished(index)
 
 
-def flatbuffer_size(
+def unshared_size(
     root: Table,
     *,
-    share: bool = True,
     keep_defaults: bool = False,
     byte_alignment: int = 4,
     alignments: Mapping[int, int] = MappingProxyType({}),
 ) -> int:
-    """The size in bytes of what `write_flatbuffer` returns for the same arguments."""
-    writer = _Writer(share, keep_defaults, byte_alignment, alignments)
-    writer.table(root)
-    return _placed(writer).end
+    """About the size in bytes of a flatbuffer that stores an object for every reference to it.
+
+    It is counted, not built: a few bytes of a hostile file may stand for terabytes. Each object
+    is padded to its alignment, where a writer may do a little better.
+
+    Args:
+        root: As for `write_flatbuffer`, like the other arguments.
+        keep_defaults: The same.
+        byte_alignment: The same.
+        alignments: The same.
+    """
+    sizes: dict[int, int] = {}
+    vtables: set[tuple[int, ...]] = set()
+
+    def size(node: Table) -> int:
+        if id(node) not in sizes:
+            stored = _stored_fields(node, keep_defaults)
+            vtables.add(tuple(field.slot for field, _ in stored))
+            widths = [SCALARS[field.type][1] if data else 4 for field, data in stored]
+            total = _rounded_up(4 + sum(widths), max([4, *widths]))
+            for field, data in stored:
+                if not data:
+                    total += value_size(node, field, node.fields[field.name])
+            sizes[id(node)] = total
+        return sizes[id(node)]
+
+    def value_size(node: Table, field: Field, value: Any) -> int:
+        if isinstance(value, Table):
+            return size(value)
+        if field.type == "string":
+            return _rounded_up(4 + _text_size(value) + 1, 4)
+        if field.element not in SCALARS:
+            return 4 + 4 * len(value) + sum(map(size, value))
+        alignment = SCALARS[field.element][1]
+        if field.type == "[uint8]" and value:
+            alignment = alignments.get(id(node), byte_alignment)
+        return _rounded_up(4 + SCALARS[field.element][1] * len(value), max(4, alignment))
+
+    total = size(root)
+    return 8 + total + sum(4 + 2 * (1 + max(slots, default=-1)) for slots in vtables)
+
+
+def _rounded_up(size: int, alignment: int) -> int:
+    return size + -size % alignment
+
+
+def _text_size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))
+
+
+def _stored_fields(node: Table, keep_defaults: bool) -> list[tuple[Field, bytes]]:
+    """The fields to store; those that are numbers with their bytes."""
+    stored = []
+    for name, value in node.fields.items():
+        field = FIELDS[node.table_name][name]
+        if field.type not in SCALARS:
+            stored.append((field, b""))
+            continue
+        data = _pack(field.type, (value,), node.table_name, name)
+        if keep_defaults or data != _pack(field.type, (field.default,), node.table_name, name):
+            stored.append((field, data))
+    return stored
+
+
+class Contents:
+    """Numbers tables so that two have the same number if and only if they have equal fields."""
+
+    def __init__(self) -> None:
+        """No table has a number yet."""
+        self._writer = _Writer(True, False, 4, {})
+
+    def number(self, node: Table) -> int:
+        """The number of a table's content."""
+        return self._writer.table(node)
 
 
 class _Writer:
@@ -449,7 +528,9 @@ class _Writer:
         self.objects: list[_Encoded] = []
         self.alignments_by_object: list[int] = []
         self.by_content: dict[_Encoded, int] = {}
-        self.by_identity: dict[int, int] = {}
+        # The objects themselves, too, so that no other one gets their identity.
+        self.by_identity: dict[int, tuple[int, Table]] = {}
+        self.vectors: dict[tuple[int, str], tuple[int, Any]] = {}
 
     def add(self, encoded: _Encoded, alignment: int) -> int:
         index = self.by_content.get(encoded) if self.share else None
@@ -464,17 +545,14 @@ class _Writer:
 
     def table(self, node: Table) -> int:
         if self.share and id(node) in self.by_identity:
-            return self.by_identity[id(node)]
+            return self.by_identity[id(node)][0]
         slots: list[tuple[int, int, bytes, int | None]] = []  # width, slot, bytes, reference
-        for name, value in node.fields.items():
-            field = FIELDS[node.table_name][name]
-            if field.type not in SCALARS:
-                slots.append((4, field.slot, bytes(4), self.value(node, field, value)))
-                continue
-            data = _pack(field.type, (value,), node.table_name, name)
-            default = _pack(field.type, (field.default,), node.table_name, name)
-            if data != default or self.keep_defaults:
+        for field, data in _stored_fields(node, self.keep_defaults):
+            if data:
                 slots.append((len(data), field.slot, data, None))
+            else:
+                target = self.value(node, field, node.fields[field.name])
+                slots.append((4, field.slot, bytes(4), target))
         slots.sort(key=lambda slot: (-slot[0], slot[1]))
         offsets = [0] * (1 + max((slot for _, slot, _, _ in slots), default=-1))
         body = bytearray(4)
@@ -487,29 +565,36 @@ class _Writer:
         vtable = struct.pack(f"<{2 + len(offsets)}H", 4 + 2 * len(offsets), len(body), *offsets)
         alignment = max((width for width, *_ in slots), default=4)
         index = self.add(_Encoded(bytes(body), tuple(references), vtable), max(4, alignment))
-        self.by_identity[id(node)] = index
+        self.by_identity[id(node)] = index, node
         return index
 
     def value(self, node: Table, field: Field, value: Any) -> int:
         if isinstance(value, Table):
             return self.table(value)
+        alignment = max(4, SCALARS[field.element][1] if field.element in SCALARS else 4)
+        if field.type == "[uint8]" and value:
+            alignment = max(4, self.alignments.get(id(node), self.byte_alignment))
+        known = self.vectors.get((id(value), field.type)) if self.share else None
+        if known is None:
+            known = self.add(self.encoded(node, field, value), alignment), value
+            self.vectors[id(value), field.type] = known
+        index = known[0]
+        self.alignments_by_object[index] = max(alignment, self.alignments_by_object[index])
+        return index
+
+    def encoded(self, node: Table, field: Field, value: Any) -> _Encoded:
         if field.type == "string":
             text = value.encode("utf-8", "surrogateescape")
-            return self.add(_Encoded(struct.pack("<I", len(text)) + text + b"\0", (), b""), 4)
+            return _Encoded(struct.pack("<I", len(text)) + text + b"\0", (), b"")
         length = struct.pack("<I", len(value))
+        if field.type == "[uint8]":
+            return _Encoded(length + value, (), b"")
         if field.element in SCALARS:
-            data = (
-                value
-                if field.type == "[uint8]"
-                else _pack(field.element, value, node.table_name, field.name)
-            )
-            alignment = SCALARS[field.element][1]
-            if field.type == "[uint8]" and value:
-                alignment = self.alignments.get(id(node), self.byte_alignment)
-            return self.add(_Encoded(length + data, (), b""), max(4, alignment))
+            data = _pack(field.element, value, node.table_name, field.name)
+            return _Encoded(length + data, (), b"")
         items = [self.table(item) for item in value]
         references = tuple((4 + 4 * index, item) for index, item in enumerate(items))
-        return self.add(_Encoded(length + bytes(4 * len(items)), references, b""), 4)
+        return _Encoded(length + bytes(4 * len(items)), references, b"")
 
 
 def _pack(scalar: str, values: tuple[Any, ...], table_name: str, name: str) -> bytes:

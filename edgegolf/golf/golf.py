@@ -28,10 +28,12 @@ class Comparison:
     Attributes:
         runtimes: The runtimes that ran both files.
         difference: How the files differ, empty if they do not.
+        failures: Why other runtimes did not run the original.
     """
 
     runtimes: tuple[str, ...]
     difference: str = ""
+    failures: tuple[str, ...] = ()
 
 
 #: Runs the original and the rewritten file on the same inputs.
@@ -59,6 +61,7 @@ class GolfResult:
             add up to the difference of the sizes.
         verified: The runtimes in which both files gave bit-identical outputs.
         refused: Differences for which smaller rewrites were not used.
+        unverified: Why no runtime compared the rewritten file, which was written all the same.
     """
 
     SCHEMA: ClassVar[str] = "edgegolf.golf/1"
@@ -70,6 +73,7 @@ class GolfResult:
     savings: tuple[Saving, ...]
     verified: tuple[str, ...]
     refused: tuple[str, ...]
+    unverified: tuple[str, ...] = ()
 
 
 def golf_file(
@@ -80,6 +84,7 @@ def golf_file(
     keep_signatures: bool = False,
     portable: bool = False,
     compare: Compare | None = None,
+    unverified: bool = False,
 ) -> GolfResult:
     """Rewrite a ``.tflite`` or ``.onnx`` file into fewer bytes that compute the same.
 
@@ -97,10 +102,11 @@ def golf_file(
             may take more bytes than the source where it has some.
         compare: Runs both files on the same inputs, as
             `edgegolf.runtimes.compare.compare_files` does; nothing is run without it.
+        unverified: Write a smaller file even if ``compare`` finds no runtime that runs both.
 
     Raises:
-        EdgegolfError: The source is damaged or cannot be rewritten, or the destination cannot be
-            written.
+        EdgegolfError: The source is damaged or cannot be rewritten, no runtime could compare the
+            smaller file, or the destination cannot be written.
     """
     keep = Keep(keep_names, keep_metadata, keep_signatures, portable)
     original = read_bounded(source)
@@ -115,6 +121,13 @@ def golf_file(
         if comparison.difference:
             refused.append(comparison.difference)
             continue
+        failures = comparison.failures
+        if compare and not comparison.runtimes and not unverified:
+            raise EdgegolfError(
+                f"{source} stays as it is: no runtime compared it with the smaller file; "
+                + "; ".join(failures),
+                hint="--unverified writes it all the same",
+            )
         write_atomically(destination, golfed.data)
         savings = _savings(len(original), golfed.stages)
         return GolfResult(
@@ -125,6 +138,7 @@ def golf_file(
             savings,
             comparison.runtimes,
             tuple(refused),
+            () if comparison.runtimes else failures,
         )
     if source.resolve() != destination.resolve():
         write_atomically(destination, original)

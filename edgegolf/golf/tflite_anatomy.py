@@ -10,6 +10,7 @@ from edgegolf.golf.anatomy_parts import Content, Dissection, sizes_by_part
 from edgegolf.golf.flatbuffer import Span, Table
 from edgegolf.golf.tflite_graph import PARAMETER_INPUTS, WEIGHT_TYPES
 from edgegolf.golf.tflite_model import BIAS_INPUTS, TfliteModel, parse_tflite, type_name
+from edgegolf.golf.tflite_outside import outside, unknown_referrer
 from edgegolf.golf.tflite_schema import FIELDS, SCALARS
 
 _PART_OF_TABLE = {
@@ -52,6 +53,9 @@ _PART_OF_FIELD = {
     ("SubGraph", "tensors"): part.TENSORS,
 }
 
+# Many tensors may share a name, and a name may be as long as the file.
+MAXIMUM_NAME = 400
+
 
 def dissect_tflite(data: bytes, name: str) -> Dissection:
     """Take a ``.tflite`` file apart.
@@ -74,6 +78,7 @@ def dissect_tflite(data: bytes, name: str) -> Dissection:
             start, size = operator.large_custom_options_offset, operator.large_custom_options_size
             if start > 1 and size:
                 ranges.append((start, start + size, part.OPTIONS))
+    ranges += _outside(model, name)
     sizes = sizes_by_part(ranges, data)
     return Dissection(
         sizes,
@@ -87,6 +92,18 @@ def dissect_tflite(data: bytes, name: str) -> Dissection:
             for index in _stored_buffers(model)
         ),
     )
+
+
+def _outside(model: TfliteModel, name: str) -> Iterator[tuple[int, int, str]]:
+    found = outside(model, name)
+    for start, end in found.programs:
+        yield start, end, part.PROGRAMS
+    yield (*found.archive, part.METADATA)
+    # Bytes within the flatbuffer are dead if all that may refer to them is known.
+    inside = max(span.end for span in model.spans)
+    for start, end in found.unexplained:
+        if start >= inside or unknown_referrer(model):
+            yield start, end, part.UNEXPLAINED
 
 
 def _ranges_of(span: Span, role_of_table: dict[int, str]) -> Iterator[tuple[int, int, str]]:
@@ -145,9 +162,8 @@ def _buffer_uses(
     for number, subgraph in enumerate(model.root.subgraphs):
         for index, tensor in enumerate(subgraph.tensors):
             if tensor.buffer:
-                names.setdefault(tensor.buffer, []).append(
-                    tensor.name or f"tensor {index} of graph {number}"
-                )
+                shown = tensor.name[:MAXIMUM_NAME] or f"tensor {index} of graph {number}"
+                names.setdefault(tensor.buffer, []).append(shown)
         for operator in subgraph.operators:
             used: set[int] = set()
             for position, index in enumerate(operator.inputs):

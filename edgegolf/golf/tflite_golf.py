@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.flatbuffer import Table, flatbuffer_size, transform, write_flatbuffer
+from edgegolf.golf.flatbuffer import Contents, Table, transform, unshared_size, walk
 from edgegolf.golf.golfing import Golfed, Keep, Stage
 from edgegolf.golf.tflite_model import (
     BIAS_INPUTS,
@@ -16,10 +16,20 @@ from edgegolf.golf.tflite_model import (
     external_or_inline,
     operator_names,
     parse_tflite,
+    references,
+    referred,
     type_name,
     write_tflite,
 )
-from edgegolf.golf.tflite_schema import FIELDS, number
+from edgegolf.golf.tflite_outside import (
+    PLAIN_METADATA,
+    Outside,
+    moved_archive,
+    outside,
+    unknown_referrer,
+    with_programs,
+)
+from edgegolf.golf.tflite_schema import FIELDS, TABLES, number
 
 # What converters note about themselves. Other entries may change how a runtime executes the model
 # (``reduced_precision_support``, compiled code for accelerators) and stay.
@@ -29,8 +39,6 @@ _INFORMATIVE_METADATA = frozenset({"min_runtime_version", "CONVERSION_METADATA",
 _OPTIONAL_OPTIONS = frozenset(
     {"AddOptions", "SubOptions", "MulOptions", "DivOptions", "ReshapeOptions"}
 )
-
-_ZIP_SIGNATURE = b"PK\x03\x04"
 
 
 def golf_tflite(data: bytes, keep: Keep, name: str = "the file") -> Golfed:
@@ -48,36 +56,73 @@ def golf_tflite(data: bytes, keep: Keep, name: str = "the file") -> Golfed:
         EdgegolfError: The file is damaged, or it is one that cannot be rewritten.
     """
     model = parse_tflite(data, name)
-    tail = _appended_archive(model) if keep.metadata else b""
+    found = outside(model, name)
+    if found.unexplained and (referrer := unknown_referrer(model)):
+        start, end = found.unexplained[-1]
+        raise EdgegolfError(
+            f"{name} has {end - start:,} bytes at {start:,} that {referrer} may refer to",
+            hint="golf rewrites only what it understands",
+        )
     root = _with_everything_inside(model, name)
-    naive = partial(flatbuffer_size, share=False, keep_defaults=True, byte_alignment=16)
-    stages = [Stage("layout", naive(root))]
-    for cause, step in _steps(keep):
+    stages = [Stage("layout", unshared_size(root, keep_defaults=True, byte_alignment=16))]
+    for cause, step in _steps(root, keep):
         root = step(root)
-        stages.append(Stage(cause, naive(root)))
-    stages.append(Stage("default values", flatbuffer_size(root, share=False, byte_alignment=16)))
-    stages.append(
-        Stage("alignment", flatbuffer_size(root, share=False, alignments=buffer_alignments(root)))
-    )
-    golfed = write_tflite(root) + tail
-    stages.append(Stage("equal objects stored once", len(golfed)))
-    return Golfed(golfed, tuple(stages))
+        stages.append(Stage(cause, unshared_size(root, keep_defaults=True, byte_alignment=16)))
+    stages.append(Stage("default values", unshared_size(root, byte_alignment=16)))
+    stages.append(Stage("alignment", unshared_size(root, alignments=buffer_alignments(root))))
+    golfed = with_programs(root, found.programs, data, write_tflite) + _tail(data, found)
+    golfed += _archive(model, found, len(golfed), keep)
+    # These bytes are no cause of waste: all sizes before have them too.
+    appended = len(golfed) - len(write_tflite(root))
+    stages = [Stage(stage.cause, stage.bytes + appended) for stage in stages]
+    return Golfed(golfed, (*stages, Stage("equal objects stored once", len(golfed))))
 
 
-def _steps(keep: Keep) -> Iterator[tuple[str, Callable[[Table], Table]]]:
+def _tail(data: bytes, found: Outside) -> bytes:
+    """Bytes behind the model of which nothing is known but that nothing in it refers to them."""
+    end = found.archive[0]
+    kept = [data[start:stop] for start, stop in found.unexplained if stop == end]
+    return kept[0] if kept else b""
+
+
+def _archive(model: TfliteModel, found: Outside, position: int, keep: Keep) -> bytes:
+    """The files that TFLite Metadata packs behind the model, for another position."""
+    start, end = found.archive
+    described = any(entry.name == "TFLITE_METADATA" for entry in model.root.metadata)
+    if described and not keep.metadata:
+        return b""
+    return moved_archive(model.data[start:end], position - start)
+
+
+def _steps(root: Table, keep: Keep) -> Iterator[tuple[str, Callable[[Table], Table]]]:
     if not keep.names:
         yield "names", _without_names
     if not keep.metadata:
         yield "metadata", _without_metadata
     if not keep.signatures:
         yield "signatures", _without_signatures
-    yield "buffers", _with_distinct_buffers
+    # What is not known may name tensors and buffers by number, as plans of memory do.
+    numbered = any(entry.name not in PLAIN_METADATA for entry in root.metadata)
+    if not numbered:
+        yield "buffers", _with_distinct_buffers
     yield "tensors", _with_one_scale_for_zero_biases
-    yield "tensors", _with_needed_tensors
+    if not numbered:
+        yield "tensors", _with_needed_tensors
     yield "quantization ranges", _without_ranges
     yield "shape signatures", _with_needed_shapes
     yield "operator codes", _with_short_operator_codes
     yield "operator options", _without_default_options
+
+
+def _each(items: Iterable[Table], rule: Callable[[Table], Table]) -> list[Table]:
+    """A rule applied to tables, once to each, however often it is among them."""
+    done: dict[int, Table] = {}
+    changed = []
+    for item in items:
+        if id(item) not in done:
+            done[id(item)] = rule(item)
+        changed.append(done[id(item)])
+    return changed
 
 
 def _with_everything_inside(model: TfliteModel, name: str) -> Table:
@@ -106,13 +151,6 @@ def _with_everything_inside(model: TfliteModel, name: str) -> Table:
     if model.root.buffers and model.root.buffers[0].data:
         raise EdgegolfError(f"{name} keeps data in its first buffer, which runtimes ignore")
     return transform(model.root, {"Buffer": inline_buffer, "Operator": inline_options})
-
-
-def _appended_archive(model: TfliteModel) -> bytes:
-    """The files that TFLite Metadata packs behind the flatbuffer."""
-    end = max(span.end for span in model.spans)
-    start = model.data.find(_ZIP_SIGNATURE, end)
-    return model.data[start:] if start >= 0 else b""
 
 
 def _without_names(root: Table) -> Table:
@@ -171,7 +209,7 @@ def _with_one_scale_for_zero_biases(root: Table) -> Table:
 
     Only those with a scale per channel: with a single one, runtimes check that it fits.
     """
-    return _with_subgraphs(root, [_with_one_zero_bias(root, item) for item in root.subgraphs])
+    return _with_subgraphs(root, _each(root.subgraphs, partial(_with_one_zero_bias, root)))
 
 
 def _with_one_zero_bias(root: Table, subgraph: Table) -> Table:
@@ -189,27 +227,46 @@ def _with_one_zero_bias(root: Table, subgraph: Table) -> Table:
     }
     first: dict[object, Table] = {}
 
-    def shared(index: int, tensor: Table) -> Table:
+    def shared(tensor: Table, alone: bool) -> Table:
         quantization = tensor.quantization
         data = root.buffers[tensor.buffer].data if tensor.buffer else b""
-        if index not in biases - other_uses or not data or data.strip(b"\0"):
+        if not alone or not data or data.strip(b"\0"):
             return tensor
         if quantization is None or len(quantization.scale) < 2 or any(quantization.zero_point):
             return tensor
         key = tensor.type, tensor.buffer, tensor.shape, quantization.quantized_dimension
         return tensor.replace(quantization=first.setdefault(key, quantization))
 
-    tensors = [shared(index, tensor) for index, tensor in enumerate(subgraph.tensors)]
+    tensors = _each_used(subgraph, biases - other_uses, shared)
     return subgraph.replace(tensors=tensors if "tensors" in subgraph.fields else None)
+
+
+def _each_used(
+    subgraph: Table, used: set[int], rule: Callable[[Table, bool], Table]
+) -> list[Table]:
+    """A rule applied to each tensor and whether its number is among the used ones."""
+    done: dict[tuple[int, bool], Table] = {}
+    changed = []
+    for index, tensor in enumerate(subgraph.tensors):
+        key = id(tensor), index in used
+        if key not in done:
+            done[key] = rule(tensor, key[1])
+        changed.append(done[key])
+    return changed
 
 
 def _with_needed_tensors(root: Table) -> Table:
     """Drop tensors that nothing uses and merge equal constants, graph by graph."""
     signed = _signed_tensors(root)
     maps: dict[int, dict[int, int]] = {}
+    contents = Contents()
+    done: dict[object, tuple[Table, dict[int, int]]] = {}
     subgraphs = []
     for index, subgraph in enumerate(root.subgraphs):
-        changed, maps[index] = _with_needed_tensors_of(subgraph, signed.get(index, set()))
+        named = frozenset(signed.get(index, ()))
+        if (id(subgraph), named) not in done:
+            done[id(subgraph), named] = _with_needed_tensors_of(subgraph, named, contents)
+        changed, maps[index] = done[id(subgraph), named]
         subgraphs.append(changed)
     signatures = [
         signature.replace(
@@ -237,44 +294,50 @@ def _signed_tensors(root: Table) -> dict[int, set[int]]:
     return signed
 
 
-def _with_needed_tensors_of(subgraph: Table, signed: set[int]) -> tuple[Table, dict[int, int]]:
+def _with_needed_tensors_of(
+    subgraph: Table, signed: frozenset[int], contents: Contents
+) -> tuple[Table, dict[int, int]]:
     interface = {*subgraph.inputs, *subgraph.outputs, *signed}
     used = set(interface)
     written: set[int] = set()
-    for operator in subgraph.operators:
-        used.update(operator.inputs, operator.outputs, operator.intermediates)
+    for operator in _distinct(subgraph.operators):
         written.update(operator.outputs, operator.intermediates)
+        for node in walk(operator):
+            used.update(referred(node, "tensor"))
+    pending = list(used - {-1})
+    while pending:  # quantization names the tensors of its scales
+        for node in walk(subgraph.tensors[pending.pop()]):
+            found = set(referred(node, "tensor")) - used - {-1}
+            used |= found
+            pending.extend(found)
     moved = {-1: -1}
     tensors: list[Table] = []
     constants: dict[object, int] = {}
     for index in sorted(used - {-1}):
         tensor = subgraph.tensors[index]
         mergeable = tensor.buffer and index not in interface | written and not tensor.is_variable
-        key = _content(tensor) if mergeable else index
+        key = ("constant", contents.number(tensor)) if mergeable else index
         if key not in constants:
             constants[key] = len(tensors)
             tensors.append(tensor)
         moved[index] = constants[key]
 
-    def renumber(owner: Table, *fields: str) -> Table:
-        present = {name: owner.fields[name] for name in fields if name in owner.fields}
-        return owner.replace(
-            **{name: [moved[index] for index in value] for name, value in present.items()}
-        )
+    def renumber(node: Table) -> Table:
+        changes: dict[str, object] = {}
+        for field in references(node, "tensor"):
+            value = getattr(node, field.name)
+            new = tuple(moved[index] for index in value) if field.is_vector else moved[value]
+            # A field that is absent reads as 0 and is to say so.
+            if field.name in node.fields or new != value:
+                changes[field.name] = new
+        return node.replace(**changes) if changes else node
 
-    operators = [
-        renumber(operator, "inputs", "outputs", "intermediates") for operator in subgraph.operators
-    ]
-    changed = renumber(subgraph, "inputs", "outputs").replace(
-        tensors=tensors if "tensors" in subgraph.fields else None,
-        operators=operators if "operators" in subgraph.fields else None,
-    )
-    return changed, moved
+    changed = subgraph.replace(tensors=tensors if "tensors" in subgraph.fields else None)
+    return transform(changed, dict.fromkeys(TABLES, renumber)), moved
 
 
-def _content(tensor: Table) -> bytes:
-    """Equal for tensors with equal fields."""
-    return write_flatbuffer(tensor)
+def _distinct(items: Iterable[Table]) -> Iterable[Table]:
+    return {id(item): item for item in items}.values()
 
 
 def _without_ranges(root: Table) -> Table:
@@ -294,21 +357,23 @@ def _without_ranges(root: Table) -> Table:
 def _with_needed_shapes(root: Table) -> Table:
     """Drop shape signatures that repeat the shape or that no interface shows."""
     signed = _signed_tensors(root)
+
+    def short(tensor: Table, is_shown: bool) -> Table:
+        keep = is_shown and tensor.shape_signature != tensor.shape
+        return tensor.replace(
+            shape_signature=tensor.fields.get("shape_signature") if keep else None,
+            has_rank=None if "shape" in tensor.fields else tensor.has_rank,
+        )
+
+    done: dict[object, Table] = {}
     subgraphs = []
     for index, subgraph in enumerate(root.subgraphs):
         shown = {*subgraph.inputs, *subgraph.outputs, *signed.get(index, ())}
-        tensors = [
-            tensor.replace(
-                shape_signature=tensor.fields.get("shape_signature")
-                if number in shown and tensor.shape_signature != tensor.shape
-                else None,
-                has_rank=None if "shape" in tensor.fields else tensor.has_rank,
-            )
-            for number, tensor in enumerate(subgraph.tensors)
-        ]
-        subgraphs.append(
-            subgraph.replace(tensors=tensors if "tensors" in subgraph.fields else None)
-        )
+        key = id(subgraph), frozenset(shown)
+        if key not in done:
+            tensors = _each_used(subgraph, shown, short)
+            done[key] = subgraph.replace(tensors=tensors if "tensors" in subgraph.fields else None)
+        subgraphs.append(done[key])
     return _with_subgraphs(root, subgraphs)
 
 
@@ -319,12 +384,15 @@ def _with_subgraphs(root: Table, subgraphs: list[Table]) -> Table:
 def _with_short_operator_codes(root: Table) -> Table:
     """Store each code once, in the shorter of its two fields, the most frequent one first."""
     placeholder = number("BuiltinOperator", "PLACEHOLDER_FOR_GREATER_OP_CODES")
-    codes: list[Table] = []
-    for code in root.operator_codes:
+
+    def shorten(code: Table) -> Table:
         builtin = max(code.builtin_code, code.deprecated_builtin_code)
         short = code.replace(deprecated_builtin_code=builtin, builtin_code=None)
-        codes.append(short if builtin < placeholder else code)
-    keys = [write_flatbuffer(code) for code in codes]
+        return short if builtin < placeholder else code
+
+    codes = _each(root.operator_codes, shorten)
+    contents = Contents()
+    keys = [contents.number(code) for code in codes]
     uses = Counter(
         keys[operator.opcode_index]
         for subgraph in root.subgraphs
@@ -347,18 +415,17 @@ def _with_short_operator_codes(root: Table) -> Table:
 
 def _without_default_options(root: Table) -> Table:
     """Drop options that say nothing, and empty lists."""
-    subgraphs = [
-        subgraph.replace(
-            operators=[_without_default_options_of(item, subgraph) for item in subgraph.operators]
-            if "operators" in subgraph.fields
-            else None
-        )
-        for subgraph in root.subgraphs
-    ]
-    return _with_subgraphs(root, subgraphs)
+
+    def short(subgraph: Table) -> Table:
+        if "operators" not in subgraph.fields:
+            return subgraph
+        rule = partial(_without_default_options_of, subgraph)
+        return subgraph.replace(operators=_each(subgraph.operators, rule))
+
+    return _with_subgraphs(root, _each(root.subgraphs, short))
 
 
-def _without_default_options_of(operator: Table, subgraph: Table) -> Table:
+def _without_default_options_of(subgraph: Table, operator: Table) -> Table:
     types = {type_name(subgraph.tensors[index]) for index in operator.inputs if index >= 0}
     changes: dict[str, None] = {
         name: None

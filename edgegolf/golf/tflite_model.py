@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded
-from edgegolf.golf.flatbuffer import Span, Table, read_flatbuffer, write_flatbuffer
-from edgegolf.golf.tflite_schema import ENUMERATIONS
+from edgegolf.golf.flatbuffer import Span, Table, read_flatbuffer, walk, write_flatbuffer
+from edgegolf.golf.tflite_schema import ENUMERATIONS, TABLES, Field
 
 #: Size in bits of a tensor's elements by name of the type; strings and variants have none.
 TYPE_BITS = {
@@ -37,20 +38,6 @@ TYPE_BITS = {
 
 #: Where the operators with a bias take it.
 BIAS_INPUTS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
-
-# Options that name subgraphs, and the fields that do.
-_SUBGRAPH_FIELDS = {
-    "CallOptions": ("subgraph",),
-    "IfOptions": ("then_subgraph_index", "else_subgraph_index"),
-    "WhileOptions": ("cond_subgraph_index", "body_subgraph_index"),
-    "CallOnceOptions": ("init_subgraph_index",),
-    "StablehloWhileOptions": ("cond_subgraph_index", "body_subgraph_index"),
-    "StablehloReduceWindowOptions": ("body_subgraph_index",),
-    "StablehloReduceOptions": ("body_subgraph_index",),
-    "StablehloSortOptions": ("comparator_subgraph_index",),
-    "StablehloScatterOptions": ("update_computation_subgraph_index",),
-    "StableHLOCompositeOptions": ("decomposition_subgraph_index",),
-}
 
 MAXIMUM_RANK = 64
 
@@ -145,11 +132,31 @@ def called_subgraphs(operator: Table) -> dict[str, int]:
     for options in (operator.builtin_options, operator.builtin_options_2):
         if options is None:
             continue
-        for field in _SUBGRAPH_FIELDS.get(options.table_name, ()):
-            found[field] = getattr(options, field)
-        if options.table_name == "StablehloCaseOptions":
-            for branch, index in enumerate(options.branch_subgraph_indices):
-                found[f"branch_{branch}"] = index
+        for field in references(options, "subgraph"):
+            value = getattr(options, field.name)
+            if field.is_vector:
+                found |= {f"{field.name}_{number}": index for number, index in enumerate(value)}
+            else:
+                found[field.name] = value
+    return found
+
+
+@cache
+def _fields_that_refer(table_name: str, to: str) -> tuple[Field, ...]:
+    return tuple(field for field in TABLES[table_name] if field.refers_to == to)
+
+
+def references(node: Table, to: str) -> tuple[Field, ...]:
+    """The fields of a table that hold indices of ``tensor``, ``buffer``, ``subgraph``, ..."""
+    return _fields_that_refer(node.table_name, to)
+
+
+def referred(node: Table, to: str) -> list[int]:
+    """The indices in those fields."""
+    found: list[int] = []
+    for field in references(node, to):
+        value = getattr(node, field.name)
+        found.extend(value if field.is_vector else (value,))
     return found
 
 
@@ -168,34 +175,44 @@ def _operator_name(code: Table) -> str:
 
 def _problem(root: Table, size: int) -> str:
     """What is wrong with the model's indices; empty if nothing is."""
+    external = 0
     for buffer in root.buffers:
         if buffer.offset > 1 and buffer.offset + buffer.size > size:
             return "a buffer reaches outside the file"
+        external += buffer.size if buffer.offset > 1 else 0
     for subgraph in root.subgraphs:
-        count = len(subgraph.tensors)
-        if any(tensor.buffer >= max(1, len(root.buffers)) for tensor in subgraph.tensors):
-            return "a tensor has a buffer that does not exist"
         if any(len(tensor.shape) > MAXIMUM_RANK for tensor in subgraph.tensors):
             return f"a tensor has more than {MAXIMUM_RANK} dimensions"
-        indices = [*subgraph.inputs, *subgraph.outputs]
         for operator in subgraph.operators:
-            if operator.opcode_index >= len(root.operator_codes):
-                return "an operator has a code that does not exist"
-            if operator.large_custom_options_offset + operator.large_custom_options_size > size:
+            start, length = operator.large_custom_options_offset, operator.large_custom_options_size
+            if start + length > size:
                 return "an operator's options reach outside the file"
-            for called in called_subgraphs(operator).values():
-                # StableHLO composites without decomposition have index -1.
-                if not -1 <= called < len(root.subgraphs):
-                    return "an operator calls a subgraph that does not exist"
-            indices += [*operator.inputs, *operator.outputs, *operator.intermediates]
-        if indices and not (min(indices) >= -1 and max(indices) < count):
-            return "an operator uses a tensor that does not exist"
+            external += length if start > 1 else 0
+    if external > 2 * size:
+        return "its buffers overlap"
     for signature in root.signature_defs:
         if signature.subgraph_index >= len(root.subgraphs):
             return "a signature belongs to a subgraph that does not exist"
         count = len(root.subgraphs[signature.subgraph_index].tensors)
         if any(item.tensor_index >= count for item in (*signature.inputs, *signature.outputs)):
             return "a signature uses a tensor that does not exist"
-    if any(metadata.buffer >= len(root.buffers) for metadata in root.metadata):
-        return "a metadata entry has a buffer that does not exist"
+    counts = {
+        "buffer": max(1, len(root.buffers)),
+        "operator_code": len(root.operator_codes),
+        "subgraph": len(root.subgraphs),
+    }
+    for node in walk(root):
+        for to, count in counts.items():
+            # Some converters leave numbers in the model's own list of buffers, which nobody reads.
+            if node is not root and not _within(referred(node, to), count):
+                return f"a table {node.table_name} names a {to} that does not exist"
+    for subgraph in {id(item): item for item in root.subgraphs}.values():
+        for node in walk(subgraph):
+            if not _within(referred(node, "tensor"), len(subgraph.tensors)):
+                return f"a table {node.table_name} names a tensor that does not exist"
     return ""
+
+
+def _within(indices: list[int], count: int) -> bool:
+    """Whether all exist; -1 stands for none."""
+    return not indices or (min(indices) >= -1 and max(indices) < count)

@@ -12,13 +12,16 @@ from types import MappingProxyType
 
 FILE_IDENTIFIER = b"TFL3"
 
-# One table a paragraph: its name, then ``field:type`` or ``field:type=default`` per slot, ``-``
-# for a slot that the schema has deprecated. A default that is not written is zero. A field whose
-# type is a union has its member's number in the preceding slot, ``FIELD_type``.
+# One table a paragraph: its name, then ``field:type`` or ``field:type=default`` per slot. A ``-``
+# marks what the schema has deprecated: generated code skips it, old files have it, and a rewrite
+# keeps it for their old readers. A default that is not written is zero. A field whose type is a
+# union has its member's number in the preceding slot, ``FIELD_type``. What follows ``@`` is whose
+# index the field holds; operators and tensors are renumbered, what indexes debug metadata is not.
 _TABLES = """
 CustomQuantization custom:[uint8]
-BlockwiseQuantization scales:int32 zero_points:int32 block_size:int32 block_shape:[int32]
-MultiAxisQuantization scales:int32 zero_points:int32 block_size:int32
+BlockwiseQuantization scales:int32@tensor zero_points:int32@tensor block_size:int32
+    block_shape:[int32]
+MultiAxisQuantization scales:int32@tensor zero_points:int32@tensor block_size:int32
     quantized_dimensions:[int32]
 QuantizationParameters min:[float32] max:[float32] scale:[float32] zero_point:[int64]
     details_type:uint8 details:QuantizationDetails quantized_dimension:int32
@@ -29,9 +32,9 @@ DimensionMetadata format:int8 dense_size:int32 array_segments_type:uint8
     array_segments:SparseIndexVector array_indices_type:uint8 array_indices:SparseIndexVector
 SparsityParameters traversal_order:[int32] block_map:[int32] dim_metadata:[DimensionMetadata]
 VariantSubType shape:[int32] type:int8 has_rank:bool
-Tensor shape:[int32] type:int8 buffer:uint32 name:string quantization:QuantizationParameters
+Tensor shape:[int32] type:int8 buffer:uint32@buffer name:string quantization:QuantizationParameters
     is_variable:bool sparsity:SparsityParameters shape_signature:[int32] has_rank:bool
-    variant_tensors:[VariantSubType] external_buffer:uint32
+    variant_tensors:[VariantSubType] external_buffer:uint32@external_buffer
 StablehloGatherOptions offset_dims:[int64] collapsed_slice_dims:[int64] start_index_map:[int64]
     index_vector_dim:int64 slice_sizes:[int64] indices_are_sorted:bool
 StablehloTransposeOptions permutation:[int64]
@@ -39,9 +42,10 @@ StablehloDotGeneralOptions lhs_batching_dimensions:[int64] rhs_batching_dimensio
     lhs_contracting_dimensions:[int64] rhs_contracting_dimensions:[int64]
     precision_config:[uint32]
 StablehloReduceWindowOptions window_dimensions:[int64] window_strides:[int64]
-    base_dilations:[int64] window_dilations:[int64] padding:[int64] body_subgraph_index:int32
-StablehloWhileOptions cond_subgraph_index:int32 body_subgraph_index:int32
-StablehloSortOptions dimension:int64 is_stable:bool comparator_subgraph_index:int32
+    base_dilations:[int64] window_dilations:[int64] padding:[int64]
+    body_subgraph_index:int32@subgraph
+StablehloWhileOptions cond_subgraph_index:int32@subgraph body_subgraph_index:int32@subgraph
+StablehloSortOptions dimension:int64 is_stable:bool comparator_subgraph_index:int32@subgraph
 StablehloConcatenateOptions dimension:int64
 StablehloBroadcastInDimOptions broadcast_dimensions:[int64]
 StablehloCompareOptions comparison_direction:uint32 compare_type:uint32
@@ -49,8 +53,8 @@ StablehloDynamicSliceOptions slice_sizes:[int64]
 StablehloPadOptions edge_padding_low:[int64] edge_padding_high:[int64] interior_padding:[int64]
 StablehloIotaOptions iota_dimension:int64
 StablehloCustomCallOptions call_target_name:string has_side_effect:bool backend_config:string
-    api_version:int32 called_computations:[int32] custom_attributes:[uint8]
-StablehloReduceOptions dimensions:[int64] body_subgraph_index:int32
+    api_version:int32 called_computations:[int32]@subgraph custom_attributes:[uint8]
+StablehloReduceOptions dimensions:[int64] body_subgraph_index:int32@subgraph
 StablehloSliceOptions start_indices:[int64] limit_indices:[int64] strides:[int64]
 StablehloConvolutionOptions window_strides:[int64] padding:[int64] lhs_dilation:[int64]
     rhs_dilation:[int64] window_reversal:[bool] input_batch_dimension:int64
@@ -61,8 +65,8 @@ StablehloConvolutionOptions window_strides:[int64] padding:[int64] lhs_dilation:
     batch_group_count:int64 precision_config:[uint32]
 StablehloScatterOptions indices_are_sorted:bool update_window_dims:[int64]
     inserted_window_dims:[int64] scatter_dims_to_operand_dims:[int64] index_vector_dim:int64
-    unique_indices:bool update_computation_subgraph_index:int32
-StablehloCaseOptions branch_subgraph_indices:[int32]
+    unique_indices:bool update_computation_subgraph_index:int32@subgraph
+StablehloCaseOptions branch_subgraph_indices:[int32]@subgraph
 StablehloRngBitGeneratorOptions algorithm:int8
 Conv2DOptions padding:int8 stride_w:int32 stride_h:int32 fused_activation_function:int8
     dilation_w_factor:int32=1 dilation_h_factor:int32=1 quantized_bias_type:int8
@@ -97,9 +101,9 @@ UnidirectionalSequenceLSTMOptions fused_activation_function:int8 cell_clip:float
     diagonal_recurrent_tensors:bool
 BidirectionalSequenceLSTMOptions fused_activation_function:int8 cell_clip:float32
     proj_clip:float32 merge_outputs:bool time_major:bool=true asymmetric_quantize_inputs:bool
-ResizeBilinearOptions - - align_corners:bool half_pixel_centers:bool
+ResizeBilinearOptions -new_height:int32 -new_width:int32 align_corners:bool half_pixel_centers:bool
 ResizeNearestNeighborOptions align_corners:bool half_pixel_centers:bool
-CallOptions subgraph:uint32
+CallOptions subgraph:uint32@subgraph
 PadOptions
 PadV2Options
 ReshapeOptions new_shape:[int32]
@@ -172,9 +176,9 @@ ReverseSequenceOptions seq_dim:int32 batch_dim:int32
 MatrixDiagOptions
 QuantizeOptions
 MatrixSetDiagOptions
-IfOptions then_subgraph_index:int32 else_subgraph_index:int32
-CallOnceOptions init_subgraph_index:int32
-WhileOptions cond_subgraph_index:int32 body_subgraph_index:int32
+IfOptions then_subgraph_index:int32@subgraph else_subgraph_index:int32@subgraph
+CallOnceOptions init_subgraph_index:int32@subgraph
+WhileOptions cond_subgraph_index:int32@subgraph body_subgraph_index:int32@subgraph
 NonMaxSuppressionV4Options
 NonMaxSuppressionV5Options
 ScatterNdOptions
@@ -208,24 +212,29 @@ RightShiftOptions
 DilateOptions
 ReduceWindowOptions reduce_function:int32
 OperatorCode deprecated_builtin_code:int8 custom_code:string version:int32=1 builtin_code:int32
-StableHLOCompositeOptions name:string decomposition_subgraph_index:int32
+StableHLOCompositeOptions name:string decomposition_subgraph_index:int32@subgraph
     composite_attributes:[uint8] composite_attributes_format:int8 version:int32
 StablehloShiftLeftOptions
-Operator opcode_index:uint32 inputs:[int32] outputs:[int32] builtin_options_type:uint8
+Operator opcode_index:uint32@operator_code inputs:[int32]@tensor outputs:[int32]@tensor
+    builtin_options_type:uint8
     builtin_options:BuiltinOptions custom_options:[uint8] custom_options_format:int8
-    mutating_variable_inputs:[bool] intermediates:[int32] large_custom_options_offset:uint64
+    mutating_variable_inputs:[bool] intermediates:[int32]@tensor large_custom_options_offset:uint64
     large_custom_options_size:uint64 builtin_options_2_type:uint8
-    builtin_options_2:BuiltinOptions2 debug_metadata_index:int32=-1
-SubGraph tensors:[Tensor] inputs:[int32] outputs:[int32] operators:[Operator] name:string
-    debug_metadata_index:int32=-1
+    builtin_options_2:BuiltinOptions2 debug_metadata_index:int32=-1@debug_metadata
+SubGraph tensors:[Tensor] inputs:[int32]@tensor outputs:[int32]@tensor operators:[Operator]
+    name:string
+    debug_metadata_index:int32=-1@debug_metadata
 Buffer data:[uint8] offset:uint64 size:uint64
 ExternalBufferGroup name:string
-ExternalBuffer id:uint32 group:uint32 offset:uint64 length:uint64 packing:string
-Metadata name:string buffer:uint32
-TensorMap name:string tensor_index:uint32
-SignatureDef inputs:[TensorMap] outputs:[TensorMap] signature_key:string - subgraph_index:uint32
+ExternalBuffer id:uint32 group:uint32@external_buffer_group offset:uint64 length:uint64
+    packing:string
+Metadata name:string buffer:uint32@buffer
+TensorMap name:string tensor_index:uint32@tensor
+SignatureDef inputs:[TensorMap] outputs:[TensorMap] signature_key:string -key:string
+    subgraph_index:uint32@subgraph
 Model version:uint32 operator_codes:[OperatorCode] subgraphs:[SubGraph] description:string
-    buffers:[Buffer] metadata_buffer:[int32] metadata:[Metadata] signature_defs:[SignatureDef]
+    buffers:[Buffer] metadata_buffer:[int32]@buffer metadata:[Metadata]
+    signature_defs:[SignatureDef]
     external_buffer_groups:[ExternalBufferGroup] external_buffers:[ExternalBuffer]
 """
 
@@ -329,12 +338,24 @@ SCALARS = MappingProxyType(
 
 @dataclass(frozen=True)
 class Field:
-    """One slot of a table: its name, type (``int32``, ``[Tensor]``, ...) and default value."""
+    """One slot of a table.
+
+    Attributes:
+        name: Its name.
+        type: ``int32``, ``[Tensor]``, ...
+        default: Its value where a file leaves it out.
+        slot: Its number.
+        refers_to: What it holds the index of: ``tensor``, ``buffer``, ``subgraph``, ...; empty if
+            it holds no index.
+        deprecated: Whether only old files have it.
+    """
 
     name: str
     type: str
     default: int | float | bool
     slot: int
+    refers_to: str
+    deprecated: bool
 
     @property
     def is_vector(self) -> bool:
@@ -352,21 +373,19 @@ def _paragraphs(text: str) -> list[list[str]]:
 
 
 def _parse_field(text: str, slot: int) -> Field:
+    text, _, refers_to = text.partition("@")
     name, _, rest = text.partition(":")
-    kind, _, default = rest.partition("=")
-    if kind == "bool":
-        return Field(name, kind, default == "true", slot)
+    kind, _, written = rest.partition("=")
+    default: int | float | bool = int(written or 0) if kind != "bool" else written == "true"
     if kind in ("float32", "float64"):
-        return Field(name, kind, float(default or 0), slot)
-    return Field(name, kind, int(default or 0), slot)
+        default = float(default)
+    return Field(name.removeprefix("-"), kind, default, slot, refers_to, name.startswith("-"))
 
 
-#: The fields of each table in slot order; ``None`` stands for a deprecated slot.
-TABLES: MappingProxyType[str, tuple[Field | None, ...]] = MappingProxyType(
+#: The fields of each table in slot order.
+TABLES: MappingProxyType[str, tuple[Field, ...]] = MappingProxyType(
     {
-        name: tuple(
-            None if text == "-" else _parse_field(text, slot) for slot, text in enumerate(fields)
-        )
+        name: tuple(_parse_field(text, slot) for slot, text in enumerate(fields))
         for name, *fields in _paragraphs(_TABLES)
     }
 )
@@ -374,7 +393,7 @@ TABLES: MappingProxyType[str, tuple[Field | None, ...]] = MappingProxyType(
 #: The same fields by name.
 FIELDS: MappingProxyType[str, MappingProxyType[str, Field]] = MappingProxyType(
     {
-        name: MappingProxyType({field.name: field for field in fields if field})
+        name: MappingProxyType({field.name: field for field in fields})
         for name, fields in TABLES.items()
     }
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from edgegolf.report.table import Table
@@ -12,15 +13,11 @@ if TYPE_CHECKING:
 
 def golf_table(result: GolfResult) -> Table:
     """What each cause saved, and the sizes before and after."""
-    verified = ", ".join(result.verified) or "no runtime is installed"
     saved = 1 - result.bytes_after / result.bytes_before
     rows = (
         ("before", f"{result.bytes_before:,}"),
-        *(
-            (saving.cause, f"-{saving.bytes:,}" if saving.bytes else "0")
-            for saving in result.savings
-        ),
+        *((saving.cause, f"{-saving.bytes:+,}") for saving in result.savings),
         (f"after, {saved:.0%} less", f"{result.bytes_after:,}"),
     )
     title = f"{result.source} → {result.destination}"
-    return Table(("cause", "bytes"), rows, title=title, caption=f"Bit-identical in {verified}.")
+    return Table(("cause", "bytes"), rows, title=title, caption="\n".join(_sentences(result)))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +19,24 @@ from edgegolf.runtimes.session import Array, Session, TensorInfo
 TIMEOUT_SECONDS = 600.0
 RANDOM_RUNS = 8
 MAXIMUM_ELEMENTS = 1 << 28
-_FAILED = "failed"
+_FAILED = "failed: "
+# What numpy calls the types of a runtime; bits of those that it lacks go in as integers.
+_NUMPY_TYPES = {
+    "float": "float32",
+    "double": "float64",
+    "string": "object",
+    "bfloat16": "uint16",
+    "uint4": "uint8",
+    "int4": "uint8",
+    "uint2": "uint8",
+    "int2": "uint8",
+    "float4e2m1": "uint8",
+    "float8e8m0": "uint8",
+    "float8e4m3fn": "uint8",
+    "float8e4m3fnuz": "uint8",
+    "float8e5m2": "uint8",
+    "float8e5m2fnuz": "uint8",
+}
 
 
 def compare_files(original: Path, rewritten: Path) -> Comparison:
@@ -30,30 +49,36 @@ def compare_files(original: Path, rewritten: Path) -> Comparison:
         original: A ``.tflite`` or ``.onnx`` file.
         rewritten: A file of the same kind whose inputs and outputs have the same order.
     """
-    agreeing = []
-    for runtime in installed_runtimes(original):
+    agreeing, failures = [], []
+    runtimes = installed_runtimes(original)
+    for runtime in runtimes:
         try:
             same = run_in_child(_agree, original, rewritten, runtime, timeout=TIMEOUT_SECONDS)
         except EdgegolfError as error:
-            if _runs(original, runtime):
+            reason = _why_not(original, runtime)
+            if not reason:
                 return Comparison((), f"the rewritten file fails in {runtime}: {error.message}")
+            failures.append(f"{runtime}: {reason}")
             continue
         if not same:
             return Comparison((), f"the outputs in {runtime} differ")
         agreeing.append(runtime)
-    return Comparison(tuple(agreeing))
+    if not runtimes:
+        failures.append(f"no runtime for {original.suffix} files is installed")
+    return Comparison(tuple(agreeing), failures=tuple(failures))
 
 
 def _agree(original: Path, rewritten: Path, runtime: str) -> bool:
     return run_digests(original, runtime) == run_digests(rewritten, runtime)
 
 
-def _runs(path: Path, runtime: str) -> bool:
+def _why_not(path: Path, runtime: str) -> str:
+    """Why a runtime does not run a file, empty if it does."""
     try:
         run_in_child(run_digests, path, runtime, timeout=TIMEOUT_SECONDS)
-    except EdgegolfError:
-        return False
-    return True
+    except EdgegolfError as error:
+        return error.message
+    return ""
 
 
 def run_digests(path: Path, runtime: str) -> tuple[tuple[str, ...], ...]:
@@ -63,70 +88,92 @@ def run_digests(path: Path, runtime: str) -> tuple[tuple[str, ...], ...]:
         EdgegolfError: The runtime cannot load the file, or fails on all inputs.
     """
     with open_session(path, runtime) as session:
-        found = tuple(_digests(session, arrays) for arrays in _input_sets(session.inputs))
-    if all(item == (_FAILED,) for item in found):
-        raise EdgegolfError(f"{path} does not run in {runtime}")
-    return found
+        if not session.outputs:
+            raise EdgegolfError(f"{path} has no outputs to compare")
+        found = tuple(_digests(session, values) for values in _input_sets(session.inputs))
+    failures = [item[0] for item in found if item[0].startswith(_FAILED)]
+    if len(failures) == len(found):
+        raise EdgegolfError(failures[0].removeprefix(_FAILED))
+    return tuple((_FAILED,) if item[0].startswith(_FAILED) else item for item in found)
 
 
-def _digests(session: Session, arrays: list[Array]) -> tuple[str, ...]:
+def _digests(session: Session, values: list[Any]) -> tuple[str, ...]:
     try:
-        outputs = session.run(arrays)
-    except EdgegolfError:
-        return (_FAILED,)
-    return tuple(_digest(output) for output in outputs)
+        outputs = session.run(values)
+    except EdgegolfError as error:
+        return (_FAILED + error.message,)
+    return tuple(hashlib.sha256(_described(output)).hexdigest() for output in outputs)
 
 
-def _digest(output: Array) -> str:
-    content = output.tobytes() if output.dtype != object else repr(output.tolist()).encode()
-    description = f"{output.dtype} {output.shape} ".encode()
-    return hashlib.sha256(description + content).hexdigest()
+def _described(output: Any) -> bytes:
+    """Equal for outputs with equal types, shapes and bits; sequences, maps and None included."""
+    if isinstance(output, np.ndarray):
+        is_object = output.dtype == object
+        content = repr(output.tolist()).encode() if is_object else output.tobytes()
+        return f"{output.dtype} {output.shape} ".encode() + content
+    if isinstance(output, list):
+        return b"[" + b",".join(hashlib.sha256(_described(item)).digest() for item in output)
+    return repr(output).encode()
 
 
-def _input_sets(infos: tuple[TensorInfo, ...]) -> Iterator[list[Array]]:
+def _input_sets(infos: tuple[TensorInfo, ...]) -> Iterator[list[Any]]:
     generator = np.random.default_rng(0)
-    for sizes in (1, 3) if any(None in info.shape for info in infos) else (1,):
+    for sizes in (1, 3) if any(_is_open(info) for info in infos) else (1,):
         for kind in ("zero", "one", "lowest", "highest"):
-            yield [_extreme(info, kind, sizes) for info in infos]
+            yield [_value(info, sizes, partial(_extreme, kind=kind)) for info in infos]
         for _ in range(RANDOM_RUNS):
-            yield [_random(info, generator, sizes) for info in infos]
+            yield [_value(info, sizes, partial(_random, generator=generator)) for info in infos]
 
 
-def _shape(info: TensorInfo, open_size: int) -> tuple[int, ...]:
-    shape = tuple(open_size if size is None else size for size in info.shape)
-    if np.prod(shape, dtype=float) > MAXIMUM_ELEMENTS:
+def _is_open(info: TensorInfo) -> bool:
+    return None in info.shape or "(" in info.dtype
+
+
+def _value(info: TensorInfo, open_size: int, make: Callable[..., Array]) -> Any:
+    """An input: an array, or a list of arrays for a sequence of ``open_size`` tensors."""
+    kind = info.dtype.removeprefix("optional(")
+    element = kind.replace("seq(", "").replace("tensor(", "").rstrip(")")
+    # Of the tensors in a sequence a session does not tell the shape.
+    shape = info.shape or ((None, None) if "seq(" in kind else ())
+    sizes = tuple(open_size if size is None else size for size in shape)
+    if np.prod(sizes, dtype=float) > MAXIMUM_ELEMENTS:
         raise EdgegolfError(f"the input {info} is larger than {MAXIMUM_ELEMENTS:,} elements")
-    return shape
+    dtype = np.dtype(_NUMPY_TYPES.get(element, element))
+    if "seq(" in kind:
+        return [make(dtype, sizes, info) for _ in range(open_size)]
+    return make(dtype, sizes, info)
 
 
-def _dtype(info: TensorInfo) -> np.dtype[np.generic] | None:
-    try:
-        return np.dtype(info.dtype)
-    except TypeError:
-        return None
-
-
-def _extreme(info: TensorInfo, kind: str, open_size: int) -> Array:
-    shape, dtype = _shape(info, open_size), _dtype(info)
-    if dtype is None or dtype.kind not in "fiub":
-        return np.full(shape, b"" if kind == "zero" else kind.encode(), dtype=object)
+def _extreme(dtype: np.dtype[Any], shape: tuple[int, ...], info: TensorInfo, kind: str) -> Array:
+    if dtype.kind == "O":
+        return np.full(shape, "" if kind == "zero" else kind, dtype=object)
     if kind in ("zero", "one") or dtype.kind == "b":
         return np.full(shape, kind in ("one", "highest"), dtype)
-    if dtype.kind == "f":
+    if dtype.kind in "fc":
         return np.full(shape, -1e4 if kind == "lowest" else 1e4, dtype)
     limits = np.iinfo(dtype)
     return np.full(shape, limits.min if kind == "lowest" else limits.max, dtype)
 
 
-def _random(info: TensorInfo, generator: np.random.Generator, open_size: int) -> Array:
-    shape, dtype = _shape(info, open_size), _dtype(info)
-    if dtype is None or dtype.kind not in "fiub":
-        return np.full(shape, generator.bytes(4).hex().encode(), dtype=object)
+def _random(
+    dtype: np.dtype[Any], shape: tuple[int, ...], info: TensorInfo, generator: np.random.Generator
+) -> Array:
+    if dtype.kind == "O":
+        words = np.empty(shape, dtype=object)
+        words[...] = np.reshape(
+            [generator.bytes(2).hex() for _ in range(int(np.prod(shape)))], shape
+        )
+        return words
     if dtype.kind == "f":
         return (generator.standard_normal(shape) * generator.choice([0.1, 1, 10])).astype(dtype)
+    if dtype.kind == "c":
+        return (generator.standard_normal(shape) + 1j * generator.standard_normal(shape)).astype(
+            dtype
+        )
     if dtype.kind == "b":
         return generator.integers(0, 2, shape).astype(dtype)
     limits = np.iinfo(dtype)
     # Wider integers that are not quantized are indices or sizes, of which few are valid.
-    low, high = (0, 3) if dtype.itemsize > 2 and not info.scale else (limits.min, limits.max)
+    is_index = dtype.itemsize > 2 and not info.scale
+    low, high = (0, 3) if is_index else (limits.min, limits.max)
     return generator.integers(low, high, shape, dtype, endpoint=True)

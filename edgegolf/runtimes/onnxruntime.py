@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from edgegolf.errors import EdgegolfError, suggestion
 from edgegolf.runtimes.session import Array, Session, TensorInfo, one_line
@@ -26,6 +29,20 @@ _DEVICE_OF_PROVIDER = {"cuda": "cuda", "tensorrt": "cuda", "nvtensorrtrtx": "cud
 _FATAL_ONLY = 4  # log severity; what goes wrong comes as an exception as well
 _NUMPY_TYPES = {"float": "float32", "double": "float64"}
 _SHOWN_NODES = 8
+# Types that numpy lacks, by their number in ONNX: their bits go in and out as unsigned integers.
+_RAW_TYPES = {
+    "bfloat16": 16,
+    "float8e4m3fn": 17,
+    "float8e4m3fnuz": 18,
+    "float8e5m2": 19,
+    "float8e5m2fnuz": 20,
+    "uint4": 21,
+    "int4": 22,
+    "float4e2m1": 23,
+    "float8e8m0": 24,
+    "uint2": 25,
+    "int2": 26,
+}
 _MISSING_OPERATOR = re.compile(
     r"No Op registered for (?P<name>\S+)|"
     r"Could not find an implementation for (?P<unimplemented>\S+)|"
@@ -97,20 +114,53 @@ class OnnxSession(Session):
         self._make_value = module.OrtValue.ortvalue_from_numpy
         self._device = _DEVICE_OF_PROVIDER.get(provider, "cpu")
         self._binding = self._session.io_binding()
+        # Strings, sequences, maps and optional values cannot be bound.
+        self._is_bound = not any(
+            info.dtype == "string" or "(" in info.dtype for info in (*self.inputs, *self.outputs)
+        )
         for output in self.outputs:
             self._binding.bind_output(output.name, self._device)
 
     def _set_inputs(self, arrays: Sequence[Array]) -> None:
+        if not self._is_bound:
+            self._feeds = {info.name: item for info, item in zip(self.inputs, arrays, strict=True)}
+            return
+        self._values = [
+            self._bind(info, item) for info, item in zip(self.inputs, arrays, strict=True)
+        ]
+
+    def _bind(self, info: TensorInfo, array: Array) -> Any:
         # On the CPU onnxruntime borrows the memory: it gets a copy, which lives as long as bound.
-        self._values = [self._make_value(array.copy(order="C"), self._device) for array in arrays]
-        for info, value in zip(self.inputs, self._values, strict=True):
-            self._binding.bind_ortvalue_input(info.name, value)
+        copy = array.copy(order="C")
+        if info.dtype in _RAW_TYPES:
+            value = _onnxruntime().OrtValue.ortvalue_from_numpy_with_onnx_type(
+                copy, _RAW_TYPES[info.dtype]
+            )
+        else:
+            value = self._make_value(copy, self._device)
+        self._binding.bind_ortvalue_input(info.name, value)
+        return copy, value
 
     def _invoke(self) -> None:
-        self._session.run_with_iobinding(self._binding)
+        if self._is_bound:
+            self._session.run_with_iobinding(self._binding)
+        else:
+            self._results = self._session.run(None, self._feeds)
 
     def _get_outputs(self) -> list[Array]:
+        if not self._is_bound:
+            return list(self._results)
+        if any(info.dtype in _RAW_TYPES for info in self.outputs):
+            return [_bits(value) for value in self._binding.get_outputs()]
         return list(self._binding.copy_outputs_to_cpu())
+
+
+def _bits(value: Any) -> Array:
+    """An output's elements, or its bytes where numpy has no such type."""
+    if value.data_type().removeprefix("tensor(").removesuffix(")") not in _RAW_TYPES:
+        return np.asarray(value.numpy())
+    size = value.tensor_size_in_bytes()
+    return np.frombuffer(ctypes.string_at(value.data_ptr(), size), np.uint8)
 
 
 def _onnxruntime() -> Any:
@@ -169,7 +219,9 @@ def _refuse_fallback(session: Any, path: Path, provider: str, provider_class: st
 
 
 def _tensor_info(argument: Any) -> TensorInfo:
-    element = argument.type.removeprefix("tensor(").removesuffix(")")
+    element = argument.type
+    if element.startswith("tensor("):
+        element = element.removeprefix("tensor(").removesuffix(")")
     return TensorInfo(
         name=argument.name,
         shape=tuple(size if isinstance(size, int) else None for size in argument.shape),

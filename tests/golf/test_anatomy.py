@@ -42,10 +42,10 @@ def test_parts_add_up_to_the_file(
     assert from_json(to_json(found), type(found)) == found
 
 
-def test_what_is_appended_is_dead_space(tmp_path: Path) -> None:
+def test_what_is_appended_is_not_called_dead(tmp_path: Path) -> None:
     data = chain(["conv"])
     found = taken_apart(tmp_path, data + b"\1" * 1000, ".tflite")
-    assert {part.name: part.bytes for part in found.parts}["dead space"] == 1000
+    assert {part.name: part.bytes for part in found.parts}["unexplained bytes"] == 1000
 
 
 def test_weights_are_exact(tmp_path: Path) -> None:
