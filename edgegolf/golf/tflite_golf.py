@@ -22,7 +22,6 @@ from edgegolf.golf.tflite_model import (
     write_tflite,
 )
 from edgegolf.golf.tflite_outside import (
-    PLAIN_METADATA,
     Outside,
     moved_archive,
     outside,
@@ -57,7 +56,8 @@ def golf_tflite(data: bytes, keep: Keep, name: str = "the file") -> Golfed:
     """
     model = parse_tflite(data, name)
     found = outside(model, name)
-    if found.unexplained and (referrer := unknown_referrer(model)):
+    referrer = unknown_referrer(model)
+    if found.unexplained and referrer:
         start, end = found.unexplained[-1]
         raise EdgegolfError(
             f"{name} has {end - start:,} bytes at {start:,} that {referrer} may refer to",
@@ -65,12 +65,13 @@ def golf_tflite(data: bytes, keep: Keep, name: str = "the file") -> Golfed:
         )
     root = _with_everything_inside(model, name)
     stages = [Stage("layout", unshared_size(root, keep_defaults=True, byte_alignment=16))]
-    for cause, step in _steps(root, keep):
+    for cause, step in _steps(keep, numbered=bool(referrer)):
         root = step(root)
         stages.append(Stage(cause, unshared_size(root, keep_defaults=True, byte_alignment=16)))
     stages.append(Stage("default values", unshared_size(root, byte_alignment=16)))
     stages.append(Stage("alignment", unshared_size(root, alignments=buffer_alignments(root))))
-    golfed = with_programs(root, found.programs, data, write_tflite) + _tail(data, found)
+    golfed = with_programs(root, found.programs, data, write_tflite)
+    golfed += _tail(data, found, max(span.end for span in model.spans))
     golfed += _archive(model, found, len(golfed), keep)
     # These bytes are no cause of waste: all sizes before have them too.
     appended = len(golfed) - len(write_tflite(root))
@@ -78,11 +79,9 @@ def golf_tflite(data: bytes, keep: Keep, name: str = "the file") -> Golfed:
     return Golfed(golfed, (*stages, Stage("equal objects stored once", len(golfed))))
 
 
-def _tail(data: bytes, found: Outside) -> bytes:
+def _tail(data: bytes, found: Outside, inside: int) -> bytes:
     """Bytes behind the model of which nothing is known but that nothing in it refers to them."""
-    end = found.archive[0]
-    kept = [data[start:stop] for start, stop in found.unexplained if stop == end]
-    return kept[0] if kept else b""
+    return b"".join(data[start:end] for start, end in found.unexplained if start >= inside)
 
 
 def _archive(model: TfliteModel, found: Outside, position: int, keep: Keep) -> bytes:
@@ -91,18 +90,17 @@ def _archive(model: TfliteModel, found: Outside, position: int, keep: Keep) -> b
     described = any(entry.name == "TFLITE_METADATA" for entry in model.root.metadata)
     if described and not keep.metadata:
         return b""
-    return moved_archive(model.data[start:end], position - start)
+    return moved_archive(model.data[start:end], start, position)
 
 
-def _steps(root: Table, keep: Keep) -> Iterator[tuple[str, Callable[[Table], Table]]]:
+def _steps(keep: Keep, numbered: bool) -> Iterator[tuple[str, Callable[[Table], Table]]]:
+    """The steps, without those that renumber if something unknown may use the numbers."""
     if not keep.names:
         yield "names", _without_names
     if not keep.metadata:
         yield "metadata", _without_metadata
     if not keep.signatures:
         yield "signatures", _without_signatures
-    # What is not known may name tensors and buffers by number, as plans of memory do.
-    numbered = any(entry.name not in PLAIN_METADATA for entry in root.metadata)
     if not numbered:
         yield "buffers", _with_distinct_buffers
     yield "tensors", _with_one_scale_for_zero_biases
@@ -110,7 +108,8 @@ def _steps(root: Table, keep: Keep) -> Iterator[tuple[str, Callable[[Table], Tab
         yield "tensors", _with_needed_tensors
     yield "quantization ranges", _without_ranges
     yield "shape signatures", _with_needed_shapes
-    yield "operator codes", _with_short_operator_codes
+    if not numbered:
+        yield "operator codes", _with_short_operator_codes
     yield "operator options", _without_default_options
 
 

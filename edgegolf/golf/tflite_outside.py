@@ -8,27 +8,43 @@ that TFLite Metadata associates with a model. What remains is padding, or nobody
 
 from __future__ import annotations
 
-import io
 import struct
-import zipfile
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.flatbuffer import Table, transform
+from edgegolf.golf.flatbuffer import Table, transform, walk
 from edgegolf.golf.tflite_model import TfliteModel
 
 DISPATCH = "CUSTOM:DISPATCH_OP"
+_OFFSET, _SIZE = b"bytecode_offset", b"bytecode_size"
 MAXIMUM_PADDING = 63
 # Programs are mapped into memory: what was aligned to a page, or to less, stays so.
 MAXIMUM_ALIGNMENT = 4096
 
-# Custom operators whose options are known to hold no offsets: their kernels read nothing else.
+# Custom operators whose options are known to hold settings only: of TFLite's own kernels, of
+# MediaPipe's, of accelerators that keep their program in the options or in a tensor.
 _PLAIN_CUSTOM_OPERATORS = frozenset(
-    {"TFLite_Detection_PostProcess", "edgetpu-custom-op", "ethos-u", "Convolution2DTransposeBias"}
+    {
+        "AudioSpectrogram",
+        "Convolution2DTransposeBias",
+        "Landmarks2TransformMatrix",
+        "MaxPoolingWithArgmax2D",
+        "MaxUnpooling2D",
+        "Mfcc",
+        "NumericVerify",
+        "TFLite_Detection_PostProcess",
+        "TransformLandmarks",
+        "TransformTensorBilinear",
+        "edgetpu-custom-op",
+        "ethos-u",
+    }
 )
-#: Metadata whose content names no number of a tensor or buffer and no place in the file.
-PLAIN_METADATA = frozenset(
+# TensorFlow's operators, whose options hold their definition, and those of TFLM's signal library.
+_PLAIN_PREFIXES = ("Flex", "Signal")
+# Metadata whose content names no number of a tensor or buffer and no place in the file.
+_PLAIN_METADATA = frozenset(
     {
         "min_runtime_version",
         "CONVERSION_METADATA",
@@ -40,6 +56,7 @@ PLAIN_METADATA = frozenset(
     }
 )
 
+_END_SIGNATURE = b"PK\x05\x06"
 _END_OF_ARCHIVE = struct.Struct("<4s4H2IH")
 _ARCHIVE_ENTRY = struct.Struct("<4s6H3I5H2I")
 
@@ -88,18 +105,25 @@ def is_padding(data: bytes, gap: Range) -> bool:
 
 
 def unknown_referrer(model: TfliteModel) -> str:
-    """Something whose content is unknown here and may refer to places in the file, or ``""``."""
+    """What may refer to tensors by number or to bytes by place in a way unknown here, or ``""``."""
     for metadata in model.root.metadata:
-        if metadata.name not in PLAIN_METADATA:
-            return f"the metadata {metadata.name!r}"
-    for subgraph in model.root.subgraphs:
-        for operator in subgraph.operators:
-            kind, _, custom = model.operator_name(operator).partition(":")
-            plain = custom in _PLAIN_CUSTOM_OPERATORS or custom.startswith("Flex")
-            has_options = operator.custom_options or operator.large_custom_options_size
-            if kind == "CUSTOM" and has_options and not plain and custom != "DISPATCH_OP":
-                return f"the custom operator {custom!r}"
+        if metadata.name not in _PLAIN_METADATA:
+            return f"the metadata {metadata.name[:80]!r}"
+    for node in walk(model.root):
+        if node.table_name == "CustomQuantization":
+            return "a custom quantization"
+        if node.table_name == "Operator" and _is_opaque(node, model.operator_name(node)):
+            return f"the custom operator {model.operator_name(node)[7:87]!r}"
     return ""
+
+
+def _is_opaque(operator: Table, name: str) -> bool:
+    kind, _, custom = name.partition(":")
+    if kind != "CUSTOM" or not (operator.custom_options or operator.large_custom_options_size):
+        return False
+    if name == DISPATCH:
+        return len(map_numbers(operator.custom_options, (_OFFSET, _SIZE))) < 2
+    return custom not in _PLAIN_CUSTOM_OPERATORS and not custom.startswith(_PLAIN_PREFIXES)
 
 
 def with_programs(
@@ -119,12 +143,13 @@ def with_programs(
     if not programs:
         return write(root)
     size = len(write(root))
+    starts = [start for start, _ in programs]
     for _ in range(8):
         places = list(_places(programs, size))
 
         def moved(offset: int, places: list[int] = places) -> int:
-            starts = zip(programs, places, strict=True)
-            return next(new + offset - old for (old, end), new in starts if old <= offset <= end)
+            which = bisect_right(starts, offset) - 1
+            return places[which] + offset - starts[which]
 
         written = write(_pointing(root, moved))
         if len(written) == size:
@@ -135,25 +160,28 @@ def with_programs(
     raise EdgegolfError("the programs behind the model have no settled place")
 
 
-def moved_archive(archive: bytes, distance: int) -> bytes:
-    """A ZIP archive for another place: its offsets count from the beginning of the file.
+def moved_archive(archive: bytes, old: int, new: int) -> bytes:
+    """A ZIP archive for another place in a file, as its offsets count from the file's beginning.
 
     Args:
         archive: The archive, as `outside` found it.
-        distance: By how many bytes it moves, negative towards the beginning.
+        old: Where it was in the file.
+        new: Where it comes to lie.
     """
     if not archive:
         return archive
     changed = bytearray(archive)
-    end = archive.rfind(b"PK\x05\x06")
-    *_, count, size, _, _ = fields = list(_END_OF_ARCHIVE.unpack_from(archive, end))
+    end = archive.rfind(_END_SIGNATURE)
+    fields = list(_END_OF_ARCHIVE.unpack_from(archive, end))
+    count, size, offset = fields[4:7]
     position = end - size
-    shift = fields[6] - position  # where offsets count from, in the archive's own numbers
-    fields[6] = position + shift + distance
+    if offset != old + position:  # they count from the archive's own beginning
+        return archive
+    fields[6] += new - old
     _END_OF_ARCHIVE.pack_into(changed, end, *fields)
     for _ in range(count):
         entry = list(_ARCHIVE_ENTRY.unpack_from(archive, position))
-        entry[-1] += distance
+        entry[-1] += new - old
         _ARCHIVE_ENTRY.pack_into(changed, position, *entry)
         position += _ARCHIVE_ENTRY.size + sum(entry[10:13])
     return bytes(changed)
@@ -170,10 +198,10 @@ def _dispatches(model: TfliteModel) -> Iterator[Table]:
 
 
 def _program(operator: Table, size: int, name: str) -> Range:
-    numbers = map_numbers(operator.custom_options)
-    if not {"bytecode_offset", "bytecode_size"} <= numbers.keys():
+    numbers = map_numbers(operator.custom_options, (_OFFSET, _SIZE))
+    if len(numbers) < 2:
         return (0, 0)
-    start, length = (numbers[key][2] for key in ("bytecode_offset", "bytecode_size"))
+    start, length = numbers[_OFFSET][2], numbers[_SIZE][2]
     if start + length > size:
         raise EdgegolfError(f"{name}: the program of an operator lies outside the file")
     return (start, start + length)
@@ -212,7 +240,7 @@ def _gaps(ranges: list[Range], size: int) -> Iterator[Range]:
 def _archive_start(data: bytes, gap: Range) -> int:
     """Where a sound ZIP archive begins that reaches to the end of the file, else the end."""
     tail = data[gap[0] : gap[1]]
-    end = tail.rfind(b"PK\x05\x06")
+    end = tail.rfind(_END_SIGNATURE)
     if end < 0 or end + _END_OF_ARCHIVE.size > len(tail):
         return gap[1]
     fields = _END_OF_ARCHIVE.unpack_from(tail, end)
@@ -236,12 +264,7 @@ def _archive_start(data: bytes, gap: Range) -> int:
         position += _ARCHIVE_ENTRY.size + sum(entry[10:13])
     if position != end or not starts:
         return gap[1]
-    try:  # what else an archive must be, ZIP64 included, the library knows
-        with zipfile.ZipFile(io.BytesIO(tail[min(starts) :])) as archive:
-            sound = len(archive.infolist()) == count
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
-        sound = False
-    return gap[0] + min(starts) if sound else gap[1]
+    return gap[0] + min(starts)
 
 
 # --------------------------------------------------------------------------------------- patching
@@ -264,12 +287,10 @@ def _pointing(root: Table, moved: Callable[[int], int]) -> Table:
     def point(operator: Table) -> Table:
         if operator.opcode_index not in codes or not operator.custom_options:
             return operator
-        numbers = map_numbers(operator.custom_options)
-        if not {"bytecode_offset", "bytecode_size"} <= numbers.keys():
+        numbers = map_numbers(operator.custom_options, (_OFFSET, _SIZE))
+        if len(numbers) < 2 or not numbers[_SIZE][2]:
             return operator
-        position, width, offset = numbers["bytecode_offset"]
-        if not numbers["bytecode_size"][2]:
-            return operator
+        position, width, offset = numbers[_OFFSET]
         options = bytearray(operator.custom_options)
         try:
             options[position : position + width] = moved(offset).to_bytes(width, "little")
@@ -282,8 +303,8 @@ def _pointing(root: Table, moved: Callable[[int], int]) -> Table:
     return transform(root, {"Operator": point})
 
 
-def map_numbers(options: bytes) -> dict[str, tuple[int, int, int]]:
-    """Position, width in bytes and value of the integers in a FlexBuffers map, by key.
+def map_numbers(options: bytes, wanted: tuple[bytes, ...]) -> dict[bytes, tuple[int, int, int]]:
+    """Position, width in bytes and value of the integers of some keys in a FlexBuffers map.
 
     Empty if the bytes are no such map. Format: https://flatbuffers.dev/internals/#flexbuffers
     """
@@ -312,14 +333,16 @@ def map_numbers(options: bytes) -> dict[str, tuple[int, int, int]]:
             start = place - read(place, key_width)
             if not 0 <= start < size:
                 return {}
-            key = options[start : options.index(b"\0", start)].decode("utf-8", "replace")
+            keyed = [key for key in wanted if options.startswith(key + b"\0", start)]
+            if not keyed:
+                continue
             kind = read(values + count * width + index, 1)
             position, stored = values + index * width, width
             if kind >> 2 in _INDIRECT_INTEGERS:
                 stored = 1 << (kind & 3)
                 position -= read(position, width)
             if kind >> 2 in _INTEGERS | _INDIRECT_INTEGERS:
-                found[key] = (position, stored, read(position, stored))
+                found[keyed[0]] = (position, stored, read(position, stored))
     except ValueError:
         return {}
     return found

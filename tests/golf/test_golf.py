@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +34,16 @@ from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.golf.protobuf import message, read_protobuf
 from edgegolf.golf.tflite_golf import golf_tflite
+from edgegolf.golf.tflite_model import write_tflite
 from edgegolf.golf.tflite_schema import number
 from edgegolf.records import from_json, to_json
+from edgegolf.report.golf_table import golf_table
 from edgegolf.runtimes import installed_runtimes, open_session
 from edgegolf.runtimes.compare import compare_files
 
+CASES = Path(__file__).parent / "cases"
+
+CASES = Path(__file__).parent / "cases"
 PROPERTY = settings(
     max_examples=20,
     deadline=None,
@@ -197,13 +204,117 @@ def test_buffers_behind_the_flatbuffer_move_into_it(tmp_path: Path) -> None:
         golf_tflite(naive(far), Keep())
 
 
+def packed(data: bytes) -> bytes:
+    """A file with a label list behind it, as TFLite Metadata packs it."""
+    archive = io.BytesIO(data)
+    with zipfile.ZipFile(archive, "a") as files:
+        files.writestr("labels.txt", "cat\ndog\n")
+    return archive.getvalue()
+
+
+def described(data: bytes) -> bytes:
+    root = read_flatbuffer(data).root
+    buffers = [*root.buffers, table("Buffer", data=b"described here")]
+    entry = table("Metadata", name="TFLITE_METADATA", buffer=len(root.buffers))
+    return write_tflite(root.replace(buffers=buffers, metadata=[entry]))
+
+
+def labels(data: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(data)) as files:
+        assert files.testzip() is None
+        return files.read("labels.txt")
+
+
 def test_files_packed_behind_the_model_are_metadata() -> None:
-    archive = b"PK\x03\x04" + bytes(40) + b"labels.txt"
-    data = chain(["conv"]) + archive
-    assert archive not in golf_tflite(data, Keep()).data
+    data = packed(described(chain(["conv"])))
+    assert b"labels.txt" not in golf_tflite(data, Keep()).data
     kept = golf_tflite(data, Keep(metadata=True)).data
-    assert kept.endswith(archive)
+    assert len(kept) < len(data)
+    assert labels(kept) == b"cat\ndog\n"
     assert golf_tflite(kept, Keep(metadata=True)).data == kept
+
+
+def test_an_archive_that_no_metadata_describes_is_kept() -> None:
+    assert labels(golf_tflite(packed(chain(["conv"])), Keep()).data) == b"cat\ndog\n"
+
+
+@pytest.mark.parametrize("tail", [b"PK\3\4" + bytes(40) + b"labels.txt", b"\1" * 1000, bytes(64)])
+def test_other_bytes_behind_the_model_are_kept(tail: bytes) -> None:
+    golfed = golf_tflite(described(chain(["conv"])) + tail, Keep()).data
+    assert golfed.endswith(tail)
+    assert golf_tflite(golfed, Keep()).data == golfed
+
+
+def test_bytes_that_a_custom_operator_may_refer_to_are_refused() -> None:
+    builder = TfliteBuilder()
+    image, out = builder.tensor((1, 4)), builder.tensor((1, 4))
+    builder.operator("CUSTOM:Mystery", [image], [out])
+    root = builder.model([builder.subgraph([image], [out])])
+    operator = root.subgraphs[0].operators[0].replace(custom_options=b"\1\2\3\4")
+    data = naive(root.replace(subgraphs=[root.subgraphs[0].replace(operators=[operator])]))
+    golf_tflite(data, Keep())
+    with pytest.raises(EdgegolfError, match="Mystery"):
+        golf_tflite(data + b"\1" * 100, Keep())
+
+
+def test_programs_for_accelerators_are_kept_and_referred_to() -> None:
+    data = (CASES / "npu_precompiled_qualcomm.tflite").read_bytes()
+    golfed = golf_tflite(data, Keep()).data
+    assert programs_of(golfed) == programs_of(data) != []
+    assert golf_tflite(golfed, Keep()).data == golfed
+
+
+def programs_of(data: bytes) -> list[bytes]:
+    """What each DISPATCH_OP points to, by the reader of FlexBuffers that its makers ship."""
+    flexbuffers = pytest.importorskip("flatbuffers.flexbuffers")
+    found = []
+    for subgraph in read_flatbuffer(data).root.subgraphs:
+        for operator in subgraph.operators:
+            options = flexbuffers.Loads(operator.custom_options)
+            start, size = options["bytecode_offset"], options["bytecode_size"]
+            found.append(data[start : start + size])
+    return found
+
+
+def test_tensors_that_quantization_names_are_kept_and_renumbered() -> None:
+    data = (CASES / "blockwise_quantized.tflite").read_bytes()
+    golfed = golf_tflite(data, Keep()).data
+    assert len(golfed) < len(data)
+    assert blockwise(golfed) == blockwise(data) != []
+
+
+def blockwise(data: bytes) -> list[object]:
+    """The scales' shape, type and content of each tensor that is quantized blockwise."""
+    root = read_flatbuffer(data).root
+    found: list[object] = []
+    for subgraph in root.subgraphs:
+        for tensor in subgraph.tensors:
+            details = tensor.quantization and tensor.quantization.details
+            if details and details.table_name == "BlockwiseQuantization":
+                scale = subgraph.tensors[details.scales]
+                found.append((scale.shape, scale.type, root.buffers[scale.buffer].data))
+    return found
+
+
+def test_the_slot_that_old_signatures_fill_is_read(tmp_path: Path) -> None:
+    data = (CASES / "esp32_hello_world_tf24.tflite").read_bytes()
+    assert_golfs(data, ".tflite", tmp_path)
+
+
+def test_what_no_runtime_compared_is_written_only_on_request(tmp_path: Path) -> None:
+    source, target = CASES / "blockwise_quantized.tflite", tmp_path / "out.tflite"
+
+    def nowhere(original: Path, rewritten: Path) -> Comparison:
+        return Comparison((), failures=("a runtime: it has no such operator",))
+
+    with pytest.raises(EdgegolfError, match="a runtime: it has no such operator"):
+        golf_file(source, target, compare=nowhere)
+    assert not target.exists()
+    result = golf_file(source, target, compare=nowhere, unverified=True)
+    assert target.stat().st_size == result.bytes_after < result.bytes_before
+    assert result.unverified == ("a runtime: it has no such operator",)
+    assert "it has no such operator" in to_json(result)
+    assert "Not verified: a runtime" in golf_table(result).caption
 
 
 def test_variable_tensors(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ NO_INDICES = {
     ("StablehloConvolutionOptions", "output_spatial_dimensions"),
     ("StablehloConvolutionOptions", "kernel_output_feature_dimension"),
     ("StablehloConvolutionOptions", "window_reversal"),
+    ("StablehloConvolutionOptions", "feature_group_count"),
+    ("StablehloConvolutionOptions", "batch_group_count"),
     ("ArgMaxOptions", "output_type"),
     ("ArgMinOptions", "output_type"),
     ("UniqueOptions", "idx_out_type"),
@@ -59,11 +61,11 @@ def slots_of(module: ModuleType, table: str) -> dict[int, str]:
     """The accessors' names by slot: `Offset(4 + 2 * slot)` stands in the code of each."""
     found = {}
     for name, member in vars(getattr(module, table)).items():
-        if name.endswith(("Length", "AsNumpy", "IsNone")) or not inspect.isfunction(member):
+        if not inspect.isfunction(member):
             continue
         offset = re.search(r"_tab\.Offset\((\d+)\)", inspect.getsource(member))
-        if offset:
-            found[(int(offset[1]) - 4) // 2] = name
+        if offset:  # the accessor itself comes before those of its length and its array
+            found.setdefault((int(offset[1]) - 4) // 2, name)
     return found
 
 
