@@ -11,10 +11,13 @@ Format: https://flatbuffers.dev/internals/
 from __future__ import annotations
 
 import struct
+from array import array
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.golf.tflite_schema import (
@@ -36,6 +39,8 @@ MAXIMUM_TABLES = 1_000_000
 # for every 60 bytes and more.
 FREE_TABLES = 30_000
 BYTES_PER_TABLE = 64
+# Longer vectors and strings are encoded once, however many tables share them.
+SHORT = 64
 MAXIMUM_FILE_SIZE = 2**31 - 1
 
 
@@ -157,7 +162,7 @@ def transform(root: Table, rules: Mapping[str, Callable[[Table], Table]]) -> Tab
             pending.extend(waiting)
             continue
         pending.pop()
-        if children:
+        if any(done[id(child)] is not child for child in children):
             fields = {name: _replaced(value, done) for name, value in node.fields.items()}
             rebuilt = Table(node.table_name, fields)
         else:
@@ -210,7 +215,40 @@ class ParsedFlatbuffer:
     """A tree and, for every object in it, the bytes that hold it."""
 
     root: Table
-    spans: tuple[Span, ...]
+    spans: Spans
+
+
+class Spans:
+    """The spans of a file, as numbers until they are asked for: there may be many."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._numbers = array("Q")
+        self._labels: dict[tuple[str, str], int] = {}
+        self._owners: list[Table | None] = []
+
+    def own(self) -> int:
+        """A number for a table that is about to be read."""
+        self._owners.append(None)
+        return len(self._owners) - 1
+
+    def name(self, owner: int, table: Table) -> None:
+        """Say which table a number stands for."""
+        self._owners[owner] = table
+
+    def add(self, start: int, end: int, kind: str, owner: int, field: str) -> None:
+        """Add a span of the table that a number stands for."""
+        label = self._labels.setdefault((kind, field), len(self._labels))
+        self._numbers.extend((start, end, label, owner))
+
+    def __iter__(self) -> Iterator[Span]:
+        """The header's span, then those of all objects."""
+        yield Span(0, 8, "header", None, "")
+        labels = list(self._labels)
+        for index in range(0, len(self._numbers), 4):
+            start, end, label, owner = self._numbers[index : index + 4]
+            kind, field = labels[label]
+            yield Span(start, end, kind, self._owners[owner], field)  # type: ignore[arg-type]
 
 
 def read_flatbuffer(data: bytes, name: str = "the file") -> ParsedFlatbuffer:
@@ -238,11 +276,7 @@ def read_flatbuffer(data: bytes, name: str = "the file") -> ParsedFlatbuffer:
             f"{name} is not a valid TFLite file: {error}",
             hint="export it again, or update edgegolf if a newer converter wrote it",
         ) from None
-    spans = [
-        Span(start, end, kind, reader.tables.get(owner), field)  # type: ignore[arg-type]
-        for start, end, kind, owner, field in reader.spans
-    ]
-    return ParsedFlatbuffer(root, (Span(0, 8, "header", None, ""), *spans))
+    return ParsedFlatbuffer(root, reader.spans)
 
 
 class _DamagedError(Exception):
@@ -259,10 +293,10 @@ class _Reader:
         self.budget = 2 * len(data)
         self.table_limit = min(MAXIMUM_TABLES, FREE_TABLES + len(data) // BYTES_PER_TABLE)
         self.element_limit = 8 * len(data) + MAXIMUM_TABLES
-        self.memo: dict[tuple[int, str], tuple[Any, int, int]] = {}
+        self.memo: defaultdict[str, dict[int, tuple[Any, int, int]]] = defaultdict(dict)
         self.vtables: dict[int, tuple[int, ...]] = {}
-        self.tables: dict[int, Table] = {}
-        self.spans: list[tuple[int, int, str, int, str]] = []
+        self.spans = Spans()
+        self.read = 0
 
     def unpack(self, code: str, position: int) -> int:
         try:
@@ -276,7 +310,7 @@ class _Reader:
         self.budget -= end - start
         if self.budget < 0:
             raise _DamagedError("its objects overlap")
-        self.spans.append((start, end, kind, owner, field))
+        self.spans.add(start, end, kind, owner, field)
 
     def reference(self, position: int, kind: str, depth: int) -> Any:
         """The table that the offset at a position refers to."""
@@ -290,14 +324,17 @@ class _Reader:
 
     def table(self, position: int, kind: str, depth: int) -> tuple[Table, int, int]:
         """A table with the numbers of tables and of elements that it unfolds to."""
-        if (position, kind) in self.memo:
-            return self.memo[position, kind]
+        memo = self.memo[kind]
+        if position in memo:
+            return memo[position]
         if depth > MAXIMUM_DEPTH:
             raise _DamagedError("its tables are nested too deeply")
-        vtable_position = position - self.unpack("i", position)
-        slots = self.vtable(vtable_position, position)
+        self.read += 1
+        self.check_work(self.read, 0)
+        owner = self.spans.own()
+        slots = self.vtable(position - self.unpack("i", position), owner)
         size = slots[0]
-        self.claim(position, position + size, "table", position, "")
+        self.claim(position, position + size, "table", owner, "")
         schema = TABLES[kind]
         if any(slots[1 + len(schema) :]):
             raise _DamagedError(f"the table {kind} has fields unknown to this version of edgegolf")
@@ -310,16 +347,16 @@ class _Reader:
             if not 4 <= offset <= size - width:
                 raise _DamagedError(f"a field of the table {kind} lies outside the table")
             value, field_tables, field_elements = self.field(
-                position + offset, field, values, position, depth
+                position + offset, field, values, owner, depth
             )
             values[field.name] = value
             tables += field_tables
             elements += field_elements
             self.check_work(tables, elements)
         node = Table(kind, values)
-        self.tables[position] = node
-        self.memo[position, kind] = node, tables, elements
-        return self.memo[position, kind]
+        self.spans.name(owner, node)
+        memo[position] = node, tables, elements
+        return memo[position]
 
     def check_work(self, tables: int, elements: int) -> None:
         if tables > self.table_limit or elements > self.element_limit:
@@ -354,9 +391,10 @@ class _Reader:
             return self.table(target, members[member], depth + 1)
         if not field.is_vector and field.type != "string":
             return self.table(target, field.type, depth + 1)
-        if (target, field.type) not in self.memo:
-            self.memo[target, field.type] = self.vector(target, field, owner, depth)
-        return self.memo[target, field.type]
+        memo = self.memo[field.type]
+        if target not in memo:
+            memo[target] = self.vector(target, field, owner, depth)
+        return memo[target]
 
     def vector(self, position: int, field: Field, owner: int, depth: int) -> tuple[Any, int, int]:
         count = self.unpack("I", position)
@@ -393,8 +431,7 @@ class _Reader:
 # ---------------------------------------------------------------------------------------- writer
 
 
-@dataclass(frozen=True, slots=True)
-class _Encoded:
+class _Encoded(NamedTuple):
     """An object ready to be placed: bytes with holes for the offsets of other objects.
 
     The byte behind the first four (a table's vtable offset, a vector's length) is the one that
@@ -431,7 +468,9 @@ def write_flatbuffer(
     """
     writer = _Writer(share, keep_defaults, byte_alignment, alignments)
     index = writer.table(root)
-    return _placed(writer).finished(index)
+    objects, aligned = writer.objects, writer.alignments_by_object
+    del writer  # its indices of the objects take more memory than those
+    return _placed(objects, aligned).finished(index)
 
 
 def unshared_size(
@@ -452,35 +491,46 @@ def unshared_size(
         byte_alignment: The same.
         alignments: The same.
     """
-    sizes: dict[int, int] = {}
-    vtables: set[tuple[int, ...]] = set()
+    counter = _Counter(keep_defaults, byte_alignment, alignments)
+    total = counter.table(root)
+    return 8 + total + sum(4 + 2 * (1 + max(slots, default=-1)) for slots in counter.vtables)
 
-    def size(node: Table) -> int:
-        if id(node) not in sizes:
-            stored = _stored_fields(node, keep_defaults)
-            vtables.add(tuple(field.slot for field, _ in stored))
-            widths = [SCALARS[field.type][1] if data else 4 for field, data in stored]
+
+class _Counter:
+    """Sizes of objects with all that they refer to."""
+
+    def __init__(
+        self, keep_defaults: bool, byte_alignment: int, alignments: Mapping[int, int]
+    ) -> None:
+        self.keep_defaults = keep_defaults
+        self.byte_alignment = byte_alignment
+        self.alignments = alignments
+        self.sizes: dict[int, int] = {}
+        self.vtables: set[tuple[int, ...]] = set()
+
+    def table(self, node: Table) -> int:
+        if id(node) not in self.sizes:
+            stored = _stored_fields(node, self.keep_defaults)
+            self.vtables.add(tuple(field.slot for field, _ in stored))
+            widths = [len(data) or 4 for _, data in stored]
             total = _rounded_up(4 + sum(widths), max([4, *widths]))
             for field, data in stored:
                 if not data:
-                    total += value_size(node, field, node.fields[field.name])
-            sizes[id(node)] = total
-        return sizes[id(node)]
+                    total += self.value(node, field, node.fields[field.name])
+            self.sizes[id(node)] = total
+        return self.sizes[id(node)]
 
-    def value_size(node: Table, field: Field, value: Any) -> int:
+    def value(self, node: Table, field: Field, value: Any) -> int:
         if isinstance(value, Table):
-            return size(value)
+            return self.table(value)
         if field.type == "string":
             return _rounded_up(4 + _text_size(value) + 1, 4)
         if field.element not in SCALARS:
-            return 4 + 4 * len(value) + sum(map(size, value))
+            return 4 + 4 * len(value) + sum(map(self.table, value))
         alignment = SCALARS[field.element][1]
         if field.type == "[uint8]" and value:
-            alignment = alignments.get(id(node), byte_alignment)
+            alignment = self.alignments.get(id(node), self.byte_alignment)
         return _rounded_up(4 + SCALARS[field.element][1] * len(value), max(4, alignment))
-
-    total = size(root)
-    return 8 + total + sum(4 + 2 * (1 + max(slots, default=-1)) for slots in vtables)
 
 
 def _rounded_up(size: int, alignment: int) -> int:
@@ -500,9 +550,14 @@ def _stored_fields(node: Table, keep_defaults: bool) -> list[tuple[Field, bytes]
             stored.append((field, b""))
             continue
         data = _pack(field.type, (value,), node.table_name, name)
-        if keep_defaults or data != _pack(field.type, (field.default,), node.table_name, name):
+        if keep_defaults or data != _packed_default(field.type, field.default):
             stored.append((field, data))
     return stored
+
+
+@cache
+def _packed_default(scalar: str, default: int | float | bool) -> bytes:
+    return _pack(scalar, (default,), "", "")
 
 
 class Contents:
@@ -511,9 +566,11 @@ class Contents:
     def __init__(self) -> None:
         """No table has a number yet."""
         self._writer = _Writer(True, False, 4, {})
+        self._alive: list[Table] = []  # so that no other table gets the identity of one
 
     def number(self, node: Table) -> int:
         """The number of a table's content."""
+        self._alive.append(node)
         return self._writer.table(node)
 
 
@@ -528,9 +585,9 @@ class _Writer:
         self.objects: list[_Encoded] = []
         self.alignments_by_object: list[int] = []
         self.by_content: dict[_Encoded, int] = {}
-        # The objects themselves, too, so that no other one gets their identity.
-        self.by_identity: dict[int, tuple[int, Table]] = {}
-        self.vectors: dict[tuple[int, str], tuple[int, Any]] = {}
+        self.by_identity: dict[int, int] = {}
+        self.vectors: dict[tuple[int, str], int] = {}
+        self.vtables: dict[bytes, bytes] = {}
 
     def add(self, encoded: _Encoded, alignment: int) -> int:
         index = self.by_content.get(encoded) if self.share else None
@@ -545,7 +602,7 @@ class _Writer:
 
     def table(self, node: Table) -> int:
         if self.share and id(node) in self.by_identity:
-            return self.by_identity[id(node)][0]
+            return self.by_identity[id(node)]
         slots: list[tuple[int, int, bytes, int | None]] = []  # width, slot, bytes, reference
         for field, data in _stored_fields(node, self.keep_defaults):
             if data:
@@ -563,9 +620,10 @@ class _Writer:
                 references.append((len(body), reference))
             body += data
         vtable = struct.pack(f"<{2 + len(offsets)}H", 4 + 2 * len(offsets), len(body), *offsets)
+        vtable = self.vtables.setdefault(vtable, vtable)
         alignment = max((width for width, *_ in slots), default=4)
         index = self.add(_Encoded(bytes(body), tuple(references), vtable), max(4, alignment))
-        self.by_identity[id(node)] = index, node
+        self.by_identity[id(node)] = index
         return index
 
     def value(self, node: Table, field: Field, value: Any) -> int:
@@ -574,11 +632,12 @@ class _Writer:
         alignment = max(4, SCALARS[field.element][1] if field.element in SCALARS else 4)
         if field.type == "[uint8]" and value:
             alignment = max(4, self.alignments.get(id(node), self.byte_alignment))
-        known = self.vectors.get((id(value), field.type)) if self.share else None
-        if known is None:
-            known = self.add(self.encoded(node, field, value), alignment), value
-            self.vectors[id(value), field.type] = known
-        index = known[0]
+        if not self.share or len(value) <= SHORT:
+            return self.add(self.encoded(node, field, value), alignment)
+        key = id(value), field.type
+        if key not in self.vectors:
+            self.vectors[key] = self.add(self.encoded(node, field, value), alignment)
+        index = self.vectors[key]
         self.alignments_by_object[index] = max(alignment, self.alignments_by_object[index])
         return index
 
@@ -604,13 +663,12 @@ def _pack(scalar: str, values: tuple[Any, ...], table_name: str, name: str) -> b
         raise EdgegolfError(f"{table_name}.{name} does not fit {scalar}: {error}") from None
 
 
-def _placed(writer: _Writer) -> _Layout:
+def _placed(objects: list[_Encoded], alignments: list[int]) -> _Layout:
     """Lay objects out, referrers first because offsets are unsigned.
 
     Later objects refer to earlier ones only, so reversed order is a topological order. Leaves that
     need more than four-byte alignment and vtables, which may lie anywhere, fill the gaps.
     """
-    objects, alignments = writer.objects, writer.alignments_by_object
     layout = _Layout(objects, alignments)
     waiting: dict[int, list[int]] = {}
     for index in reversed(range(len(objects))):
@@ -638,7 +696,7 @@ class _Layout:
         self.end = 8
         # What follows the header: an object, or a vtable or padding as bytes.
         self.pieces: list[int | bytes] = []
-        self.positions: dict[int, int] = {}
+        self.positions = array("Q", bytes(8 * len(objects)))
         self.vtables: dict[bytes, int] = {}
         wanted = dict.fromkeys(item.vtable for item in reversed(objects) if item.vtable)
         self.vtables_by_size_modulo_4: dict[int, list[bytes]] = {0: [], 2: []}
@@ -674,10 +732,10 @@ class _Layout:
 
     def finished(self, root: int) -> bytes:
         """The file, whose root is an object."""
-        header = struct.pack("<I4s", self.positions[root], FILE_IDENTIFIER)
-        return header + b"".join(
-            self.with_offsets(piece) if isinstance(piece, int) else piece for piece in self.pieces
-        )
+        data = bytearray(struct.pack("<I4s", self.positions[root], FILE_IDENTIFIER))
+        for piece in self.pieces:
+            data += self.with_offsets(piece) if isinstance(piece, int) else piece
+        return bytes(data)
 
     def with_offsets(self, index: int) -> bytes:
         item, position = self.objects[index], self.positions[index]

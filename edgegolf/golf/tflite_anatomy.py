@@ -100,10 +100,9 @@ def _outside(model: TfliteModel, name: str) -> Iterator[tuple[int, int, str]]:
         yield start, end, part.PROGRAMS
     yield (*found.archive, part.METADATA)
     # Bytes within the flatbuffer are dead if all that may refer to them is known.
-    inside = max(span.end for span in model.spans)
     referrer = unknown_referrer(model) if found.unexplained else ""
     for start, end in found.unexplained:
-        if start >= inside or referrer:
+        if start >= found.end or referrer:
             yield start, end, part.UNEXPLAINED
 
 

@@ -54,6 +54,28 @@ def golf_tflite(data: bytes, keep: Keep, name: str = "the file") -> Golfed:
     Raises:
         EdgegolfError: The file is damaged, or it is one that cannot be rewritten.
     """
+    root, found, numbered = _opened(data, name)
+    archive = found.archive
+    if any(entry.name == "TFLITE_METADATA" for entry in root.metadata) and not keep.metadata:
+        archive = (len(data), len(data))
+    stages = [Stage("layout", unshared_size(root, keep_defaults=True, byte_alignment=16))]
+    for cause, step in _steps(keep, numbered):
+        root = step(root)
+        stages.append(Stage(cause, unshared_size(root, keep_defaults=True, byte_alignment=16)))
+    stages.append(Stage("default values", unshared_size(root, byte_alignment=16)))
+    stages.append(Stage("alignment", unshared_size(root, alignments=buffer_alignments(root))))
+    flatbuffer, behind = with_programs(root, found.programs, data, write_tflite)
+    # Nothing in the model refers to the other bytes behind it, as far as all in it is known.
+    behind += b"".join(data[start:end] for start, end in found.unexplained if start >= found.end)
+    behind += moved_archive(data[slice(*archive)], archive[0], len(flatbuffer) + len(behind))
+    stages.append(Stage("equal objects stored once", len(flatbuffer)))
+    # What lies behind is no cause of waste: all sizes before have it, too.
+    stages = [Stage(stage.cause, stage.bytes + len(behind)) for stage in stages]
+    return Golfed(flatbuffer + behind, tuple(stages))
+
+
+def _opened(data: bytes, name: str) -> tuple[Table, Outside, bool]:
+    """A model, what lies outside it, and whether its tensors and buffers keep their numbers."""
     model = parse_tflite(data, name)
     found = outside(model, name)
     referrer = unknown_referrer(model)
@@ -63,34 +85,7 @@ def golf_tflite(data: bytes, keep: Keep, name: str = "the file") -> Golfed:
             f"{name} has {end - start:,} bytes at {start:,} that {referrer} may refer to",
             hint="golf rewrites only what it understands",
         )
-    root = _with_everything_inside(model, name)
-    stages = [Stage("layout", unshared_size(root, keep_defaults=True, byte_alignment=16))]
-    for cause, step in _steps(keep, numbered=bool(referrer)):
-        root = step(root)
-        stages.append(Stage(cause, unshared_size(root, keep_defaults=True, byte_alignment=16)))
-    stages.append(Stage("default values", unshared_size(root, byte_alignment=16)))
-    stages.append(Stage("alignment", unshared_size(root, alignments=buffer_alignments(root))))
-    golfed = with_programs(root, found.programs, data, write_tflite)
-    golfed += _tail(data, found, max(span.end for span in model.spans))
-    golfed += _archive(model, found, len(golfed), keep)
-    # These bytes are no cause of waste: all sizes before have them too.
-    appended = len(golfed) - len(write_tflite(root))
-    stages = [Stage(stage.cause, stage.bytes + appended) for stage in stages]
-    return Golfed(golfed, (*stages, Stage("equal objects stored once", len(golfed))))
-
-
-def _tail(data: bytes, found: Outside, inside: int) -> bytes:
-    """Bytes behind the model of which nothing is known but that nothing in it refers to them."""
-    return b"".join(data[start:end] for start, end in found.unexplained if start >= inside)
-
-
-def _archive(model: TfliteModel, found: Outside, position: int, keep: Keep) -> bytes:
-    """The files that TFLite Metadata packs behind the model, for another position."""
-    start, end = found.archive
-    described = any(entry.name == "TFLITE_METADATA" for entry in model.root.metadata)
-    if described and not keep.metadata:
-        return b""
-    return moved_archive(model.data[start:end], start, position)
+    return _with_everything_inside(model, name), found, bool(referrer)
 
 
 def _steps(keep: Keep, numbered: bool) -> Iterator[tuple[str, Callable[[Table], Table]]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded
-from edgegolf.golf.flatbuffer import Span, Table, read_flatbuffer, walk, write_flatbuffer
+from edgegolf.golf.flatbuffer import Spans, Table, read_flatbuffer, walk, write_flatbuffer
 from edgegolf.golf.tflite_schema import ENUMERATIONS, TABLES, Field
 
 #: Size in bits of a tensor's elements by name of the type; strings and variants have none.
@@ -54,7 +54,7 @@ class TfliteModel:
     """
 
     root: Table
-    spans: tuple[Span, ...]
+    spans: Spans
     data: bytes
     operator_names: tuple[str, ...]
 

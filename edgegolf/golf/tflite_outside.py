@@ -12,6 +12,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.golf.flatbuffer import Table, transform, walk
@@ -71,11 +72,13 @@ class Outside:
         programs: Programs for accelerators, overlapping ones together.
         archive: The ZIP archive behind all else, or an empty range.
         unexplained: Other bytes in or behind the flatbuffer that are more than padding.
+        end: Where the flatbuffer ends.
     """
 
     programs: tuple[Range, ...]
     archive: Range
     unexplained: tuple[Range, ...]
+    end: int
 
 
 def outside(model: TfliteModel, name: str = "the file") -> Outside:
@@ -86,16 +89,15 @@ def outside(model: TfliteModel, name: str = "the file") -> Outside:
     """
     size = len(model.data)
     programs = tuple(_union(_program(item, size, name) for item in _dispatches(model)))
-    claimed = [(span.start, span.end) for span in model.spans]
-    claimed += [*programs, *_external(model)]
-    gaps = [gap for gap in _gaps(_union(claimed), size) if not is_padding(model.data, gap)]
+    spans = ((span.start, span.end) for span in model.spans)
+    gaps = list(_gaps(chain(spans, programs, _external(model)), model.data))
     archive = (size, size)
     if gaps and gaps[-1][1] == size and (start := _archive_start(model.data, gaps[-1])) < size:
         archive = (start, size)
         before = (gaps.pop()[0], start)
         if not is_padding(model.data, before):
             gaps.append(before)
-    return Outside(programs, archive, tuple(gaps))
+    return Outside(programs, archive, tuple(gaps), max(span.end for span in model.spans))
 
 
 def is_padding(data: bytes, gap: Range) -> bool:
@@ -128,8 +130,8 @@ def _is_opaque(operator: Table, name: str) -> bool:
 
 def with_programs(
     root: Table, programs: tuple[Range, ...], data: bytes, write: Callable[[Table], bytes]
-) -> bytes:
-    """Write a model with its programs behind it, and let its operators point to them.
+) -> tuple[bytes, bytes]:
+    """Write a model whose operators point to its programs behind it, and those with padding.
 
     Args:
         root: The table ``Model``.
@@ -141,7 +143,7 @@ def with_programs(
         EdgegolfError: An operator's options cannot hold where its program is.
     """
     if not programs:
-        return write(root)
+        return write(root), b""
     size = len(write(root))
     starts = [start for start, _ in programs]
     for _ in range(8):
@@ -153,9 +155,10 @@ def with_programs(
 
         written = write(_pointing(root, moved))
         if len(written) == size:
+            behind = bytearray()
             for (start, end), place in zip(programs, places, strict=True):
-                written = written.ljust(place, b"\0") + data[start:end]
-            return written
+                behind += bytes(place - size - len(behind)) + data[start:end]
+            return written, bytes(behind)
         size = len(written)
     raise EdgegolfError("the programs behind the model have no settled place")
 
@@ -229,12 +232,16 @@ def _union(ranges: Iterable[Range]) -> list[Range]:
     return found
 
 
-def _gaps(ranges: list[Range], size: int) -> Iterator[Range]:
-    position = 0
-    for start, end in [*ranges, (size, size)]:
-        if position < start:
-            yield position, start
-        position = max(position, end)
+def _gaps(ranges: Iterable[Range], data: bytes) -> Iterator[Range]:
+    """Where none of the ranges is, except padding."""
+    claimed = bytearray(len(data))
+    for start, end in ranges:
+        claimed[start:end] = b"\1" * (end - start)
+    end = 0
+    while (start := claimed.find(0, end)) >= 0:
+        end = claimed.find(1, start) % (len(data) + 1)  # the file's end if there is none
+        if not is_padding(data, (start, end)):
+            yield start, end
 
 
 def _archive_start(data: bytes, gap: Range) -> int:
