@@ -64,6 +64,8 @@ PARTS = {
     "tensor records": "#B3CDE9", "operators": "#EEDD88", "operator options": "#F5EBB8",
     "graph structure": "#DDDDDD", "metadata and signatures": "#FFAABB", "unused data": "#CC6677",
     "vtables": "#CCCCCC", "padding": "#BBBBBB", "dead space": "#999999",
+    "programs for accelerators": "#225555",
+    "unexplained bytes": "#ddaa33",
 }  # fmt: skip
 OTHER_PART = "#EEEEEE"
 ON_PARTS = "#111111"  # text

@@ -14,7 +14,7 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.golf.golf import Comparison
 from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.registry import installed_runtimes, open_session
-from edgegolf.runtimes.session import Array, Session, TensorInfo
+from edgegolf.runtimes.session import Array, TensorInfo
 
 TIMEOUT_SECONDS = 600.0
 RANDOM_RUNS = 8
@@ -90,16 +90,22 @@ def run_digests(path: Path, runtime: str) -> tuple[tuple[str, ...], ...]:
     with open_session(path, runtime) as session:
         if not session.outputs:
             raise EdgegolfError(f"{path} has no outputs to compare")
-        found = tuple(_digests(session, values) for values in _input_sets(session.inputs))
-    failures = [item[0] for item in found if item[0].startswith(_FAILED)]
+        found = [_digests(session.run, values) for values in _input_sets(session.inputs)]
+        signatures = session.signatures()
+        if len(signatures) > 1:  # a single one is the main graph
+            for name, infos in sorted(signatures.items()):
+                run = partial(session.run_signature, name)
+                found += [_digests(run, values) for values in _input_sets(infos)]
+    failures = [error for item in found for error in item if error.startswith(_FAILED)]
     if len(failures) == len(found):
         raise EdgegolfError(failures[0].removeprefix(_FAILED))
-    return tuple((_FAILED,) if item[0].startswith(_FAILED) else item for item in found)
+    # Messages name the file, which differs.
+    return tuple((_FAILED,) if set(item) & set(failures) else item for item in found)
 
 
-def _digests(session: Session, values: list[Any]) -> tuple[str, ...]:
+def _digests(run: Callable[[list[Any]], list[Array]], values: list[Any]) -> tuple[str, ...]:
     try:
-        outputs = session.run(values)
+        outputs = run(values)
     except EdgegolfError as error:
         return (_FAILED + error.message,)
     return tuple(hashlib.sha256(_described(output)).hexdigest() for output in outputs)

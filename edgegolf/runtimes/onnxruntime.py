@@ -118,6 +118,10 @@ class OnnxSession(Session):
         self._is_bound = not any(
             info.dtype == "string" or "(" in info.dtype for info in (*self.inputs, *self.outputs)
         )
+        self._bind_outputs()
+
+    def _bind_outputs(self) -> None:
+        self._binding.clear_binding_outputs()
         for output in self.outputs:
             self._binding.bind_output(output.name, self._device)
 
@@ -142,10 +146,14 @@ class OnnxSession(Session):
         return copy, value
 
     def _invoke(self) -> None:
-        if self._is_bound:
-            self._session.run_with_iobinding(self._binding)
-        else:
+        if not self._is_bound:
             self._results = self._session.run(None, self._feeds)
+            return
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception:  # outputs of other shapes do not fit into those of the run before
+            self._bind_outputs()
+            self._session.run_with_iobinding(self._binding)
 
     def _get_outputs(self) -> list[Array]:
         if not self._is_bound:

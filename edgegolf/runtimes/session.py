@@ -101,6 +101,17 @@ class Session(ABC):
         self.invoke()
         return self.get_outputs()
 
+    def signatures(self) -> dict[str, tuple[TensorInfo, ...]]:
+        """The inputs of each of the named functions that a file may have besides its main one."""
+        return {}
+
+    def run_signature(self, name: str, arrays: Sequence[Array]) -> list[Array]:
+        """As `run`, one of `signatures`; its outputs are in the order of their names."""
+        try:
+            return self._run_signature(name, arrays)
+        except Exception as error:
+            raise self._error(f"fails when it runs {name!r}", error) from None
+
     def close(self) -> None:
         """Free the model. The session is of no use afterwards."""
         self.__dict__.clear()
@@ -120,6 +131,9 @@ class Session(ABC):
 
     def _error(self, what: str, error: Exception) -> EdgegolfError:
         return EdgegolfError(f"{self.file} {what} in {self.runtime}: {one_line(error)}")
+
+    def _run_signature(self, name: str, arrays: Sequence[Array]) -> list[Array]:
+        raise KeyError(name)
 
     @abstractmethod
     def _set_inputs(self, arrays: Sequence[Array]) -> None: ...

@@ -64,6 +64,23 @@ class TfliteSession(Session):
         self._output_indices = [details["index"] for details in outputs]
         self._shapes = [tuple(details["shape"]) for details in inputs]
 
+    def signatures(self) -> dict[str, tuple[TensorInfo, ...]]:
+        """A file's signatures, with their inputs in the order of their names."""
+        return {
+            name: tuple(_tensor_info(details) for _, details in self._signed_inputs(name))
+            for name in self._interpreter.get_signature_list()
+        }
+
+    def _signed_inputs(self, name: str) -> list[tuple[str, dict[str, Any]]]:
+        return sorted(self._interpreter.get_signature_runner(name).get_input_details().items())
+
+    def _run_signature(self, name: str, arrays: Sequence[Array]) -> list[Array]:
+        names = (key for key, _ in self._signed_inputs(name))
+        with without_chatter():
+            runner = self._interpreter.get_signature_runner(name)
+            outputs = runner(**dict(zip(names, arrays, strict=True)))
+        return [outputs[key] for key in sorted(outputs)]
+
     def _set_inputs(self, arrays: Sequence[Array]) -> None:
         shapes = [array.shape for array in arrays]
         if shapes != self._shapes:

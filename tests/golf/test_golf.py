@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import zipfile
 from pathlib import Path
@@ -28,14 +29,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.flatbuffer import read_flatbuffer, table
-from edgegolf.golf.golf import Comparison, GolfResult, golf_file
+from edgegolf.golf.flatbuffer import Table, read_flatbuffer, table
+from edgegolf.golf.golf import Comparison, GolfResult, Saving, golf_file
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.golf.protobuf import message, read_protobuf
 from edgegolf.golf.tflite_golf import golf_tflite
 from edgegolf.golf.tflite_model import write_tflite
-from edgegolf.golf.tflite_schema import number
+from edgegolf.golf.tflite_schema import ENUMERATIONS, FIELDS, TABLES, number
 from edgegolf.records import from_json, to_json
 from edgegolf.report.golf_table import golf_table
 from edgegolf.runtimes import installed_runtimes, open_session
@@ -520,3 +521,102 @@ def test_comparison_in_every_runtime(tmp_path: Path, suffix: str) -> None:
     assert compare_files(path, other).difference
     other.write_bytes(path.read_bytes()[:200])
     assert compare_files(path, other).difference
+
+
+def test_what_no_installed_runtime_runs_is_refused_with_what_each_said(tmp_path: Path) -> None:
+    source, target = CASES / "npu_precompiled_qualcomm.tflite", tmp_path / "out.tflite"
+    with pytest.raises(EdgegolfError, match=r"litert: .*DISPATCH_OP.*litert-reference: "):
+        golf_file(source, target, compare=compare_files)
+    assert not target.exists()
+    result = golf_file(source, target, compare=compare_files, unverified=True)
+    assert result.unverified
+    assert not result.verified
+    assert programs_of(target.read_bytes()) == programs_of(source.read_bytes())
+
+
+def result_of(**changes: object) -> GolfResult:
+    result = GolfResult("a", "b", 100, 90, (Saving("names", 10),), ("litert",), ())
+    return dataclasses.replace(result, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, "Bit-identical in litert."),
+        ({"verified": (), "unverified": ("x: no",)}, "Not verified: x: no."),
+        ({"verified": ()}, "Not compared with the original."),
+        ({"verified": (), "bytes_after": 100}, "Nothing to gain: the original, unchanged."),
+        ({"refused": ("they differ",)}, "A smaller file was refused: they differ."),
+    ],
+)
+def test_the_table_says_what_is_known(changes: dict[str, object], sentence: str) -> None:
+    assert sentence in (golf_table(result_of(**changes)).caption or "").splitlines()
+
+
+def test_a_cause_that_grows_the_file_has_a_plus() -> None:
+    rows = dict(golf_table(result_of(savings=(Saving("buffers", -56), Saving("x", 66)))).rows)
+    assert rows["buffers"] == "+56"
+    assert rows["x"] == "-66"
+
+
+def test_metadata_that_is_not_known_keeps_the_numbers() -> None:
+    """TFLM's plan of memory has an offset for each tensor, in their order."""
+    root = read_flatbuffer(chain(["conv", "relu"], shared=False)).root
+    unused = [*root.subgraphs[0].tensors, table("Tensor", name="unused", shape=[7])]
+    planned = root.replace(
+        subgraphs=[root.subgraphs[0].replace(tensors=unused)],
+        metadata=[table("Metadata", name="OfflineMemoryAllocation", buffer=1)],
+    )
+    golfed = read_flatbuffer(golf_tflite(naive(planned), Keep()).data).root
+    assert [item.shape for item in golfed.subgraphs[0].tensors] == [item.shape for item in unused]
+    assert [item.buffer for item in golfed.subgraphs[0].tensors] == [item.buffer for item in unused]
+
+
+def test_deprecated_fields_stay_with_their_record() -> None:
+    builder = TfliteBuilder()
+    image, out = builder.tensor((1, 2, 2, 1)), builder.tensor((1, 4, 4, 1))
+    options = table("ResizeBilinearOptions", new_height=4, new_width=4)
+    builder.operator("RESIZE_BILINEAR", [image, -1], [out], options)
+    signature = table("SignatureDef", signature_key="method", key="key", outputs=[])
+    root = builder.model([builder.subgraph([image], [out])], signature_defs=[signature])
+    golfed = read_flatbuffer(golf_tflite(naive(root), Keep(signatures=True)).data).root
+    assert golfed.signature_defs[0].key == "key"
+    assert golfed.subgraphs[0].operators[0].builtin_options.new_height == 4
+
+
+@pytest.mark.parametrize(
+    ("owner", "field"),
+    [
+        (name, field.name)
+        for name, fields in TABLES.items()
+        for field in fields
+        if field.refers_to in ("tensor", "subgraph", "operator_code", "buffer") and name != "Model"
+    ],
+)
+def test_an_index_that_leads_nowhere_is_refused(owner: str, field: str) -> None:
+    value = [99] if FIELDS[owner][field].is_vector else 99
+    bad = table(owner, **{field: value})
+    root = read_flatbuffer(chain(["relu"])).root
+    graph = root.subgraphs[0]
+    (operator,) = graph.operators[:1]
+    places = {
+        "SubGraph": lambda: root.replace(subgraphs=[graph.replace(**{field: value})]),
+        "Operator": lambda: with_operator(operator.replace(**{field: value})),
+        "Tensor": lambda: root.replace(subgraphs=[graph.replace(tensors=[*graph.tensors, bad])]),
+        "Metadata": lambda: root.replace(metadata=[bad]),
+        "SignatureDef": lambda: root.replace(signature_defs=[bad]),
+        "TensorMap": lambda: root.replace(signature_defs=[table("SignatureDef", inputs=[bad])]),
+    }
+
+    def with_operator(changed: Table) -> Table:
+        return root.replace(subgraphs=[graph.replace(operators=[changed])])
+
+    def elsewhere() -> Table:
+        if owner in ENUMERATIONS["QuantizationDetails"]:
+            quantized = table("Tensor", quantization=table("QuantizationParameters", details=bad))
+            return root.replace(subgraphs=[graph.replace(tensors=[*graph.tensors, quantized])])
+        second = "_2" if owner in ENUMERATIONS["BuiltinOptions2"] else ""
+        return with_operator(operator.replace(**{f"builtin_options{second}": bad}))
+
+    with pytest.raises(EdgegolfError, match="does not exist"):
+        golf_tflite(naive(places.get(owner, elsewhere)()), Keep())
