@@ -12,6 +12,7 @@ import string
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from math import prod
 
 from edgegolf.golf.onnx_model import subgraphs
 from edgegolf.golf.protobuf import Message, message, write_protobuf
@@ -56,12 +57,18 @@ def with_functions(root: Message, shorten: Callable[[Message], Message]) -> Mess
 
 
 def _decoding(graph: Message) -> set[tuple[str, ...]]:
-    """The first results of the nodes that compute from constants alone."""
+    """The first results of the nodes that compute arrays, such as weights, from constants alone."""
     fixed = {tensor.name for tensor in graph.initializer}
+    arrays = {tensor.name for tensor in graph.initializer if prod(tensor.dims) > 1}
     found = set()
     for node in graph.node:
-        if node.input and fixed.issuperset(filter(None, node.input)) and not _captured([node]):
+        if (
+            not arrays.isdisjoint(node.input)
+            and fixed.issuperset(filter(None, node.input))
+            and not _captured([node])
+        ):
             fixed.update(node.output)
+            arrays.update(node.output)
             found.add(node.output[:1])
     return found
 

@@ -19,6 +19,7 @@ from edgegolf.runtimes.session import Array, TensorInfo
 TIMEOUT_SECONDS = 600.0
 RANDOM_RUNS = 8
 MAXIMUM_ELEMENTS = 1 << 28
+LARGE_SIZE = 100
 _FAILED = "failed: "
 # What numpy calls the types of a runtime; bits of those that it lacks go in as integers.
 _NUMPY_TYPES = {
@@ -157,8 +158,10 @@ def _extreme(dtype: np.dtype[Any], shape: tuple[int, ...], info: TensorInfo, kin
         return np.full(shape, kind in ("one", "highest"), dtype)
     if dtype.kind in "fc":
         return np.full(shape, -1e4 if kind == "lowest" else 1e4, dtype)
-    limits = np.iinfo(dtype)
-    return np.full(shape, limits.min if kind == "lowest" else limits.max, dtype)
+    lowest, highest = np.iinfo(dtype).min, np.iinfo(dtype).max
+    if len(shape) < 2 and _may_be_index(dtype, info):  # a size, which is to fit into memory
+        lowest, highest = max(lowest, -LARGE_SIZE), LARGE_SIZE
+    return np.full(shape, lowest if kind == "lowest" else highest, dtype)
 
 
 def _random(
@@ -179,7 +182,10 @@ def _random(
     if dtype.kind == "b":
         return generator.integers(0, 2, shape).astype(dtype)
     limits = np.iinfo(dtype)
-    # Wider integers that are not quantized are indices or sizes, of which few are valid.
-    is_index = dtype.itemsize > 2 and not info.scale
-    low, high = (0, 3) if is_index else (limits.min, limits.max)
+    low, high = (0, 3) if _may_be_index(dtype, info) else (limits.min, limits.max)
     return generator.integers(low, high, shape, dtype, endpoint=True)
+
+
+def _may_be_index(dtype: np.dtype[Any], info: TensorInfo) -> bool:
+    """Whether a type is one of indices and sizes, of which few are valid."""
+    return dtype.itemsize > 2 and not info.scale
