@@ -123,6 +123,8 @@ def run(command: str, tree: Path) -> subprocess.CompletedProcess[str]:
         **os.environ, "COLUMNS": "80", "PYTHONPATH": str(tree),
         "PATH": f"{tree / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
     }  # fmt: skip
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):  # of the make that runs the tests
+        environment.pop(name, None)
     return subprocess.run(
         ["bash", "-c", command], cwd=tree, env=environment, capture_output=True, text=True,
         timeout=300,

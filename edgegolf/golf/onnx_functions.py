@@ -44,11 +44,10 @@ def with_functions(root: Message, shorten: Callable[[Message], Message]) -> Mess
         return root
     if any(item.domain == DOMAIN for item in root.opset_import):
         return root
+    # Another order of all nodes would let other tensors be alive together.
     nodes = root.graph.node
-    outputs = {info.name for info in root.graph.output}
-    ordered = _in_depth_first_order(nodes, outputs)
     decoding = _decoding(root.graph)
-    orders = [ordered, sorted(ordered, key=lambda node: node.output[:1] not in decoding)]
+    orders = [nodes, sorted(nodes, key=lambda node: node.output[:1] not in decoding)]
     budget = _Budget(BUDGET)
     found = [
         shorten(_with_functions(root, order, budget)) for order in orders[: 2 if decoding else 1]
@@ -120,37 +119,6 @@ def _captured(nodes: Sequence[Message]) -> set[str]:
             names.update(node.input)
             pending.extend(subgraphs(node))
     return names
-
-
-def _in_depth_first_order(nodes: Sequence[Message], outputs: set[str]) -> list[Message]:
-    """Order nodes so that equal parts of a graph become equal sequences.
-
-    Every node follows directly on what it needs; those that nothing needs come last.
-    """
-    producers = {name: index for index, node in enumerate(nodes) for name in node.output if name}
-    needs = [
-        [producers[name] for name in (*node.input, *sorted(_captured([node]))) if name in producers]
-        for node in nodes
-    ]
-    ordered: list[int] = []
-    met: set[int] = set()
-    roots = [index for index, node in enumerate(nodes) if outputs.intersection(node.output)]
-    for start in (*roots, *range(len(nodes))):
-        if start in met:
-            continue
-        met.add(start)
-        pending = [(start, iter(needs[start]))]
-        while pending:
-            index, open_needs = pending[-1]
-            # One that was met and is not ordered yet would be a cycle, which ONNX forbids.
-            need = next((need for need in open_needs if need not in met), None)
-            if need is None:
-                pending.pop()
-                ordered.append(index)
-            else:
-                met.add(need)
-                pending.append((need, iter(needs[need])))
-    return [nodes[index] for index in ordered]
 
 
 @dataclass
