@@ -78,7 +78,7 @@ def _why_not(path: Path, runtime: str) -> str:
     try:
         run_in_child(run_digests, path, runtime, timeout=TIMEOUT_SECONDS)
     except EdgegolfError as error:
-        return error.message
+        return error.message.removeprefix(str(path)).lstrip(" :")
     return ""
 
 

@@ -75,10 +75,10 @@ def rich_tables() -> bytes:
             buffer=number % 2,
             quantization=table("QuantizationParameters", scale=[number + 0.5]),
         )
-        for number in range(19_000)
+        for number in range(12_000)
     ]
     buffers = [table("Buffer"), table("Buffer", data=b"1234")]
-    used = [table("SubGraph", tensors=tensors, inputs=list(range(19_000)))]
+    used = [table("SubGraph", tensors=tensors, inputs=list(range(12_000)))]
     return model(*used, buffers=buffers)
 
 
