@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ TIMEOUT_SECONDS = 600.0
 RANDOM_RUNS = 8
 MAXIMUM_ELEMENTS = 1 << 28
 LARGE_SIZE = 100
+MAXIMUM_REASON = 300
 _FAILED = "failed: "
 # What numpy calls the types of a runtime; bits of those that it lacks go in as integers.
 _NUMPY_TYPES = {
@@ -78,7 +80,7 @@ def _why_not(path: Path, runtime: str) -> str:
     try:
         run_in_child(run_digests, path, runtime, timeout=TIMEOUT_SECONDS)
     except EdgegolfError as error:
-        return error.message.removeprefix(str(path)).lstrip(" :")
+        return shorten(error.message.removeprefix(str(path)).lstrip(" :"), MAXIMUM_REASON)
     return ""
 
 

@@ -92,8 +92,15 @@ class Session(ABC):
             raise self._error("fails when it runs", error) from None
 
     def get_outputs(self) -> list[Array]:
-        """Copies of the outputs of the last run."""
-        return self._get_outputs()
+        """Copies of the outputs of the last run.
+
+        Raises:
+            EdgegolfError: The runtime has none, as of sizes that the inputs make impossible.
+        """
+        try:
+            return self._get_outputs()
+        except Exception as error:
+            raise self._error("has no outputs", error) from None
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """Set the inputs, run once, return the outputs. Raises EdgegolfError as those do."""

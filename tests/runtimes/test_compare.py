@@ -142,3 +142,26 @@ def two_functions(second: str) -> bytes:
     data = write_flatbuffer(root, share=False)
     assert len(read_flatbuffer(data).root.signature_defs) == 2
     return data
+
+
+def test_inputs_for_which_there_is_no_output_are_one_failure_of_many(tmp_path: Path) -> None:
+    """LiteRT has no outputs of TOPK_V2 for the highest number of elements."""
+    pytest.importorskip("ai_edge_litert")
+    int32, code = number("TensorType", "INT32"), number("BuiltinOperator", "TOPK_V2")
+    tensors = [
+        table("Tensor", shape=[5], name="x"),
+        table("Tensor", type=int32, name="k"),
+        table("Tensor", shape=[1], name="values"),
+        table("Tensor", shape=[1], type=int32, name="indices"),
+    ]
+    operator = table("Operator", inputs=[0, 1], outputs=[2, 3])
+    graph = table("SubGraph", tensors=tensors, inputs=[0, 1], outputs=[2, 3], operators=[operator])
+    codes = [table("OperatorCode", deprecated_builtin_code=code, builtin_code=code)]
+    root = table(
+        "Model", version=3, subgraphs=[graph], operator_codes=codes, buffers=[table("Buffer")]
+    )
+    path = tmp_path / "a.tflite"
+    path.write_bytes(write_flatbuffer(root))
+    found = run_digests(path, "litert")
+    assert ("failed: ",) in found
+    assert len(set(found)) > 3
