@@ -64,7 +64,7 @@ PARTS = {
     "tensor records": "#B3CDE9", "operators": "#EEDD88", "operator options": "#F5EBB8",
     "graph structure": "#DDDDDD", "metadata and signatures": "#FFAABB", "unused data": "#CC6677",
     "vtables": "#CCCCCC", "padding": "#BBBBBB", "dead space": "#999999",
-    "programs for accelerators": "#225555",
+    "programs for accelerators": "#66AAAA",
     "unexplained bytes": "#ddaa33",
 }  # fmt: skip
 OTHER_PART = "#EEEEEE"
