@@ -89,8 +89,8 @@ class IntegerLowering(FloatLowering):
         super().add_nodes(graph)
 
     def rectified(self, relu: ReLU, tensor: str) -> str:
-        """Unused: integer results are activated in `activated`."""
-        raise AssertionError
+        """Refuse a ReLU that is no `Quantize`: one with an upper bound."""
+        raise NotInOnnxError("integers between two bounds")
 
     def activated(self, node: Node, tensor: str) -> str:
         """Saturation does what a ReLU does whose zero is the smallest integer; else add one."""
