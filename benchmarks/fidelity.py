@@ -28,8 +28,8 @@ from onnx.helper import (
 from runtime_tools import litert_benchmark, onnxruntime_loop
 
 from edgegolf.bench.latency import measure_latency
-from edgegolf.golf.flatbuffer import table
-from edgegolf.golf.tflite_model import write_tflite
+from edgegolf.formats.tflite.flatbuffer import table
+from edgegolf.formats.tflite.model import write_tflite
 from edgegolf.progress import track
 from edgegolf.runtimes.child import run_in_child
 

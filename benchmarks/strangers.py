@@ -33,10 +33,10 @@ import numpy as np
 import onnx
 from onnx.backend.test.loader import load_model_tests, load_node_model_tests
 
+from edgegolf.anatomy.anatomy import anatomy
 from edgegolf.bench.inspect_file import inspect_file
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import write_atomically
-from edgegolf.golf.anatomy import anatomy
 from edgegolf.golf.golf import golf_file
 from edgegolf.golf.graph import read_graph
 from edgegolf.progress import track

@@ -615,7 +615,7 @@ def anatomy(file: Path, as_json: bool, picture: Path | None) -> None:
     edgegolf anatomy models/mnist/tight_resnet/int8.tflite
     edgegolf anatomy models/mnist/tight_resnet/int8.onnx --picture anatomy.svg
     """
-    from edgegolf.golf.anatomy import anatomy as dissect
+    from edgegolf.anatomy.anatomy import anatomy as dissect
     from edgegolf.records import to_json
     from edgegolf.report.anatomy_table import anatomy_table
     from edgegolf.report.pictures import draw_anatomy

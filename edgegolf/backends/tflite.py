@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.flatbuffer import Table, table
-from edgegolf.golf.tflite_model import write_tflite
+from edgegolf.formats.tflite.flatbuffer import Table, table
+from edgegolf.formats.tflite.model import write_tflite
+from edgegolf.formats.tflite.schema import number
 from edgegolf.golf.tflite_renumbering import renumber_tensors
-from edgegolf.golf.tflite_schema import number
 from edgegolf.ir import Graph, Node, QuantParams, Tensor, ops
 from edgegolf.ir.tensor import BITS, Array, Shape
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import MAXIMUM_BYTES, read_bounded
+from edgegolf.formats.model_format import model_format
+from edgegolf.formats.onnx.model import read_onnx
+from edgegolf.formats.onnx.protobuf import walk
 from edgegolf.golf.graph import GraphStatistics, graph_statistics
-from edgegolf.golf.model_format import model_format
-from edgegolf.golf.onnx_model import read_onnx
-from edgegolf.golf.protobuf import walk
 
 SHOWN_CHARACTERS = 80  # of a name that a file gives
 

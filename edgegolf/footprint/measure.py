@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgegolf.anatomy.onnx import dissect_onnx
+from edgegolf.anatomy.parts import BIASES, WEIGHTS
+from edgegolf.anatomy.tflite import dissect_tflite
 from edgegolf.bench.bench import TIMEOUT
 from edgegolf.bench.inputs import example_inputs
 from edgegolf.bench.inspect_file import inspect_file
@@ -26,10 +29,7 @@ from edgegolf.footprint.result import (
     UPDATE,
     Cost,
 )
-from edgegolf.golf.anatomy_parts import BIASES, WEIGHTS
-from edgegolf.golf.model_format import model_format
-from edgegolf.golf.onnx_anatomy import dissect_onnx
-from edgegolf.golf.tflite_anatomy import dissect_tflite
+from edgegolf.formats.model_format import model_format
 from edgegolf.runtimes import open_session
 from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.registry import find_runtime

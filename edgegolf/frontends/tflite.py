@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.flatbuffer import MAXIMUM_DEPTH, Table
-from edgegolf.golf.tflite_model import TfliteModel, read_tflite, type_name
-from edgegolf.golf.tflite_schema import ENUMERATIONS, number
+from edgegolf.formats.tflite.flatbuffer import MAXIMUM_DEPTH, Table
+from edgegolf.formats.tflite.model import TfliteModel, read_tflite, type_name
+from edgegolf.formats.tflite.schema import ENUMERATIONS, number
 from edgegolf.ir import Graph, Node, Op, QuantParams, Tensor, ops
 from edgegolf.ir.interpreter import constant_result
 from edgegolf.ir.kernels.call import MAXIMUM_ELEMENTS

@@ -1,1 +1,1 @@
-"""What is in a model file, and the same model in fewer bytes."""
+"""The same model in fewer bytes."""

@@ -11,8 +11,8 @@ from typing import ClassVar
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded, write_atomically
+from edgegolf.formats.model_format import model_format
 from edgegolf.golf.golfing import Golfed, Keep, Stage
-from edgegolf.golf.model_format import model_format
 from edgegolf.golf.onnx_checks import new_fault
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.golf.tflite_golf import golf_tflite

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
+from edgegolf.formats.model_format import model_format
 from edgegolf.golf.computation import Constant, Graph, Operation, multiply
-from edgegolf.golf.model_format import model_format
 from edgegolf.golf.onnx_graph import read_onnx_graph
 from edgegolf.golf.tflite_graph import read_tflite_graph
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from itertools import count
 from math import prod
 
-from edgegolf.golf.onnx_model import subgraphs
-from edgegolf.golf.protobuf import Message, message, write_protobuf
+from edgegolf.formats.onnx.model import subgraphs
+from edgegolf.formats.onnx.protobuf import Message, message, write_protobuf
 
 DOMAIN = "f"
 # Functions came with version 8 of the intermediate representation.

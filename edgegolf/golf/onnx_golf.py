@@ -10,10 +10,7 @@ from itertools import product
 from typing import Any
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.golfing import Golfed, Keep, Stage
-from edgegolf.golf.onnx_checks import needed_types, without_functions
-from edgegolf.golf.onnx_functions import with_functions
-from edgegolf.golf.onnx_model import (
+from edgegolf.formats.onnx.model import (
     attributes,
     is_complete,
     operator_name,
@@ -21,7 +18,10 @@ from edgegolf.golf.onnx_model import (
     tensor_bytes,
     tensor_type,
 )
-from edgegolf.golf.protobuf import Message, array_of, transform, walk, write_protobuf
+from edgegolf.formats.onnx.protobuf import Message, array_of, transform, walk, write_protobuf
+from edgegolf.golf.golfing import Golfed, Keep, Stage
+from edgegolf.golf.onnx_checks import needed_types, without_functions
+from edgegolf.golf.onnx_functions import with_functions
 
 # Attribute values that mean the same as their absence, by operator.
 # Source: https://onnx.ai/onnx/operators/

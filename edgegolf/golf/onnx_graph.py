@@ -13,6 +13,17 @@ from typing import Any
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded
+from edgegolf.formats.onnx.model import (
+    MAXIMUM_RANK,
+    attributes,
+    operator_name,
+    parse_onnx,
+    subgraphs,
+    tensor_bytes,
+    tensor_elements,
+)
+from edgegolf.formats.onnx.protobuf import Message
+from edgegolf.formats.onnx.schema import DATA_TYPES
 from edgegolf.golf.computation import (
     Constant,
     Graph,
@@ -22,18 +33,7 @@ from edgegolf.golf.computation import (
     parameter_inputs,
     product,
 )
-from edgegolf.golf.onnx_model import (
-    MAXIMUM_RANK,
-    attributes,
-    operator_name,
-    parse_onnx,
-    subgraphs,
-    tensor_bytes,
-    tensor_elements,
-)
-from edgegolf.golf.onnx_schema import DATA_TYPES
 from edgegolf.golf.onnx_shapes import MAXIMUM_NESTING, infer_types, inlined, standard_of
-from edgegolf.golf.protobuf import Message
 
 # The inputs of each operator that hold weights or biases. Scales and zero points do not count.
 PARAMETER_INPUTS = {

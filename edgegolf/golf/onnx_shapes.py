@@ -14,7 +14,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.onnx_model import MAXIMUM_RANK
+from edgegolf.formats.onnx.model import MAXIMUM_RANK
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.flatbuffer import Contents, Table, transform, unshared_size, walk
-from edgegolf.golf.golfing import Golfed, Keep, Stage
-from edgegolf.golf.tflite_model import (
+from edgegolf.formats.tflite.flatbuffer import Contents, Table, transform, unshared_size, walk
+from edgegolf.formats.tflite.model import (
     BIAS_INPUTS,
     TfliteModel,
     buffer_alignments,
@@ -21,14 +20,15 @@ from edgegolf.golf.tflite_model import (
     type_name,
     write_tflite,
 )
-from edgegolf.golf.tflite_outside import (
+from edgegolf.formats.tflite.outside import (
     Outside,
     moved_archive,
     outside,
     unknown_referrer,
     with_programs,
 )
-from edgegolf.golf.tflite_schema import FIELDS, TABLES, number
+from edgegolf.formats.tflite.schema import FIELDS, TABLES, number
+from edgegolf.golf.golfing import Golfed, Keep, Stage
 
 # What converters note about themselves. Other entries may change how a runtime executes the model
 # (``reduced_precision_support``, compiled code for accelerators) and stay.

@@ -9,6 +9,14 @@ from math import ceil, inf, nextafter, prod
 from pathlib import Path
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.formats.tflite.flatbuffer import MAXIMUM_DEPTH, Table
+from edgegolf.formats.tflite.model import (
+    TYPE_BITS,
+    TfliteModel,
+    called_subgraphs,
+    read_tflite,
+    type_name,
+)
 from edgegolf.golf.computation import (
     Constant,
     Graph,
@@ -17,14 +25,6 @@ from edgegolf.golf.computation import (
     multiply,
     parameter_inputs,
     product,
-)
-from edgegolf.golf.flatbuffer import MAXIMUM_DEPTH, Table
-from edgegolf.golf.tflite_model import (
-    TYPE_BITS,
-    TfliteModel,
-    called_subgraphs,
-    read_tflite,
-    type_name,
 )
 
 # The inputs of each operator that hold weights or biases.

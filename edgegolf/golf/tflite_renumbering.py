@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
-from edgegolf.golf.flatbuffer import Table
+from edgegolf.formats.tflite.flatbuffer import Table
 
 Numbers = tuple[int, ...]
 

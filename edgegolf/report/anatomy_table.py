@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edgegolf.report.table import Table
 
 if TYPE_CHECKING:
-    from edgegolf.golf.anatomy import Anatomy
+    from edgegolf.anatomy.anatomy import Anatomy
 
 MAXIMUM_ROWS = 12
 NAME_LENGTH = 160

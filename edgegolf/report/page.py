@@ -11,11 +11,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from edgegolf.anatomy.anatomy import anatomy as dissect
 from edgegolf.bench.result import BenchResult
 from edgegolf.bench.system import System
 from edgegolf.cards import Card
 from edgegolf.files import write_atomically
-from edgegolf.golf.anatomy import anatomy as dissect
 from edgegolf.progress import track
 from edgegolf.report import page_charts, pictures
 from edgegolf.report.page_charts import Chart, best_file, count, percent

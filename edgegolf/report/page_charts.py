@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgegolf.anatomy.anatomy import Anatomy
 from edgegolf.bench.result import BenchResult
 from edgegolf.cards import Card, FileFacts
 from edgegolf.footprint.result import FILE, LATENCY, Footprint, NetFootprint
-from edgegolf.golf.anatomy import Anatomy
 from edgegolf.report.page_data import Run
 from edgegolf.report.page_layout import LETTER, number, short, text_width, treemap
 from edgegolf.report.page_plot import (

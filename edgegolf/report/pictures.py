@@ -17,9 +17,9 @@ from edgegolf.report.page_plot import Look
 from edgegolf.sweep.sweep import summarize_runs
 
 if TYPE_CHECKING:
+    from edgegolf.anatomy.anatomy import Anatomy
     from edgegolf.cards import Card
     from edgegolf.footprint.result import Footprint
-    from edgegolf.golf.anatomy import Anatomy
     from edgegolf.sweep.sweep import SweepResults
 
 # The colour of the text around it, so that light and dark are the page's business.

@@ -22,11 +22,11 @@ from edgegolf.export import variants
 from edgegolf.export.measuring import measure, probabilities_of
 from edgegolf.export.model import load_model
 from edgegolf.export.variants import Tuning, tflite_drafts, write_int8, write_int8_weights
+from edgegolf.formats.onnx.model import is_portable
+from edgegolf.formats.tflite.model import parse_tflite
 from edgegolf.frontends.keras import read_model
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
-from edgegolf.golf.onnx_model import is_portable
-from edgegolf.golf.tflite_model import parse_tflite
 from edgegolf.ir import Graph
 from edgegolf.ir.interpreter import run as interpret
 from edgegolf.passes.bias_sharing import share_biases

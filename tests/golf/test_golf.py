@@ -29,14 +29,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.flatbuffer import Table, read_flatbuffer, table
+from edgegolf.formats.onnx.protobuf import message, read_protobuf
+from edgegolf.formats.tflite.flatbuffer import Table, read_flatbuffer, table
+from edgegolf.formats.tflite.model import write_tflite
+from edgegolf.formats.tflite.schema import ENUMERATIONS, FIELDS, TABLES, number
 from edgegolf.golf.golf import Comparison, GolfResult, Saving, golf_file
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
-from edgegolf.golf.protobuf import message, read_protobuf
 from edgegolf.golf.tflite_golf import golf_tflite
-from edgegolf.golf.tflite_model import write_tflite
-from edgegolf.golf.tflite_schema import ENUMERATIONS, FIELDS, TABLES, number
 from edgegolf.records import from_json, to_json
 from edgegolf.report.golf_table import golf_table
 from edgegolf.runtimes import installed_runtimes, open_session

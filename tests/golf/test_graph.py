@@ -19,11 +19,11 @@ from golf_models import (
 )
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.flatbuffer import read_flatbuffer, table, write_flatbuffer
+from edgegolf.formats.onnx.protobuf import message
+from edgegolf.formats.tflite.flatbuffer import read_flatbuffer, table, write_flatbuffer
+from edgegolf.formats.tflite.schema import number
 from edgegolf.golf.golf import golf_file
 from edgegolf.golf.graph import graph_statistics
-from edgegolf.golf.protobuf import message
-from edgegolf.golf.tflite_schema import number
 
 CASES = Path(__file__).parent / "cases"
 PIXELS, CHANNELS = 6 * 6, 4

@@ -13,12 +13,12 @@ import pytest
 from golf_models import node, onnx_chain
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.formats.onnx.model import is_portable
+from edgegolf.formats.onnx.protobuf import message, read_protobuf, varint, write_protobuf
 from edgegolf.golf import onnx_functions
 from edgegolf.golf.golf import golf_file
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
-from edgegolf.golf.onnx_model import is_portable
-from edgegolf.golf.protobuf import message, read_protobuf, varint, write_protobuf
 from edgegolf.runtimes import Array, open_session
 from edgegolf.runtimes.compare import compare_files
 

@@ -10,11 +10,11 @@ import pytest
 from golf_models import initializer, node, value_info
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.formats.onnx.protobuf import Message, message, write_protobuf
+from edgegolf.formats.onnx.schema import DATA_TYPES
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.graph import GraphStatistics, graph_statistics
 from edgegolf.golf.onnx_golf import golf_onnx
-from edgegolf.golf.onnx_schema import DATA_TYPES
-from edgegolf.golf.protobuf import Message, message, write_protobuf
 
 onnx = pytest.importorskip("onnx")
 

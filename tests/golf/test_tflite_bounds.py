@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from golf_models import TfliteBuilder, chain
 
+from edgegolf.anatomy.anatomy import anatomy
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.anatomy import anatomy
-from edgegolf.golf.flatbuffer import Table, read_flatbuffer, table, write_flatbuffer
+from edgegolf.formats.tflite.flatbuffer import Table, read_flatbuffer, table, write_flatbuffer
 from edgegolf.golf.golf import golf_file
 from edgegolf.golf.graph import graph_statistics
 from edgegolf.records import to_json

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from edgegolf.formats.tflite.flatbuffer import Table, table
+from edgegolf.formats.tflite.model import write_tflite
+from edgegolf.formats.tflite.schema import number
 from edgegolf.frontends.tflite import read_graph
-from edgegolf.golf.flatbuffer import Table, table
-from edgegolf.golf.tflite_model import write_tflite
-from edgegolf.golf.tflite_schema import number
 from edgegolf.ir.interpreter import run
 from edgegolf.runtimes import open_session
 

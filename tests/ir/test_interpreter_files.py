@@ -23,9 +23,9 @@ from one_operator import (
 
 from edgegolf.data import DatasetUnavailableError, load_dataset
 from edgegolf.errors import EdgegolfError
+from edgegolf.formats.tflite.flatbuffer import table
+from edgegolf.formats.tflite.model import read_tflite, type_name
 from edgegolf.frontends.tflite import read_graph
-from edgegolf.golf.flatbuffer import table
-from edgegolf.golf.tflite_model import read_tflite, type_name
 from edgegolf.ir import interpreter
 from edgegolf.ir.interpreter import run
 from edgegolf.runtimes import open_session

@@ -15,8 +15,8 @@ from one_operator import (
     one_operator,
 )
 
-from edgegolf.golf.flatbuffer import table
-from edgegolf.golf.tflite_schema import number
+from edgegolf.formats.tflite.flatbuffer import table
+from edgegolf.formats.tflite.schema import number
 
 pytest.importorskip("ai_edge_litert")
 

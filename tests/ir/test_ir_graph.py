@@ -11,8 +11,8 @@ from one_operator import Tensor, constant, model, one_operator, operator, subgra
 from test_interpreter_files import COMMITTED, ROOT, loop
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.formats.tflite.flatbuffer import table
 from edgegolf.frontends.tflite import read_graph
-from edgegolf.golf.flatbuffer import table
 from edgegolf.golf.graph import graph_statistics
 from edgegolf.ir import Graph, Node, ops
 from edgegolf.ir import Tensor as Value

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from edgegolf.anatomy.anatomy import Anatomy, Duplicate, Part, Weight
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.anatomy import Anatomy, Duplicate, Part, Weight
 from edgegolf.report.anatomy_table import anatomy_table
 from edgegolf.report.pictures import draw_anatomy
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from edgegolf.anatomy.anatomy import anatomy
 from edgegolf.bench.result import read_results
 from edgegolf.cards import read_card
 from edgegolf.data import DatasetStatus
@@ -19,7 +20,6 @@ from edgegolf.emulation.instructions import read_instructions
 from edgegolf.export import ExportedFile
 from edgegolf.export.measuring import Candidate
 from edgegolf.footprint.result import read_footprint
-from edgegolf.golf.anatomy import anatomy
 from edgegolf.golf.golf import golf_file
 from edgegolf.records import from_json
 from edgegolf.report.ablation_table import ablation_table

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edgegolf.golf.flatbuffer import read_flatbuffer, table, write_flatbuffer
-from edgegolf.golf.tflite_schema import number
+from edgegolf.formats.tflite.flatbuffer import read_flatbuffer, table, write_flatbuffer
+from edgegolf.formats.tflite.schema import number
 from edgegolf.runtimes.compare import compare_files, run_digests
 
 ONNX_TYPES = ("STRING", "BFLOAT16", "FLOAT8E4M3FN", "FLOAT8E5M2", "FLOAT16", "BOOL", "INT64")

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from edgegolf.golf.protobuf import Message, message
+from edgegolf.formats.onnx.protobuf import Message, message
 from edgegolf.ir.tensor import Array, Shape
 
 AttributeValue: TypeAlias = int | float | tuple[int, ...]

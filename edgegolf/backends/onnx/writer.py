@@ -15,7 +15,7 @@ from edgegolf.backends.onnx import integers, lowering
 from edgegolf.backends.onnx.calls import DATA_TYPES, Call, imports, unknown_types, value_info
 from edgegolf.backends.onnx.integers import RUNTIME_DOMAIN, RUNTIME_VERSION, IntegerLowering
 from edgegolf.backends.onnx.lowering import INPUT, OUTPUT, FloatLowering, Lowered, NotInOnnxError
-from edgegolf.golf.protobuf import message, write_protobuf
+from edgegolf.formats.onnx.protobuf import message, write_protobuf
 from edgegolf.ir import Graph
 
 _IR_VERSION = 8

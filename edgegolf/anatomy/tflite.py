@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from edgegolf.golf import anatomy_parts as part
-from edgegolf.golf.anatomy_parts import Content, Dissection, sizes_by_part
-from edgegolf.golf.flatbuffer import Span, Table
+from edgegolf.anatomy import parts as part
+from edgegolf.anatomy.parts import Content, Dissection, sizes_by_part
+from edgegolf.formats.tflite.flatbuffer import Span, Table
+from edgegolf.formats.tflite.model import BIAS_INPUTS, TfliteModel, parse_tflite, type_name
+from edgegolf.formats.tflite.outside import outside, unknown_referrer
+from edgegolf.formats.tflite.schema import FIELDS, SCALARS
 from edgegolf.golf.tflite_graph import PARAMETER_INPUTS, WEIGHT_TYPES
-from edgegolf.golf.tflite_model import BIAS_INPUTS, TfliteModel, parse_tflite, type_name
-from edgegolf.golf.tflite_outside import outside, unknown_referrer
-from edgegolf.golf.tflite_schema import FIELDS, SCALARS
 
 _PART_OF_TABLE = {
     "Model": part.STRUCTURE,

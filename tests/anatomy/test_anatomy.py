@@ -7,8 +7,8 @@ from golf_models import OPERATORS, chain, loop, onnx_chain
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgegolf.golf.anatomy import anatomy
-from edgegolf.golf.flatbuffer import read_flatbuffer
+from edgegolf.anatomy.anatomy import anatomy
+from edgegolf.formats.tflite.flatbuffer import read_flatbuffer
 from edgegolf.golf.golf import golf_file
 from edgegolf.records import from_json, to_json
 

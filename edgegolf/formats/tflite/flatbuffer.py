@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.tflite_schema import (
+from edgegolf.formats.tflite.schema import (
     ENUMERATIONS,
     FIELDS,
     FILE_IDENTIFIER,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded
-from edgegolf.golf.flatbuffer import Spans, Table, read_flatbuffer, walk, write_flatbuffer
-from edgegolf.golf.tflite_schema import ENUMERATIONS, TABLES, Field
+from edgegolf.formats.tflite.flatbuffer import Spans, Table, read_flatbuffer, walk, write_flatbuffer
+from edgegolf.formats.tflite.schema import ENUMERATIONS, TABLES, Field
 
 #: Size in bits of a tensor's elements by name of the type; strings and variants have none.
 TYPE_BITS = {

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from edgegolf.golf.tflite_schema import ENUMERATIONS, SCALARS, TABLES, UNION_NAMES
+from edgegolf.formats.tflite.schema import ENUMERATIONS, SCALARS, TABLES, UNION_NAMES
 
 PUBLISHED = ("ai_edge_litert.schema_py_generated", "tensorflow.lite.python.schema_py_generated")
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from edgegolf.anatomy.onnx import dissect_onnx
+from edgegolf.anatomy.parts import Content, Dissection
+from edgegolf.anatomy.tflite import dissect_tflite
 from edgegolf.files import read_bounded
-from edgegolf.golf.anatomy_parts import Content, Dissection
-from edgegolf.golf.model_format import model_format
-from edgegolf.golf.onnx_anatomy import dissect_onnx
-from edgegolf.golf.tflite_anatomy import dissect_tflite
+from edgegolf.formats.model_format import model_format
 
 
 @dataclass(frozen=True)

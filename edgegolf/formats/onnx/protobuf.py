@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.onnx_schema import FIELDS, FIXED, INTEGERS, NUMBERED, Field
+from edgegolf.formats.onnx.schema import FIELDS, FIXED, INTEGERS, NUMBERED, Field
 
 # The limits of the protobuf libraries.
 MAXIMUM_DEPTH = 100

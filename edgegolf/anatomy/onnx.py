@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edgegolf.golf import anatomy_parts as part
-from edgegolf.golf.anatomy_parts import Content, Dissection, sizes_by_part
-from edgegolf.golf.onnx_graph import PARAMETER_INPUTS, WEIGHT_TYPES
-from edgegolf.golf.onnx_model import (
+from edgegolf.anatomy import parts as part
+from edgegolf.anatomy.parts import Content, Dissection, sizes_by_part
+from edgegolf.formats.onnx.model import (
     function_key,
     operator_name,
     parse_onnx,
@@ -18,7 +17,8 @@ from edgegolf.golf.onnx_model import (
     tensor_elements,
     tensor_type,
 )
-from edgegolf.golf.protobuf import Message, Span, walk
+from edgegolf.formats.onnx.protobuf import Message, Span, walk
+from edgegolf.golf.onnx_graph import PARAMETER_INPUTS, WEIGHT_TYPES
 
 _BIAS_INPUTS = {
     "Conv": 2,

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.formats.onnx.protobuf import message, read_protobuf, varint, write_protobuf
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
-from edgegolf.golf.protobuf import message, read_protobuf, varint, write_protobuf
 
 
 def test_what_is_written_reads_back() -> None:

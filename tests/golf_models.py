@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from edgegolf.golf.flatbuffer import Table, table, write_flatbuffer
-from edgegolf.golf.protobuf import Message, message, write_protobuf
-from edgegolf.golf.tflite_schema import number
+from edgegolf.formats.onnx.protobuf import Message, message, write_protobuf
+from edgegolf.formats.tflite.flatbuffer import Table, table, write_flatbuffer
+from edgegolf.formats.tflite.schema import number
 
 FLOAT32, INT32, INT8 = 0, 2, 9
 SIZE, CHANNELS = 6, 4

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.flatbuffer import Table, transform, walk
-from edgegolf.golf.tflite_model import TfliteModel
+from edgegolf.formats.tflite.flatbuffer import Table, transform, walk
+from edgegolf.formats.tflite.model import TfliteModel
 
 DISPATCH = "CUSTOM:DISPATCH_OP"
 _OFFSET, _SIZE = b"bytecode_offset", b"bytecode_size"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.tflite_schema import FILE_IDENTIFIER
+from edgegolf.formats.tflite.schema import FILE_IDENTIFIER
 
 ModelFormat = Literal["tflite", "onnx"]
 

@@ -7,7 +7,7 @@ import pytest
 from golf_models import chain, loop, naive
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.flatbuffer import (
+from edgegolf.formats.tflite.flatbuffer import (
     Table,
     read_flatbuffer,
     table,
@@ -15,7 +15,7 @@ from edgegolf.golf.flatbuffer import (
     walk,
     write_flatbuffer,
 )
-from edgegolf.golf.tflite_schema import FIELDS
+from edgegolf.formats.tflite.schema import FIELDS
 
 
 def as_plain(value: object) -> object:

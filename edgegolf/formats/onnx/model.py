@@ -10,8 +10,8 @@ from typing import Any
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded
-from edgegolf.golf.onnx_schema import DATA_TYPES
-from edgegolf.golf.protobuf import Message, ParsedMessage, little_endian, read_protobuf
+from edgegolf.formats.onnx.protobuf import Message, ParsedMessage, little_endian, read_protobuf
+from edgegolf.formats.onnx.schema import DATA_TYPES
 
 MAXIMUM_RANK = 64
 

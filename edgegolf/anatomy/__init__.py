@@ -1,0 +1,1 @@
+"""Where each byte of a model file goes."""

@@ -1,0 +1,1 @@
+"""Files as trees of tables and messages, and back; what an operator means is not known here."""
