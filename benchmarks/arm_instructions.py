@@ -24,8 +24,7 @@ from edgegolf.emulation.instructions import (
     instructions_to_json,
     read_instructions,
 )
-from edgegolf.export.export import WAYS
-from edgegolf.export.model import for_inference, load_model
+from edgegolf.export.keras_source import KerasSource
 from edgegolf.export.samples import read_data
 from edgegolf.files import write_atomically
 from edgegolf.golf.golf import golf_file
@@ -67,11 +66,15 @@ def count(exported_folders: list[Path]) -> list[Instructions]:
 def write_stock_files(model_path: Path, folder: Path) -> None:
     """The converters' int8 files, as they are and losslessly rewritten."""
     folder.mkdir(parents=True)
-    model = load_model(model_path)
-    calibration = read_data(load_dataset(DATASET), model, CALIBRATION_IMAGES).calibration
+    source = KerasSource(model_path)
+    inputs = source.describe().inputs
+    calibration = read_data(load_dataset(DATASET), inputs, CALIBRATION_IMAGES).calibration
+    shapes = tuple((1, *each.shape[1:]) for each in inputs)
     for suffix in (".tflite", ".onnx"):
         stock = folder / f"stock-int8{suffix}"
-        WAYS[f"int8{suffix}"].write(for_inference(model, 1), calibration, stock)
+        made = source.convert(f"int8{suffix}", shapes, calibration)
+        assert made is not None  # both formats have a converter
+        stock.write_bytes(made)
         golf_file(stock, folder / f"golfed-int8{suffix}")
 
 

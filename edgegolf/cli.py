@@ -322,13 +322,21 @@ def ablate(
 )
 @click.option(
     "--calibration-data",
-    type=click.Path(path_type=Path),
-    help="An .npz file of samples, for a .keras file that takes something else.",
+    help="Samples of a model of your own: an .npz or .npy file, a folder of images, or a Python "
+    "function, my.py:samples.",
 )
 @click.option(
     "--optimize",
     type=click.Choice(["size", "latency", "balanced"]),
     help="What the int8 files are chosen for; the best for each is kept by default.",
+)
+@click.option(
+    "--quick", is_flag=True, help="No search and no fine-tuning: seconds, and larger int8 files."
+)
+@click.option(
+    "--input-shape",
+    multiple=True,
+    help="Sizes that the model leaves open, without the batch: 28,28,1, or NAME:28,28,1.",
 )
 @click.option("--portable", is_flag=True, help=".onnx files that OpenVINO reads, too.")
 @click.option("--max-drop", default="0.5%", show_default=True, help="Accuracy a file may lose.")
@@ -345,24 +353,28 @@ def export(
     formats: str,
     dtype: str,
     calibration_images: int,
-    calibration_data: Path | None,
+    calibration_data: str | None,
     optimize: Literal["size", "latency", "balanced"] | None,
     portable: bool,
+    quick: bool,
+    input_shape: tuple[str, ...],
     max_drop: str,
     batch: int,
     out: Path | None,
     emulate: str | None,
 ) -> None:
-    """Export nets, or any .keras file, as float and int8 TFLite and ONNX files.
+    """Export nets, or any model, as float and int8 TFLite and ONNX files.
 
-    Every file is run and compared with the Keras model before it gets its name. Without
-    arguments: every trained net; files that are up to date are not made again.
+    A model is a .keras, .h5, .onnx or .tflite file, or a SavedModel's folder. Every file is run
+    and compared with the model before it gets its name. Without arguments: every trained net;
+    files that are up to date are not made again.
 
     \b
     edgegolf export
     edgegolf export tight_resnet --formats tflite --dtype int8
     edgegolf export models/mnist/pooled_linear/model.keras --out made
     edgegolf export my.keras --calibration-data samples.npz --out exported
+    edgegolf export torch.onnx --calibration-data samples.npz --quick
     edgegolf export tight_resnet --emulate aarch64
     """
     from edgegolf.bench.gate import parse_fraction
@@ -372,6 +384,7 @@ def export(
     from edgegolf.emulation.instructions import count_instructions
     from edgegolf.export import ExportOptions
     from edgegolf.export.publish import publish_all, publish_files
+    from edgegolf.export.sources import is_model, parse_shapes
     from edgegolf.progress import Work
     from edgegolf.report.candidates_table import candidates_table
     from edgegolf.report.choice_lines import choice_lines
@@ -389,26 +402,36 @@ def export(
         batch=batch,
         goal=optimize,
         portable=portable,
+        quick=quick,
+        input_shapes=parse_shapes(input_shape),
     )
 
     def show_published(name: Path, published: Published) -> None:
         for file_format, candidates in published.candidates.items():
             _print(candidates_table(candidates, f"{name}: {file_format} candidates"))
-        if not published.made:
+        for sentence in published.notes:
+            _say(f"{name}: {sentence}")
+        if not published.made and not published.failures:
             _say(f"{name}: its files are up to date")
 
-    files = [Path(model) for model in models if model.endswith(".keras")]
+    files = [Path(model) for model in models if is_model(model)]
+    failed = False
     if files:
         with closing(publish_files(files, out, dataset, calibration_data, options)) as ready:
             for file, published in ready:
                 show_published(file, published)
                 if published.made:
                     _print(export_table(published.made, title=str(file)))
+                for name, error in published.failures.items():
+                    _say(f"✗ {name}: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+                    failed = True
                 if emulate is not None:
                     made = [published.folder / each.name for each in published.made]
                     _print("\n".join(choice_lines(count_instructions(made, emulate))))
-    nets = [model for model in models if not model.endswith(".keras")]
+    nets = [model for model in models if not is_model(model)]
     if files and not nets:
+        if failed:
+            raise SystemExit(1)
         return
     found = load_dataset(dataset, usual=usual_dataset(nets))
     folders = [folder for net in nets for folder in net_folders(found.name, net)]

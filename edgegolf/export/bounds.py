@@ -36,16 +36,21 @@ DAMAGED = (
 NO_SIZES = {"seed", "shared_object_id", "random_seed", "oov_token", "mask_value", "vocabulary"}
 
 
+HDF5 = (".h5", ".hdf5")
+
+
 def read_config(path: Path) -> Any:
-    """The configuration of a `.keras` file, whose archive and weights are checked.
+    """The configuration of a `.keras` or HDF5 file, whose archive and weights are checked.
 
     Raises:
-        EdgegolfError: No such file, no `.keras` file, or one that takes more than it is worth.
+        EdgegolfError: No such file, no Keras model, or one that takes more than it is worth.
     """
-    if path.suffix != ".keras":
+    if path.suffix not in (".keras", *HDF5):
         raise EdgegolfError(f"{path} is not a .keras file", hint="save with model.save('x.keras')")
     limit = worth(check_size(path))
     try:
+        if path.suffix in HDF5:
+            return _read_hdf5_config(path, limit)
         with zipfile.ZipFile(path) as archive:
             _check_entries(archive, path, limit)
             if archive.getinfo("config.json").file_size > MAXIMUM_CONFIG_BYTES:
@@ -65,6 +70,22 @@ def read_config(path: Path) -> Any:
             f"{path} is damaged or not a Keras model", hint="save with model.save('x.keras')"
         ) from None
     return config
+
+
+def _read_hdf5_config(path: Path, limit: int) -> Any:
+    h5py = require("h5py", extra="train")
+    with path.open("rb") as source:
+        _check_hdf5(source, path, limit)
+    with h5py.File(path, "r") as file:
+        config = file.attrs.get("model_config")
+        if config is None:
+            raise EdgegolfError(
+                f"{path} holds weights only, and not the layers that take them",
+                hint="build the model, load the weights, and save with model.save('x.keras')",
+            )
+        if len(config) > MAXIMUM_CONFIG_BYTES:
+            raise EdgegolfError(f"{path} has a configuration that is too large")
+        return json.loads(config)
 
 
 def check_config(config: object, path: Path) -> None:
@@ -112,7 +133,7 @@ def check_model(keras: Any, config: object, path: Path) -> None:
     limit = worth(check_size(path))
     try:
         with keras.StatelessScope(initialize_variables=False):
-            model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+            model = _built(keras, config, path)
         weights = sum(_bytes(each.shape, each.dtype) for each in getattr(model, "variables", ()))
         largest = largest_result(model) * 4
     finally:
@@ -123,6 +144,14 @@ def check_model(keras: Any, config: object, path: Path) -> None:
                 f"{path} has {what} {size:,} bytes, more than the {limit:,} allowed for a file of "
                 "its size"
             )
+
+
+def _built(keras: Any, config: Any, path: Path) -> Any:
+    if path.suffix in HDF5:
+        from keras.src.legacy.saving import saving_utils
+
+        return saving_utils.model_from_config(config)
+    return keras.saving.deserialize_keras_object(config, safe_mode=True)
 
 
 def largest_result(model: Any) -> int:

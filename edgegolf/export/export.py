@@ -1,57 +1,57 @@
-"""A `.keras` file into the files that devices run, each verified before it gets its name."""
+"""A model into the files that devices run, each verified before it gets its name."""
 
 from __future__ import annotations
 
-import functools
 import tempfile
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatch
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeGuard
+from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
+from edgegolf.backends import onnx, tflite
 from edgegolf.cards import exports_in
 from edgegolf.errors import EdgegolfError
-from edgegolf.export import onnx_export, tflite
-from edgegolf.export.candidates import best_files, onnx_candidates, tflite_candidates
-from edgegolf.export.measuring import Candidate, Goal
-from edgegolf.export.model import for_inference, load_model
-from edgegolf.export.samples import Samples, read_data
-from edgegolf.export.verify import Comparison, check, predict, run_file
+from edgegolf.export.choosing import STOCK, Goal, best_files
+from edgegolf.export.measuring import Candidate, Compute, Draft, Task, measure, outputs_of
+from edgegolf.export.samples import ExportData, read_data
+from edgegolf.export.sources import Compiled, Described, open_source
+from edgegolf.export.variants import (
+    FINETUNING_STEPS,
+    Tuning,
+    onnx_drafts,
+    simplified,
+    tflite_drafts,
+)
+from edgegolf.export.verify import Comparison, check
+from edgegolf.export.worker import Worker
 from edgegolf.files import write_atomically
-from edgegolf.runtimes import Array
+from edgegolf.golf.golf import golf_file
+from edgegolf.golf.golfing import Keep
+from edgegolf.golf.onnx_golf import golf_onnx
 
 if TYPE_CHECKING:
-    import keras
-
     from edgegolf.data import Dataset
+    from edgegolf.ir import Graph
+    from edgegolf.ir.tensor import Array
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to export.
-
-    Attributes:
-        file_format: "tflite" or "onnx".
-        dtype: "float32" or "int8".
-        write: Writes the file, given the model with its batch fixed, the calibration samples and
-            the destination.
-    """
+    """One way to export: "tflite" or "onnx", and the number format."""
 
     file_format: str
     dtype: str
-    write: Callable[[keras.Model, Samples, Path], None]
 
 
-WAYS: dict[str, Way] = {
-    "float32.tflite": Way("tflite", "float32", tflite.write_float32),
-    "int8.tflite": Way("tflite", "int8", tflite.write_int8),
-    "float32.onnx": Way("onnx", "float32", onnx_export.write_float32),
-    "int8.onnx": Way("onnx", "int8", onnx_export.write_int8),
-}
 FORMATS = ("tflite", "onnx")
-DTYPES = ("float32", "int8")
+DTYPES = ("float32", "int8", "float16")
+WAYS = {f"{dtype}.{name}": Way(name, dtype) for name in FORMATS for dtype in DTYPES}
 
 
 @dataclass(frozen=True)
@@ -61,31 +61,36 @@ class ExportOptions:
     Attributes:
         formats: Of `FORMATS`.
         dtypes: Of `DTYPES`.
-        calibration_images: How many training images the int8 scales are chosen on.
+        calibration_images: How many training samples the int8 scales are chosen on.
         max_drop: The accuracy that a file may lose, a fraction.
         batch: Samples in one inference; None leaves it open.
         goal: What the int8 files are chosen for: `size`, `latency` or `balanced`. None keeps the
             best for each.
         portable: ONNX files that other readers than onnxruntime read: without functions, and with
             the standard's operators only.
+        quick: No search and no fine-tuning.
+        input_shapes: Of inputs that the model leaves open, without the batch, by name; "" for the
+            only one.
     """
 
     formats: tuple[str, ...] = FORMATS
-    dtypes: tuple[str, ...] = DTYPES
+    dtypes: tuple[str, ...] = ("float32", "int8")
     calibration_images: int = 500
     max_drop: float = 0.005
     batch: int | None = 1
     goal: Goal | None = None
     portable: bool = False
+    quick: bool = False
+    input_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     def special(self, dtype: str) -> dict[str, float | str | bool]:
         """What is not as usual in the making of a file of a dtype, as records tell it."""
         usual = ExportOptions()
         apart = {"formats", "dtypes"}
-        if dtype == "float32":
-            apart |= {"calibration_images", "goal", "portable"}
+        if dtype != "int8":
+            apart |= {"calibration_images", "goal", "portable", "quick"}
         return {
-            name: "open" if value is None else value
+            name: "open" if value is None else str(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
             if name not in apart and value != getattr(usual, name)
         }
@@ -98,26 +103,43 @@ class ExportedFile:
     Attributes:
         name: Its name in the destination folder.
         format: "tflite" or "onnx".
-        dtype: "float32" or "int8".
+        dtype: Of `DTYPES`.
         bytes: Its size.
         validation_accuracy: Measured from the file in its runtime, a fraction; None where the
             outputs are no scores of classes. Where labels are not known: how often it gives the
-            same class as the Keras model.
-        keras_accuracy: Of the Keras model on the same samples.
-        max_difference: The largest difference of any output from the Keras model's.
+            same class as the model.
+        model_accuracy: Of the model on the same samples.
+        max_difference: The largest difference of any output from the model's.
+        sqnr: Of its worst output, dB.
         seconds: What converting and verifying took.
     """
 
-    SCHEMA: ClassVar[str] = "edgegolf.exported_file/1"
+    SCHEMA: ClassVar[str] = "edgegolf.exported_file/2"
 
     name: str
     format: str
     dtype: str
     bytes: int
     validation_accuracy: float | None
-    keras_accuracy: float | None
+    model_accuracy: float | None
     max_difference: float
+    sqnr: float
     seconds: float
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What came of an export.
+
+    Attributes:
+        files: That were made and verified.
+        failures: Why others were not, by the name that they would have had.
+        notes: What the user should know: what data was taken how, and what is odd about it.
+    """
+
+    files: tuple[ExportedFile, ...] = ()
+    failures: Mapping[str, EdgegolfError] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 #: Called with a format and all candidates for its int8 files.
@@ -147,7 +169,7 @@ def is_made_by(name: str, way_name: str) -> bool:
 def export_model(
     model_path: Path,
     destination: Path,
-    source: Dataset | Path,
+    source: Dataset | Path | str,
     options: ExportOptions | None = None,
     skip: Collection[str] = (),
     show: ShowCandidates = lambda file_format, candidates: None,
@@ -155,17 +177,18 @@ def export_model(
     own: Collection[str] = (),
     note: Callable[[str], None] = lambda step: None,
     done: Callable[[Sequence[ExportedFile]], None] = lambda files: None,
-) -> tuple[ExportedFile, ...]:
+    steps: int = FINETUNING_STEPS,
+) -> Exported:
     """Export a model in every way that the options name.
 
     Each file is verified on the validation samples before it gets its name in the destination. By
-    then, or when one is refused, older files of the ways to go are removed: they would pass for
-    this model's, or for this export's.
+    then, or when one is refused, older files of the way are removed: they would pass for this
+    model's, or for this export's. A way that fails does not keep the others from being gone.
 
     Args:
-        model_path: Any `.keras` file.
+        model_path: A `.keras`, `.h5`, `.onnx` or `.tflite` file, or a SavedModel's folder.
         destination: The folder to write to.
-        source: The data set that the model was trained on, or an `.npz` file of samples.
+        source: The data set that the model was trained on, or what else `read_data` takes.
         options: What to export, and how.
         skip: Ways whose files are up to date.
         show: Shows the candidates of a format, where there are several.
@@ -173,124 +196,265 @@ def export_model(
         own: Names of older files of the very same model, which a refused export leaves alone.
         note: Called with each step, a few words.
         done: Called with the files of each way, when they have their names.
+        steps: Batches of fine-tuning; 0 for none.
 
     Raises:
-        EdgegolfError: The model, a layer of it or the samples cannot be used, a file loses more
-            accuracy than allowed, or the folder cannot be written.
+        EdgegolfError: The model or the samples cannot be used, the folder cannot be written, or no
+            file could be made.
     """
     options = options or ExportOptions()
     ways = {name: way for name, way in ways_of(options).items() if name not in skip}
     if not ways:
-        return ()
-    note("loading the model")
-    model = load_model(model_path)
-    data = read_data(source, model, options.calibration_images)
-    reference = _Reference(
-        [tensor.name for tensor in model.inputs],
-        data.validation,
-        predict(model, data.validation),
-        options.max_drop,
-    )
-    fixed = for_inference(model, options.batch)
-    exported: list[ExportedFile] = []
+        return Exported()
 
-    def remove_older(spared: Collection[str] = ()) -> None:
+    def remove_older(way_name: str, spared: Collection[str] = ()) -> None:
         for path in exports_in(destination, prefix):
             name = path.name.removeprefix(prefix)
-            if name not in spared and any(is_made_by(name, way) for way in ways):
+            if name not in spared and is_made_by(name, way_name):
                 path.unlink()
 
-    with tempfile.TemporaryDirectory() as stock:
-
-        @functools.cache
-        def converted(name: str) -> Path:
-            """What the stock converter makes."""
-            path = Path(stock) / name
-            WAYS[name].write(fixed, data.calibration, path)
-            return path
-
+    files: list[ExportedFile] = []
+    failures: dict[str, EdgegolfError] = {}
+    with Worker(open_source, model_path) as worker:
         try:
-            for way_name, way in ways.items():
-                note(way_name)
-                started = time.perf_counter()
-                made = converted(way_name)
-                files = {way_name: made.read_bytes()}
-                if way.dtype == "int8" and _is_image_classifier(source, options, fixed):
-                    float32_file = converted(f"float32{made.suffix}")
-                    candidates = _candidates(fixed, source, float32_file, made, options.portable)
-                    show(way.file_format, candidates)
-                    best = best_files(candidates, made.suffix, options.goal)
-                    files = {name: candidate.data for name, candidate in best.items()}
-                verified = []
-                for name, content in files.items():
-                    note(f"verifying {name}")
-                    found = _verify(Path(stock) / name, content, way.dtype == "float32", reference)
-                    verified.append(
-                        ExportedFile(
-                            name=prefix + name,
-                            format=way.file_format,
-                            dtype=way.dtype,
-                            bytes=len(content),
-                            validation_accuracy=found.accuracy,
-                            keras_accuracy=found.keras_accuracy,
-                            max_difference=found.max_difference,
-                            seconds=time.perf_counter() - started,
-                        )
-                    )
-                    started = time.perf_counter()
-                if not exported:
-                    remove_older()
-                for name, content in files.items():
-                    write_atomically(destination / f"{prefix}{name}", content)
-                done(verified)
-                exported += verified
+            note("loading the model")
+            making = _Making(worker, source, options, steps, note)
         except EdgegolfError:
-            if not exported:
-                remove_older(own)
+            for way_name in ways:
+                remove_older(way_name, own)
             raise
-    return tuple(exported)
+        for way_name, way in ways.items():
+            note(way_name)
+            started = time.perf_counter()
+            try:
+                made = making.files(way_name, way, show)
+            except EdgegolfError as error:
+                failures[way_name] = error
+                remove_older(way_name, own)
+                continue
+            spent = (time.perf_counter() - started) / len(made)
+            remove_older(way_name)
+            for name, (content, _) in made.items():
+                write_atomically(destination / f"{prefix}{name}", content)
+            facts = [
+                ExportedFile(
+                    name=prefix + name,
+                    format=way.file_format,
+                    dtype=way.dtype,
+                    bytes=len(content),
+                    validation_accuracy=found.accuracy,
+                    model_accuracy=found.model_accuracy,
+                    max_difference=found.max_difference,
+                    sqnr=found.sqnr,
+                    seconds=spent,
+                )
+                for name, (content, found) in made.items()
+            ]
+            done(facts)
+            files += facts
+    if failures and not files and not skip:
+        raise next(iter(failures.values()))
+    return Exported(tuple(files), failures, tuple(making.notes))
 
 
-@dataclass(frozen=True)
-class _Reference:
-    """What the files are compared with.
+class _Making:
+    """The making of all files of one model."""
 
-    Attributes:
-        input_names: The Keras model's.
-        samples: The validation samples.
-        outputs: What the Keras model gives for them.
-        max_drop: The accuracy that a file may lose, a fraction.
-    """
+    def __init__(
+        self,
+        worker: Worker,
+        source: Dataset | Path | str,
+        options: ExportOptions,
+        steps: int,
+        note: Callable[[str], None],
+    ) -> None:
+        self.worker, self.options, self.steps, self.note = worker, options, steps, note
+        self.described: Described = worker.call("describe", what="reading the model")
+        self.data: ExportData = read_data(source, self.described.inputs, options.calibration_images)
+        self.notes = list(self.data.notes)
+        given = dict(options.input_shapes)
+        self.shapes = tuple(
+            (options.batch, *given.get(each.name, given.get("", array.shape[1:])))
+            for each, array in zip(self.described.inputs, self.data.validation.inputs, strict=True)
+        )
+        note("running the model")
+        self.expected: tuple[Array, ...] = tuple(
+            worker.call("predict", self.data.validation, what="running the model")
+        )
+        self.floats: dict[str, Draft] = {}
+        self._missing = ""  # what the compiler lacks
 
-    input_names: list[str]
-    samples: Samples
-    outputs: list[Array]
-    max_drop: float
+    def files(
+        self, way_name: str, way: Way, show: ShowCandidates
+    ) -> dict[str, tuple[bytes, Comparison]]:
+        """The files of a way by their names, verified.
 
+        Raises:
+            EdgegolfError: There is none that is still the same model.
+        """
+        if way.dtype == "int8":
+            return self._int8(f".{way.file_format}", show)
+        if self.described.is_quantized:
+            raise EdgegolfError("the model is quantized already", hint="--dtype int8")
+        draft = self._float(way_name)
+        return {way_name: (draft.data, self._verified(way_name, draft))}
 
-def _verify(path: Path, content: bytes, is_exact: bool, reference: _Reference) -> Comparison:
-    """Whether what is to be written is still the same model, run from a temporary file."""
-    path.write_bytes(content)
-    outputs = run_file(path, reference.input_names, reference.samples)
-    return check(
-        path.name, is_exact, outputs, reference.outputs, reference.samples, reference.max_drop
-    )
+    def _float(self, way_name: str) -> Draft:
+        """The smallest file in float: the stock converter's, golfed, or the compiler's."""
+        if way_name not in self.floats:
+            dtype: Compute = "float16" if way_name.startswith("float16") else "float32"
+            suffix = Path(way_name).suffix
+            drafts: list[Draft] = []
+            reason: EdgegolfError | None = None
+            try:
+                if (stock := self._stock(way_name)) is not None:
+                    golfed = self._golfed(stock, suffix)
+                    drafts.append(Draft("stock", dtype, golfed, compiled=False))
+            except EdgegolfError as error:
+                reason = error
+            if not drafts and dtype == "float32" and (graph := self._graph) is not None:
+                back_end = onnx if suffix == ".onnx" else tflite
+                with suppress(EdgegolfError):
+                    drafts.append(Draft("float32", dtype, back_end.write(graph)))
+            if not drafts:
+                raise reason or EdgegolfError(
+                    f"{self._missing or 'there is no converter'}: no {way_name}"
+                )
+            self.floats[way_name] = min(drafts, key=lambda draft: len(draft.data))
+        return self.floats[way_name]
 
+    def _int8(self, suffix: str, show: ShowCandidates) -> dict[str, tuple[bytes, Comparison]]:
+        drafts, largest = self._drafts(suffix)
+        self.note(f"measuring {len(drafts)} candidates")
+        candidates = measure(drafts, suffix, self._judged)
+        show(suffix[1:], candidates)
+        refused: dict[str, EdgegolfError] = {}
+        while True:
+            left = [each for each in candidates[1:] if each.name + each.compute not in refused]
+            try:
+                best = best_files(
+                    [candidates[0], *left], suffix, self.options.goal, largest=largest
+                )
+            except EdgegolfError as error:
+                raise next(iter(refused.values()), error) from None
+            verified = {}
+            for name, each in best.items():
+                self.note(f"verifying {name}")
+                try:
+                    verified[name] = each.data, self._verified(name, each)
+                except EdgegolfError as error:
+                    refused[each.name + each.compute] = error
+                    break
+            else:
+                return verified
 
-def _is_image_classifier(
-    source: Dataset | Path, options: ExportOptions, model: keras.Model
-) -> TypeGuard[Dataset]:
-    """Whether the int8 files can be made better than the converters make them."""
-    return not isinstance(source, Path) and options.batch == 1 and len(model.inputs) == 1
+    def _drafts(self, suffix: str) -> tuple[list[Draft], int | None]:
+        """All that may become int8 files, after the float file; and how large that is."""
+        exact = None if self.described.is_quantized else self._float(f"float32{suffix}")
+        drafts = [] if exact is None else [exact]
+        reason: EdgegolfError | None = None
+        names = {STOCK: f"int8{suffix}"}
+        if suffix == ".tflite" and not self.options.quick:
+            names["stock, dynamic range, golfed"] = "dynamic.tflite"
+        for name, converted in names.items():
+            self.note(f"converting: {converted}")
+            try:
+                if (stock := self._stock(converted)) is not None:
+                    compute: Compute = "int8-weights" if converted.startswith("dynamic") else "int8"
+                    drafts.append(Draft(name, compute, self._golfed(stock, suffix), compiled=False))
+            except EdgegolfError as error:
+                reason = reason or error
+        if self.options.batch == 1 and (graph := self._graph) is not None:
+            self.note(f"quantizing for {suffix[1:]}")
+            try:
+                drafts += self._variants(graph, suffix)
+            except EdgegolfError as error:
+                self._tell(f"int8{suffix}: {error.message}")
+        elif self._missing:
+            self._tell(f"{self._missing}: the int8 files are the stock converter's, golfed")
+        if len(drafts) < 2 and not self.described.is_quantized:
+            raise reason or EdgegolfError(f"{self._missing}: no int8{suffix}")
+        return drafts, None if exact is None else len(exact.data)
 
+    def _variants(self, graph: Graph, suffix: str) -> list[Draft]:
+        if self.described.is_quantized:
+            back_end = onnx if suffix == ".onnx" else tflite
+            return [Draft("as it is quantized", "int8", back_end.write(graph))]
+        given = self._compiled.given if self._compiled else (lambda samples: samples)
+        tuning = Tuning(
+            given(self.data.training),
+            given(self.data.calibration),
+            partial(outputs_of, suffix=suffix),
+            steps=0 if self.options.quick else self.steps,
+            quick=self.options.quick,
+        )
+        if suffix == ".tflite":
+            return tflite_drafts(graph, tuning)
+        keep = Keep(portable=self.options.portable)
+        return [
+            replace(draft, data=golf_onnx(draft.data, keep).data)
+            for draft in onnx_drafts(graph, tuning)
+            if draft.compute == "int8-weights" or not self.options.portable
+        ]
 
-def _candidates(
-    model: keras.Model, dataset: Dataset, float32_file: Path, int8_file: Path, portable: bool
-) -> tuple[Candidate, ...]:
-    train, validation = dataset.split("train"), dataset.split("validation")
-    if int8_file.suffix == ".onnx":
-        return onnx_candidates(model, train, validation, float32_file, int8_file, portable)
-    return tflite_candidates(model, train, validation, float32_file, int8_file)
+    @cached_property
+    def _compiled(self) -> Compiled | None:
+        try:
+            shapes = tuple((1, *shape[1:]) for shape in self.shapes)
+            found: Compiled = self.worker.call("compile", shapes, what="reading the model's graph")
+        except EdgegolfError as error:
+            self._missing = error.message
+            return None
+        return replace(found, graph=simplified(found.graph))
+
+    @property
+    def _graph(self) -> Graph | None:
+        return None if self._compiled is None else self._compiled.graph
+
+    @cached_property
+    def _judged(self) -> Task:
+        """What candidates are told apart by.
+
+        Of several seeds the one that is best on the validation images was kept, so that any change
+        of the net looks bad on these; as many training images take half of this prejudice out.
+        """
+        samples, expected = self.data.validation, self.expected
+        if self.data.training is not samples:
+            seen = self.data.training.take(len(samples))
+            answers = self.worker.call("predict", seen, what="running the model")
+            samples = samples + seen
+            expected = tuple(np.concatenate(pair) for pair in zip(expected, answers, strict=True))
+        return Task(self.described.files, samples, expected, self._compiled)
+
+    def _stock(self, name: str) -> bytes | None:
+        made: bytes | None = self.worker.call(
+            "convert", name, self.shapes, self.data.calibration, what=f"converting to {name}"
+        )
+        return made
+
+    def _golfed(self, data: bytes, suffix: str) -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            path, golfed = Path(folder) / f"stock{suffix}", Path(folder) / f"golfed{suffix}"
+            path.write_bytes(data)
+            try:
+                golf_file(path, golfed, portable=self.options.portable)
+            except EdgegolfError:  # it holds what golf does not touch
+                return data
+            return golfed.read_bytes()
+
+    def _verified(self, name: str, file: Draft | Candidate) -> Comparison:
+        """Whether what is to be written is still the same model, run from a temporary file."""
+        task = Task(self.described.files, self.data.validation, self.expected, self._compiled)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            path.write_bytes(file.data)
+            outputs = task.run(path, file.compiled)
+        is_exact = file.compute == "float32"
+        return check(name, is_exact, outputs, self.expected, task.samples, self.options.max_drop)
+
+    def _tell(self, sentence: str) -> None:
+        if sentence not in self.notes:
+            self.notes.append(sentence)
 
 
 def _check_options(options: ExportOptions) -> None:

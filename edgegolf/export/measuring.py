@@ -1,4 +1,4 @@
-"""Measures the files that a network can be deployed as, and chooses between them."""
+"""Measures the files that a network can be deployed as."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import platform
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -17,44 +17,75 @@ from statistics import median
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgegolf.data import Split
 from edgegolf.errors import EdgegolfError
+from edgegolf.export.samples import Samples
+from edgegolf.export.sources import Compiled
+from edgegolf.export.verify import compare, feed, run_file
 from edgegolf.files import sha256, write_atomically
 from edgegolf.runtimes import Array, Session, installed_runtimes, open_session
 from edgegolf.runtimes.child import run_in_child
-from edgegolf.runtimes.classify import accuracy, quantize, scores
 from edgegolf.runtimes.registry import preferred_runtime
 from edgegolf.side_by_side import available_cores
+from edgegolf.sqnr import sqnr
 
-Compute = Literal["float32", "int8", "int8-weights"]
-Goal = Literal["size", "latency", "balanced"]
+Compute = Literal["float32", "float16", "int8", "int8-weights"]
 # Of each file: microseconds, and their ratio to the first file's; None where it does not run.
 Latencies = list[tuple[float, float] | None]
 
 LATENCY_ROUNDS = 40
 SECONDS_PER_ROUND = 0.003
 TIMEOUT = 900.0  # seconds for one kind of measurement of all files
-SAME_LATENCY = 1.05  # two measurements of one file differ by as much
 
 
 @dataclass(frozen=True)
 class Draft:
-    """One file before it is measured."""
+    """One file before it is measured.
+
+    Attributes:
+        name: What is special about it.
+        compute: The arithmetic: `int8-weights` computes in float32.
+        data: The file.
+        shared: Whether it holds a block of weights once that stock converters do not.
+        compiled: Whether it was written from the graph, whose axes may not be the model's.
+    """
 
     name: str
     compute: Compute
-    data: bytes
+    data: bytes = field(repr=False)
+    shared: bool = False
+    compiled: bool = True
 
 
-def probabilities_of(data: bytes, images: NDArray[np.uint8], suffix: str) -> NDArray[np.float32]:
-    """What a file gives for images, float32 [n, classes]."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"choice{suffix}"
-        path.write_bytes(data)
-        with open_session(path) as session:
-            return scores(session, images)
+@dataclass(frozen=True)
+class Task:
+    """What files are to compute.
+
+    Attributes:
+        names: What converters call the inputs.
+        samples: What the model is given.
+        expected: What it answers.
+        compiled: The model as a graph, None where there is none.
+    """
+
+    names: tuple[str, ...]
+    samples: Samples
+    expected: tuple[Array, ...]
+    compiled: Compiled | None = None
+
+    def given(self, compiled: bool) -> Samples:
+        """The samples, in the layout of the model or in that of its graph."""
+        if not compiled or self.compiled is None:
+            return self.samples
+        return self.compiled.given(self.samples)
+
+    def run(self, path: Path, compiled: bool, samples: Samples | None = None) -> list[Array]:
+        """A file's outputs for samples in its layout, in the model's layout."""
+        given = self.given(compiled) if samples is None else samples
+        found = run_file(path, self.names, given)
+        if not compiled or self.compiled is None:
+            return found
+        return self.compiled.answers(found)
 
 
 @dataclass(frozen=True)
@@ -65,25 +96,39 @@ class Candidate:
         name: What is special about it.
         compute: The arithmetic: `int8-weights` computes in float32.
         size_bytes: Its size.
-        accuracy: On the validation images, a fraction.
+        accuracy: On the validation samples, a fraction; None where outputs are no classes.
+        sqnr: The worst output's signal-to-quantization-noise ratio against the model, dB.
         latency_us: Median of one inference on one thread, by runtime that runs it.
         latency_ratio: The same divided by the stock float32 file's, both measured alternately.
         data: The file.
+        shared: As in `Draft`.
+        compiled: As in `Draft`.
     """
 
-    SCHEMA: ClassVar[str] = "edgegolf.candidate/1"
+    SCHEMA: ClassVar[str] = "edgegolf.candidate/2"
 
     name: str
     compute: Compute
     size_bytes: int
-    accuracy: float
+    accuracy: float | None
+    sqnr: float
     latency_us: Mapping[str, float]
     latency_ratio: Mapping[str, float]
     data: bytes = field(repr=False)
+    shared: bool = False
+    compiled: bool = True
 
 
-def measure(drafts: Sequence[Draft], suffix: str, validation: Split) -> tuple[Candidate, ...]:
-    """Accuracy and latency of each file, in every installed runtime that runs its kind.
+def outputs_of(data: bytes, samples: Samples, suffix: str) -> list[Array]:
+    """What a file with the graph's own inputs gives for samples, float32 [n, …] each."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"choice{suffix}"
+        path.write_bytes(data)
+        return run_file(path, None, samples)
+
+
+def measure(drafts: Sequence[Draft], suffix: str, task: Task) -> tuple[Candidate, ...]:
+    """Quality and latency of each file, in every installed runtime that runs its kind.
 
     Runs in processes of their own: a runtime may crash, and tflite-runtime does not load where
     TensorFlow is loaded.
@@ -91,9 +136,9 @@ def measure(drafts: Sequence[Draft], suffix: str, validation: Split) -> tuple[Ca
     Drafts that the preferred runtime does not run are left out.
 
     Args:
-        drafts: The first one is the stock float32 file that latencies are compared with.
+        drafts: The first one is the float32 file that latencies are compared with.
         suffix: `.tflite` or `.onnx`.
-        validation: What accuracy is measured on.
+        task: What quality is measured on.
 
     Raises:
         EdgegolfError: The first file does not run, or one crashes the process.
@@ -102,88 +147,40 @@ def measure(drafts: Sequence[Draft], suffix: str, validation: Split) -> tuple[Ca
         paths = [Path(folder) / f"{index}{suffix}" for index in range(len(drafts))]
         for path, draft in zip(paths, drafts, strict=True):
             path.write_bytes(draft.data)
+        compiled = [draft.compiled for draft in drafts]
         preferred = preferred_runtime(paths[0])
         others = set(installed_runtimes(paths[0])) - {preferred, "litert-reference"}
-        accuracies = run_in_child(accuracies_of, paths, preferred, validation, timeout=TIMEOUT)
+        qualities = run_in_child(qualities_of, paths, compiled, task, timeout=TIMEOUT)
+        one = Task(task.names, task.samples.take(1), (), task.compiled)
         latencies = {
-            name: latencies_on_this_machine(paths, name, validation.images[:1])
+            name: latencies_on_this_machine(paths, name, compiled, one)
             for name in (preferred, *sorted(others))
         }
     candidates = []
-    for index, (draft, accuracy_found) in enumerate(zip(drafts, accuracies, strict=True)):
-        if accuracy_found is None:
-            continue
+    for index, (draft, quality) in enumerate(zip(drafts, qualities, strict=True)):
         found = {name: pair for name, pairs in latencies.items() if (pair := pairs[index])}
+        if quality is None or preferred not in found:
+            continue
         candidates.append(
             Candidate(
                 name=draft.name,
                 compute=draft.compute,
                 size_bytes=len(draft.data),
-                accuracy=accuracy_found,
+                accuracy=quality[0],
+                sqnr=quality[1],
                 latency_us={name: pair[0] for name, pair in found.items()},
                 latency_ratio={name: pair[1] for name, pair in found.items()},
                 data=draft.data,
+                shared=draft.shared,
+                compiled=draft.compiled,
             )
         )
     return tuple(candidates)
 
 
-def pareto_front(candidates: Iterable[Candidate], runtime: str) -> tuple[Candidate, ...]:
-    """Those that no other one beats in bytes, latency and accuracy, smallest first."""
-    found = list(candidates)
-
-    def beats(a: Candidate, b: Candidate) -> bool:
-        first, second = _costs(a, runtime), _costs(b, runtime)
-        return first != second and all(x <= y for x, y in zip(first, second, strict=True))
-
-    best = [c for c in found if not any(beats(other, c) for other in found)]
-    return tuple(sorted(best, key=lambda candidate: candidate.size_bytes))
-
-
-def choose(
-    candidates: Iterable[Candidate], goal: Goal, runtime: str, least_accuracy: float = 0.0
-) -> Candidate:
-    """The best candidate for a goal.
-
-    Args:
-        candidates: To choose from.
-        goal: `size` for the fewest bytes, `latency` for the fastest, `balanced` for the smallest
-            product of both, of those faster than the stock float32 file where there are any. Where
-            latencies cannot be told apart, the smallest file wins.
-        runtime: Whose latency counts.
-        least_accuracy: Candidates below are chosen only if none reaches it.
-
-    Raises:
-        EdgegolfError: There are no candidates.
-    """
-    front = pareto_front(candidates, runtime)
-    if not front:
-        raise EdgegolfError("there is no candidate to choose from")
-    good = [c for c in front if c.accuracy >= least_accuracy]
-    good = good or [max(front, key=lambda candidate: candidate.accuracy)]
-    if goal == "balanced":
-        good = [c for c in good if c.latency_ratio[runtime] < 1] or good
-
-    def cost(candidate: Candidate) -> float:
-        latency = candidate.latency_ratio[runtime]
-        return {
-            "size": candidate.size_bytes,
-            "latency": latency,
-            "balanced": candidate.size_bytes * latency,
-        }[goal]
-
-    margin = 1.0 if goal == "size" else SAME_LATENCY
-    least_cost = min(map(cost, good))
-    alike = [candidate for candidate in good if cost(candidate) <= margin * least_cost]
-    return min(alike, key=lambda candidate: candidate.size_bytes)
-
-
-def _costs(candidate: Candidate, runtime: str) -> tuple[float, ...]:
-    # The ratio: what slows the machine for a while slows all alike.
-    return candidate.size_bytes, candidate.latency_ratio[runtime], -candidate.accuracy
-
-
-def latencies_on_this_machine(paths: Sequence[Path], runtime: str, image: Array) -> Latencies:
+def latencies_on_this_machine(
+    paths: Sequence[Path], runtime: str, compiled: Sequence[bool], task: Task
+) -> Latencies:
     """What `latencies_of` gives, measured once for the same files, runtime and machine.
 
     What is chosen by it is then the same in every export of a model. The measurements are kept in
@@ -198,7 +195,7 @@ def latencies_on_this_machine(paths: Sequence[Path], runtime: str, image: Array)
         pairs = json.loads(cached.read_bytes())
         if len(pairs) == len(paths):
             return [None if pair is None else (float(pair[0]), float(pair[1])) for pair in pairs]
-    found = run_in_child(latencies_of, paths, runtime, image, timeout=TIMEOUT)
+    found = run_in_child(latencies_of, paths, runtime, compiled, task, timeout=TIMEOUT)
     with contextlib.suppress(EdgegolfError):
         write_atomically(cached, json.dumps(found))
     return found
@@ -213,47 +210,51 @@ def _versions() -> list[str]:
     return found
 
 
-def accuracies_of(paths: Sequence[Path], runtime: str, validation: Split) -> list[float | None]:
-    """The accuracy of each file, None where it does not run.
+def qualities_of(
+    paths: Sequence[Path], compiled: Sequence[bool], task: Task
+) -> list[tuple[float | None, float] | None]:
+    """Accuracy, where there is one, and SQNR of each file; None where it does not run.
 
     Raises:
         EdgegolfError: The first file does not run.
     """
-    found: list[float | None] = []
-    for path in paths:
+    found: list[tuple[float | None, float] | None] = []
+    for path, is_compiled in zip(paths, compiled, strict=True):
         try:
-            found.append(_accuracy(path, runtime, validation))
+            outputs = _outputs(path, is_compiled, task)
         except EdgegolfError:
             if not found:
                 raise
             found.append(None)
+            continue
+        accuracy = compare(outputs, task.expected, task.samples).accuracy
+        found.append((accuracy, min(map(sqnr, task.expected, outputs))))
     return found
 
 
-def _accuracy(path: Path, runtime: str, split: Split) -> float:
-    """Of a file, with a session on every core."""
-    labels = split.labels
-
-    def right(part: NDArray[np.int64]) -> int:
-        with open_session(path, runtime) as session:
-            share = accuracy(session, Split(split.images[part], labels[part]))
-        return round(share * len(part))
-
-    parts = np.array_split(np.arange(len(labels)), min(available_cores(), len(labels)))
+def _outputs(path: Path, compiled: bool, task: Task) -> list[Array]:
+    """What a file gives, with a session on every core."""
+    given = task.given(compiled)
+    parts = np.array_split(np.arange(len(given)), min(available_cores(), len(given)))
     with ThreadPoolExecutor(len(parts)) as pool:
-        return sum(pool.map(right, parts)) / len(labels)
+        found = pool.map(lambda part: task.run(path, compiled, given.chosen(part)), parts)
+        return [np.concatenate(arrays) for arrays in zip(*found, strict=True)]
 
 
-def latencies_of(paths: Sequence[Path], runtime: str, image: Array) -> Latencies:
+def latencies_of(
+    paths: Sequence[Path], runtime: str, compiled: Sequence[bool], task: Task
+) -> Latencies:
     """Microseconds of each file, and their ratio to the first file's; None where it does not run.
 
     The files take turns, so that whatever else the machine does slows all of them alike.
     """
     sessions: dict[int, Session] = {}
-    for index, path in enumerate(paths):
+    for index, (path, is_compiled) in enumerate(zip(paths, compiled, strict=True)):
         with contextlib.suppress(EdgegolfError):
             session = open_session(path, runtime)
-            session.set_inputs([quantize(_laid_out(image, session), session.inputs[0])])
+            arrays = next(task.given(is_compiled).batches(session.inputs[0].shape[0] or 1))
+            session.set_inputs(feed(session, task.names, arrays))
+            session.invoke()
             sessions[index] = session
     if 0 not in sessions:
         return [None] * len(paths)
@@ -269,12 +270,6 @@ def _take_turns(sessions: Sequence[Session]) -> list[tuple[float, float]]:
     medians = np.median(rounds, axis=0)
     ratios = np.median(rounds / rounds[:, :1], axis=0)
     return [(float(m), float(r)) for m, r in zip(medians, ratios, strict=True)]
-
-
-def _laid_out(image: Array, session: Session) -> Array:
-    """One image in the shape that a file takes, NHWC or NCHW."""
-    shape = session.inputs[0].example_shape
-    return image if image.shape == shape else image.transpose(0, 3, 1, 2).reshape(shape)
 
 
 def _microseconds(session: Session) -> float:

@@ -1,10 +1,13 @@
-"""Any user's `.keras` file as a model that converters understand."""
+"""Any user's `.keras` or `.h5` file as a model that converters understand."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from edgegolf.errors import EdgegolfError, require
 from edgegolf.export.bounds import check_config, check_model, read_config
@@ -24,19 +27,24 @@ TRAINING_ONLY_LAYERS = (
 
 
 def load_model(path: Path) -> keras.Model:
-    """Load a `.keras` file that may come from a stranger, without running any code in it.
+    """Load a Keras file that may come from a stranger, without running any code in it.
+
+    How it was trained (its loss, its optimizer) is left aside. A model of mixed precision comes
+    back in float32, which is what its weights are in.
 
     Raises:
         EdgegolfError: No such file, no `.keras` file, too large when unpacked, with a Lambda
             layer or another layer that Keras does not know, or Keras has another backend.
     """
     config = read_config(path)
+    if isinstance(config, dict):
+        config.pop("compile_config", None)  # may hold code, and is not used
     _refuse_code(config, path)
     check_config(config, path)
     keras = import_keras_on_tensorflow()
     try:
         check_model(keras, config, path)
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = _in_float32(keras.saving.load_model(path, compile=False, safe_mode=True))
     except EdgegolfError:
         raise
     except Exception as error:  # a broken file fails anywhere in Keras, with any type of error
@@ -50,6 +58,30 @@ def load_model(path: Path) -> keras.Model:
             hint="build it as a Sequential or functional model that starts with keras.Input",
         )
     return model
+
+
+def _in_float32(model: Any) -> Any:
+    """The same model without layers that compute in a half-sized float."""
+    if all(
+        layer.compute_dtype in (None, layer.variable_dtype) for layer in model._flatten_layers()
+    ):
+        return model
+
+    def changed(config: Any) -> Any:
+        if isinstance(config, list | tuple):
+            return type(config)(map(changed, config))
+        if not isinstance(config, dict):
+            return config
+        if config.get("class_name") == "DTypePolicy":
+            return "float32"
+        return {
+            key: "float32" if value in ("float16", "bfloat16") else changed(value)
+            for key, value in config.items()
+        }
+
+    plain = type(model).from_config(changed(model.get_config()))
+    plain.set_weights([weight.astype("float32") for weight in model.get_weights()])
+    return plain
 
 
 def import_keras_on_tensorflow() -> Any:
@@ -71,30 +103,48 @@ def import_keras_on_tensorflow() -> Any:
     return keras
 
 
-def for_inference(model: keras.Model, batch: int | None) -> keras.Model:
-    """The same layers and weights with a fixed batch and without training-only layers.
+def plain_names(names: Sequence[str]) -> list[str]:
+    """Names that TensorFlow's scopes can have, each once; good ones as they are."""
+    found: list[str] = []
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name)
+        plain = plain if re.match(r"[A-Za-z0-9.]", plain) else f"x{plain}"
+        found.append(plain if plain not in found else f"{plain}_{len(found)}")
+    return found
 
-    A fixed batch keeps shape arithmetic out of the converted files.
+
+def for_inference(
+    model: keras.Model, shapes: Sequence[Sequence[int | None]] | int | None
+) -> keras.Model:
+    """The same layers and weights with fixed shapes and without training-only layers.
+
+    Fixed shapes keep shape arithmetic out of the converted files. Names that converters refuse are
+    changed.
 
     Args:
         model: Any model with fixed inputs and outputs.
-        batch: Samples in one inference; None leaves it open.
+        shapes: Of its inputs, an open batch as None; or only the batch.
 
     Raises:
         EdgegolfError: A dimension other than the batch is open, or a layer needs another batch.
     """
     keras = import_keras_on_tensorflow()
-    for tensor in model.inputs:
-        if None in tensor.shape[1:]:
+    if shapes is None or isinstance(shapes, int):
+        shapes = [(shapes, *tensor.shape[1:]) for tensor in model.inputs]
+    for tensor, shape in zip(model.inputs, shapes, strict=True):
+        if None in shape[1:]:
             raise EdgegolfError(
                 f"input {tensor.name!r} has the open shape {tuple(tensor.shape)}",
-                hint="give every dimension except the batch a size",
+                hint="give every dimension except the batch a size, with --input-shape",
             )
     inputs = [
-        keras.Input(batch_shape=(batch, *tensor.shape[1:]), dtype=tensor.dtype, name=tensor.name)
-        for tensor in model.inputs
+        keras.Input(batch_shape=tuple(shape), dtype=tensor.dtype, name=name)
+        for tensor, shape, name in zip(
+            model.inputs, shapes, plain_names([tensor.name for tensor in model.inputs]), strict=True
+        )
     ]
     training_only = tuple(getattr(keras.layers, name) for name in TRAINING_ONLY_LAYERS)
+    _rename(model)
 
     def call(layer: Any, *arguments: Any, **named: Any) -> Any:
         if isinstance(layer, training_only):
@@ -103,13 +153,30 @@ def for_inference(model: keras.Model, batch: int | None) -> keras.Model:
 
     try:
         return keras.models.clone_model(
-            keras.Model(model.inputs, model.outputs, name=model.name),
+            keras.Model(model.inputs, keras.tree.flatten(model.outputs), name=model.name),
             input_tensors=inputs,
             clone_function=lambda layer: layer,
             call_function=call,
         )
     except (ValueError, TypeError) as error:
-        raise EdgegolfError(f"the model cannot have a batch of {batch}: {_reason(error)}") from None
+        raise EdgegolfError(
+            f"the model cannot take inputs of {', '.join(map(str, map(tuple, shapes)))}: "
+            f"{_reason(error)}"
+        ) from None
+
+
+def _rename(model: Any) -> None:
+    """Give a model and its layers names that converters take, and constants where they want them.
+
+    Tracing turns NumPy arrays into constants of a graph, but eager tensors into inputs of it.
+    """
+    layers = [model, *model._flatten_layers(include_self=False)]
+    for layer, name in zip(layers, plain_names([each.name for each in layers]), strict=True):
+        if re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", layer.name) != layer.name:
+            layer.name = name
+        if type(layer).__name__ == "Normalization":
+            for attribute in ("mean", "variance"):
+                setattr(layer, attribute, np.asarray(getattr(layer, attribute)))
 
 
 def _refuse_code(config: object, path: Path) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgegolf.errors import require
+from edgegolf.errors import EdgegolfError, require
 from edgegolf.export.canonical import canonical
 from edgegolf.export.unsupported import conversion_error, unsupported_operation
-from edgegolf.files import atomic_path, write_atomically
+from edgegolf.files import write_atomically
 from edgegolf.quiet import import_tensorflow, silenced
+from edgegolf.runtimes.session import one_line
 
 if TYPE_CHECKING:
     import keras
@@ -27,8 +30,37 @@ def write_float32(model: keras.Model, calibration: Samples, destination: Path) -
     write_atomically(destination, _convert(model).SerializeToString())
 
 
+def write_float16(model: keras.Model, calibration: Samples, destination: Path) -> None:
+    """Weights and arithmetic in float16, inputs and outputs in float32."""
+    write_atomically(destination, in_float16(_convert(model)))
+
+
+def in_float16(model: onnx.ModelProto) -> bytes:
+    """A model with its weights and arithmetic in float16. Raises EdgegolfError if it cannot be."""
+    float16 = require("onnxruntime.transformers.float16", extra="train")
+    try:
+        with silenced():
+            converted = float16.convert_float_to_float16(model, keep_io_types=True)
+        return bytes(converted.SerializeToString())
+    except Exception as error:  # of any type
+        raise EdgegolfError(
+            f"the model cannot be converted to float16: {one_line(error)}"
+        ) from None
+
+
 def write_int8(model: keras.Model, calibration: Samples, destination: Path) -> None:
     """Weights in int8, activations in uint8, input and output in float32.
+
+    Raises:
+        EdgegolfError: An unsupported layer.
+    """
+    converted = _convert(model)
+    quantized = quantize(converted, calibration.batches(model.inputs[0].shape[0] or 1))
+    write_atomically(destination, quantized)
+
+
+def quantize(model: onnx.ModelProto, batches: Iterator[Sequence[NDArray]]) -> bytes:
+    """A model in int8, prepared and quantized by onnxruntime's own tools.
 
     The quantize-dequantize form: onnxruntime's operator form drops the ReLU before a residual
     addition and quantizes a shared bias with the first layer's scale. uint8 activations,
@@ -36,25 +68,34 @@ def write_int8(model: keras.Model, calibration: Samples, destination: Path) -> N
     their 8 bits, because on x86 without VNNI the products of two neighbours are added in 16
     bits, which saturates with 8 and costs several points of accuracy.
 
+    Args:
+        model: In float32.
+        batches: Arrays for the inputs, for each run.
+
     Raises:
-        EdgegolfError: An unsupported layer.
+        EdgegolfError: It cannot be quantized.
     """
-    converted = _convert(model)
     quantization = require("onnxruntime.quantization", extra="train")
-    names = [value.name for value in converted.graph.input]
-    batches = calibration.batches(model.inputs[0].shape[0] or 1)
+    prepare = require("onnxruntime.quantization.shape_inference", extra="train").quant_pre_process
+    known = {tensor.name for tensor in model.graph.initializer}
+    names = [value.name for value in model.graph.input if value.name not in known]
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined, misc]
         def get_next(self) -> dict[str, NDArray] | None:
             arrays = next(batches, None)
             return None if arrays is None else dict(zip(names, arrays, strict=True))
 
-    with atomic_path(destination) as temporary:
+    with tempfile.TemporaryDirectory() as folder:
+        plain, made = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
         try:
             with silenced():
+                try:
+                    prepare(model, plain, skip_symbolic_shape=True)
+                except Exception:  # of any type; what is not prepared can be quantized all the same
+                    plain.write_bytes(model.SerializeToString())
                 quantization.quantize_static(
-                    converted,
-                    temporary,
+                    plain,
+                    made,
                     Reader(),
                     quant_format=quantization.QuantFormat.QDQ,
                     activation_type=quantization.QuantType.QUInt8,
@@ -65,7 +106,10 @@ def write_int8(model: keras.Model, calibration: Samples, destination: Path) -> N
         except OSError:
             raise
         except Exception as error:  # as above: any type
-            raise conversion_error("int8 ONNX", error, model) from None
+            raise EdgegolfError(
+                f"the model cannot be converted to int8 ONNX: {one_line(error)[:300]}"
+            ) from None
+        return made.read_bytes()
 
 
 def _convert(model: keras.Model) -> onnx.ModelProto:
@@ -80,7 +124,8 @@ def _convert(model: keras.Model) -> onnx.ModelProto:
     def call(*inputs: Any) -> dict[str, Any]:
         outputs = model(list(inputs), training=False)
         outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
-        return {f"output_{index}": output for index, output in enumerate(outputs)}
+        width = len(str(len(outputs) - 1))  # their order is that of their names
+        return {f"output_{index:0{width}}": output for index, output in enumerate(outputs)}
 
     try:
         with silenced():

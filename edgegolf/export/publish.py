@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from edgegolf.export.export import (
     ways_of,
 )
 from edgegolf.export.measuring import Candidate
+from edgegolf.export.sources import kind_of
 from edgegolf.files import check_size, remove_leftovers, sha256, write_atomically
 from edgegolf.progress import doing, track
 from edgegolf.records import to_json
@@ -47,6 +49,8 @@ class Published:
     Attributes:
         made: The files that were made now.
         candidates: What the int8 files of each format were chosen from.
+        failures: Why others could not be made, by name.
+        notes: What the user should know of the model and the samples.
         card: Tells of all files of a net of the zoo.
         folder: Where the files are.
     """
@@ -55,6 +59,8 @@ class Published:
     candidates: dict[str, tuple[Candidate, ...]]
     card: Card | None
     folder: Path
+    failures: Mapping[str, EdgegolfError] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def publish_all(
@@ -82,16 +88,16 @@ def publish_files(
     models: Sequence[Path],
     out: Path | None,
     dataset: str | None,
-    samples: Path | None,
+    samples: str | None,
     options: ExportOptions,
 ) -> Generator[tuple[Path, Published], None, None]:
-    """Export users' `.keras` files, one after another, and yield each that is ready.
+    """Export users' models, one after another, and yield each that is ready.
 
     Args:
         models: The files.
         out: Where the only one's files go; else beside it, with its name before theirs.
         dataset: The name of the data set that they were trained on; None takes the usual one.
-        samples: An `.npz` file of samples instead.
+        samples: What else `read_data` takes, instead.
         options: What to export, and how.
 
     Raises:
@@ -107,7 +113,7 @@ def publish_files(
         raise EdgegolfError(
             f"{out} holds a trained net with its own files", hint="give another folder"
         )
-    source = samples or load_dataset(dataset).name
+    source = Path(samples) if samples else load_dataset(dataset).name
     for model in dict.fromkeys(models):
         task = Task(f"exporting {model}", _publish_file, (model, out, source, options))
         for _, result in _run([task]):
@@ -216,7 +222,7 @@ def publish(
         write_card(folder, card)
 
     candidates: dict[str, tuple[Candidate, ...]] = {}
-    export_model(
+    exported = export_model(
         model,
         folder,
         dataset,
@@ -227,6 +233,8 @@ def publish(
         note=note,
         done=write_down,
     )
+    for error in exported.failures.values():
+        raise error
     return Published(tuple(made), candidates, card, folder)
 
 
@@ -237,28 +245,24 @@ def publish_file(
     options: ExportOptions,
     note: Callable[[str], None] = lambda step: None,
 ) -> Published:
-    """Export what is not up to date of a user's `.keras` file, as `publish` does.
+    """Export what is not up to date of a user's model, as `publish` does.
 
     Args:
         model: The file.
         out: The folder of its files, which holds one model's; None: beside it, where their names
             begin with its own, unless that is `model.keras`.
-        source: A data set, or an `.npz` file of samples.
+        source: A data set, or what else `read_data` takes.
         options: What to export, and how.
         note: Called with each step.
     """
-    check_size(model)
+    kind_of(model)
     folder = out or model.parent
     card = read_card(folder) if out is None else None
     plain = out is not None or (model.name == MODEL_NAME and card is None)
     prefix = "" if plain else f"{model.stem}."
     path = folder / f"{prefix}{RECORD_NAME}"
-    if isinstance(source, Path):
-        check_size(source)
-        data_sha256 = sha256(source)
-    else:
-        data_sha256 = source.checksum
-    record = ExportRecord(model.name, sha256(model), data_sha256)
+    data_sha256 = _checksum(source) if isinstance(source, Path) else source.checksum
+    record = ExportRecord(model.name, _checksum(model), data_sha256)
     found = read_record(path)
     if found is not None and replace(record, files=found.files, options=found.options) == found:
         record = found
@@ -282,7 +286,7 @@ def publish_file(
 
     candidates: dict[str, tuple[Candidate, ...]] = {}
     own = [name.removeprefix(prefix) for name in known]
-    export_model(
+    exported = export_model(
         model,
         folder,
         source,
@@ -294,7 +298,25 @@ def publish_file(
         note=note,
         done=write_down,
     )
-    return Published(tuple(made), candidates, None, folder)
+    return Published(tuple(made), candidates, None, folder, exported.failures, exported.notes)
+
+
+def _checksum(path: Path) -> str:
+    """Of a file or of all files in a folder; of the file in `file.py:function`.
+
+    Raises:
+        EdgegolfError: It is missing.
+    """
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for each in sorted(path.rglob("*")):
+            if each.is_file():
+                digest.update(f"{each.relative_to(path)} {sha256(each)}\n".encode())
+        return digest.hexdigest()
+    if not path.exists() and ":" in path.name:
+        path = path.with_name(path.name.partition(":")[0])
+    check_size(path)
+    return sha256(path)
 
 
 def _up_to_date(

@@ -14,8 +14,6 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.export.bounds import check_arrays
 
 if TYPE_CHECKING:
-    import keras
-
     from edgegolf.data import Dataset
 
 LABELS = "labels"
@@ -42,9 +40,19 @@ class Samples:
         """At most `count` samples, evenly spread, because files are often sorted by class."""
         if count >= len(self):
             return self
-        chosen = np.linspace(0, len(self) - 1, count).astype(np.int64)
-        labels = None if self.labels is None else self.labels[chosen]
-        return Samples(tuple(values[chosen] for values in self.inputs), labels)
+        return self.chosen(np.linspace(0, len(self) - 1, count).astype(np.int64))
+
+    def chosen(self, numbers: NDArray[np.int64]) -> Samples:
+        """Those of some numbers."""
+        labels = None if self.labels is None else self.labels[numbers]
+        return Samples(tuple(values[numbers] for values in self.inputs), labels)
+
+    def __add__(self, others: Samples) -> Samples:
+        """These and others."""
+        inputs = tuple(map(np.concatenate, zip(self.inputs, others.inputs, strict=True)))
+        if self.labels is None or others.labels is None:
+            return Samples(inputs)
+        return Samples(inputs, np.concatenate([self.labels, others.labels]))
 
     def batches(self, size: int) -> Iterator[tuple[NDArray, ...]]:
         """All samples in batches of exactly `size`; the last is filled up with its last sample."""
@@ -54,26 +62,49 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class ModelInput:
+    """What a model takes.
+
+    Attributes:
+        name: Its name.
+        shape: With the batch; None for what is open.
+        dtype: Its numpy type.
+        scales_itself: Whether the model scales pixels itself.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    scales_itself: bool = False
+
+
+@dataclass(frozen=True)
 class ExportData:
     """Calibration never sees what verification uses, where there is more than one file of it.
 
     Attributes:
-        calibration: From the training images.
+        training: All that weights may be adapted to.
+        calibration: Of these, what scales are chosen on.
         validation: What accuracies and differences are measured on.
+        notes: What was taken how, sentences for the user.
     """
 
+    training: Samples
     calibration: Samples
     validation: Samples
+    notes: tuple[str, ...] = ()
 
 
-def read_data(source: Dataset | Path, model: keras.Model, calibration_images: int) -> ExportData:
+def read_data(
+    source: Dataset | Path | str, inputs: Sequence[ModelInput], calibration_images: int
+) -> ExportData:
     """The samples for one model.
 
     Args:
         source: A data set of images, or an `.npz` file with one array for each input, named
             like it (any name where there is one input only), and `labels` if they are known.
             uint8 values for a float input are pixels and are divided by 255.
-        model: Whose inputs they must fit.
+        inputs: The model's, which they must fit.
         calibration_images: How many of the training images to calibrate on.
 
     Raises:
@@ -82,24 +113,24 @@ def read_data(source: Dataset | Path, model: keras.Model, calibration_images: in
     if calibration_images < 1:
         raise EdgegolfError(f"{calibration_images} calibration images are not enough")
     if isinstance(source, Path):
-        samples = _read_npz(source, model)
-        return ExportData(samples.take(calibration_images), samples)
-    if len(model.inputs) != 1:
+        samples = _read_npz(source, inputs)
+        return ExportData(samples, samples.take(calibration_images), samples)
+    if len(inputs) != 1:
         raise EdgegolfError(
-            f"the model has {len(model.inputs)} inputs, data set {source.name} has images only",
+            f"the model has {len(inputs)} inputs, data set {source.name} has images only",
             hint="give --calibration-data samples.npz with one array for each input",
         )
     train, validation = (
-        Samples((_fit(split.images, model.inputs[0], f"data set {source.name}"),), split.labels)
+        Samples((_fit(split.images, inputs[0], f"data set {source.name}"),), split.labels)
         for split in (source.split("train"), source.split("validation"))
     )
-    return ExportData(train.take(calibration_images), validation)
+    return ExportData(train, train.take(calibration_images), validation)
 
 
-def _read_npz(path: Path, model: keras.Model) -> Samples:
+def _read_npz(path: Path, model_inputs: Sequence[ModelInput]) -> Samples:
     arrays = _load_arrays(path)
     labels = arrays.pop(LABELS, None)
-    names = [tensor.name for tensor in model.inputs]
+    names = [tensor.name for tensor in model_inputs]
     if len(names) == 1 and len(arrays) == 1:
         arrays = {names[0]: next(iter(arrays.values()))}
     if missing := [name for name in names if name not in arrays]:
@@ -109,7 +140,7 @@ def _read_npz(path: Path, model: keras.Model) -> Samples:
         )
     inputs = tuple(
         _fit(arrays[tensor.name], tensor, f"array {tensor.name!r} of {path}")
-        for tensor in model.inputs
+        for tensor in model_inputs
     )
     _check_counts(inputs, labels, path)
     return Samples(inputs, None if labels is None else labels.astype(np.int64))
@@ -129,7 +160,7 @@ def _load_arrays(path: Path) -> dict[str, NDArray]:
         ) from None
 
 
-def _fit(values: NDArray, tensor: keras.KerasTensor, what: str) -> NDArray:
+def _fit(values: NDArray, tensor: ModelInput, what: str) -> NDArray:
     """The values in the type of a model's input."""
     if values.ndim == 0 or values.dtype.kind not in "biuf":
         raise EdgegolfError(f"{what} is not an array of numbers")

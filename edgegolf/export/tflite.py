@@ -22,11 +22,27 @@ def write_float32(model: keras.Model, calibration: Samples, destination: Path) -
     write_atomically(destination, _convert(model, _converter(model)))
 
 
+def write_float16(model: keras.Model, calibration: Samples, destination: Path) -> None:
+    """Weights in float16, arithmetic in float32. Raises EdgegolfError for an unsupported layer."""
+    tensorflow = import_tensorflow()
+    converter = _converter(model)
+    converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tensorflow.float16]
+    write_atomically(destination, _convert(model, converter))
+
+
+def write_dynamic(model: keras.Model, calibration: Samples, destination: Path) -> None:
+    """Weights in int8, activations in float32 ("dynamic range"), which need no calibration."""
+    converter = _converter(model)
+    converter.optimizations = [import_tensorflow().lite.Optimize.DEFAULT]
+    write_atomically(destination, _convert(model, converter))
+
+
 def write_int8(model: keras.Model, calibration: Samples, destination: Path) -> None:
     """Weights, arithmetic, input and output in int8; biases in int32.
 
     Weights have one scale for each output channel, activations one for each tensor, from
-    their extremes over the calibration samples.
+    their extremes over the calibration samples. Inputs and outputs that are integers stay.
 
     Raises:
         EdgegolfError: An unsupported layer.

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgegolf.backends import onnx, tflite
+from edgegolf.errors import EdgegolfError
 from edgegolf.export.measuring import Compute, Draft
+from edgegolf.export.samples import Samples
 from edgegolf.ir.graph import Graph
 from edgegolf.ir.interpreter import run
-from edgegolf.ir.ops import Conv2D, FullyConnected
+from edgegolf.ir.ops import Conv2D, FullyConnected, Softmax
 from edgegolf.ir.tensor import Array, QuantParams
 from edgegolf.passes.bias_sharing import share_biases
 from edgegolf.passes.broadcasting import broadcast_copies
@@ -26,21 +28,22 @@ from edgegolf.passes.pixel_packing import pack_pixels
 from edgegolf.passes.rerolling import reroll, unroll
 from edgegolf.quantize.calibration import Scheme, calibrate, ranges, weight_scales
 from edgegolf.quantize.equalization import equalize, importances
-from edgegolf.quantize.finetuning import finetune, tune_biases
+from edgegolf.quantize.finetuning import finetune, is_trainable, tune_biases
 from edgegolf.quantize.quantization import Quantization, quantized, with_int8_weights
 from edgegolf.quantize.scale_search import best_common_scale, best_scales, search_scales
+from edgegolf.sqnr import sqnr
 
-Pixels: TypeAlias = NDArray[np.uint8]
-#: What a file of some bytes gives for images, float32 [n, classes].
-Judge: TypeAlias = Callable[[bytes, Pixels], Array]
+#: What a file of some bytes gives for samples, float32 [n, …] for each output.
+Judge: TypeAlias = Callable[[bytes, Samples], list[Array]]
+_MakeGraph: TypeAlias = "Callable[[Graph, Tuning], Graph | None]"
 
 FINETUNING_STEPS = 800
 BIAS_STEPS = 200  # which are few and soon right
-CALIBRATION_IMAGES = 500
-SEARCH_IMAGES = 1000
-# The share of training images that get another class, where tuning is worth its time: below there
+SEARCH_SAMPLES = 1000
+# The share of training samples that get another class, where tuning is worth its time: below there
 # is nothing to recover, above it is too late.
 CHANGES_WORTH_TUNING = (0.002, 0.1)
+NOISE_WORTH_TUNING = (10.0, 40.0)  # the same for outputs that are no classes, dB
 
 # With one scale for all values, those before softmax should not be larger than the others.
 TEMPERATURES = (1.0, 2.0, 3.0)
@@ -64,57 +67,80 @@ class Tuning:
     """What scales are chosen on, and rounded weights adapted to.
 
     Attributes:
-        images: uint8 training images.
+        samples: Training samples, in the graph's layout.
+        calibration: Of these, what ranges are taken from.
         judge: Runs a file.
         steps: Batches of fine-tuning for graphs with shared layers, and at most as many for the
             biases of others; 0 for none.
-        seed: For the choice of images.
+        seed: For the choice of samples.
+        quick: The first scales are taken, and the plainest schemes only.
     """
 
-    images: Pixels
+    samples: Samples
+    calibration: Samples
     judge: Judge
     steps: int = FINETUNING_STEPS
     seed: int = 0
-
-    def some(self, count: int) -> Pixels:
-        """Images spread over all."""
-        chosen = np.linspace(0, len(self.images) - 1, min(count, len(self.images)))
-        return self.images[chosen.astype(np.int64)]
-
-    @property
-    def calibration(self) -> Array:
-        """Pixels, float32."""
-        return pixels(self.some(CALIBRATION_IMAGES))
+    quick: bool = False
 
 
 def tflite_drafts(graph: Graph, tuning: Tuning) -> list[Draft]:
     """All `.tflite` files that may be best for something.
 
     Args:
-        graph: An image classifier in float32, as it was read.
+        graph: In float32, as it was read and simplified.
         tuning: How to adapt it.
+
+    Raises:
+        EdgegolfError: TFLite has no operator for something in the graph.
     """
+    if reasons := tflite.unsupported(graph):
+        raise EdgegolfError(f"the compiler writes no {', '.join(reasons)} to TFLite files")
     rolled = reroll(graph)
     if rolled is not graph:
-        return list(_with_sharing(graph, rolled, tuning))
-    return [
-        draft
-        for name, each in equivalents(graph).items()
-        for draft in _without_sharing(name, each, tuning)
-    ]
+        return _all_of(
+            _unrolled(graph, tuning), _loops(rolled, tuning), _weight_only_loops(rolled, tuning)
+        )
+    return _all_of(
+        *(_without_sharing(name, each, tuning) for name, each in equivalents(graph).items())
+    )
 
 
 def onnx_drafts(graph: Graph, tuning: Tuning) -> list[Draft]:
-    """All `.onnx` files that may be best for something; what ONNX cannot express is left out."""
-    drafts = []
-    for name, each in equivalents(graph).items():
-        for scheme, make in _ONNX.items():
-            if each.weights and not onnx.unsupported(each):
-                variant = make(each, tuning)
-                if variant is not None and not onnx.unsupported(variant):
-                    compute: Compute = "int8" if variant.inputs[0].is_quantized else "int8-weights"
-                    drafts.append(Draft(f"{name}{scheme}", compute, onnx.write(variant)))
-    return drafts
+    """All `.onnx` files that may be best for something; what ONNX cannot express is left out.
+
+    Raises:
+        EdgegolfError: ONNX has no operator for something in the graph.
+    """
+    if reasons := onnx.unsupported(graph):
+        raise EdgegolfError(f"the compiler writes no such ONNX file: {reasons[0]}")
+    shared = reroll(graph) is not graph
+    made = (
+        _onnx_draft(f"{name}{scheme}", make, each, tuning, shared)
+        for name, each in equivalents(graph).items()
+        for scheme, make in _ONNX.items()
+        if each.weights
+    )
+    return _all_of(*made)
+
+
+def _onnx_draft(
+    name: str, make: _MakeGraph, graph: Graph, tuning: Tuning, shared: bool
+) -> Iterator[Draft]:
+    variant = make(graph, tuning)
+    if variant is not None and not onnx.unsupported(variant):
+        compute: Compute = "int8" if variant.inputs[0].is_quantized else "int8-weights"
+        yield Draft(name, compute, onnx.write(variant), shared)
+
+
+def _all_of(*makers: Iterator[Draft]) -> list[Draft]:
+    """The drafts that can be made: a file format has not every operator in every number format."""
+    made: list[Draft] = []
+    for maker in makers:
+        with suppress(EdgegolfError):
+            for draft in maker:
+                made.append(draft)
+    return made
 
 
 def simplified(graph: Graph) -> Graph:
@@ -126,11 +152,6 @@ def equivalents(graph: Graph) -> dict[str, Graph]:
     """The graphs that compute the same and may be best, by what to put before a draft's name."""
     folded = fold_mirror_pairs(graph)
     return {"": graph} | ({} if folded is graph else {"mirror pairs, ": folded})
-
-
-def pixels(images: Pixels) -> Array:
-    """The real numbers 0…1 that a network takes."""
-    return images / np.float32(255)
 
 
 # ---------------------------------------------------------------------------------------- TFLite
@@ -161,7 +182,8 @@ def _without_sharing(prefix: str, graph: Graph, tuning: Tuning) -> Iterator[Draf
     # Multiples of one weight are the same integers only where each channel has its scale.
     multiples = any(weight.base is not None for weight in graph.weights)
     fused = fuse_activations(graph)
-    for scheme, name in ((OWN_SCALES, "scale per channel"), (FEWER_SCALES, "scale per tensor")):
+    schemes = ((OWN_SCALES, "scale per channel"), (FEWER_SCALES, "scale per tensor"))
+    for scheme, name in schemes[:1] if tuning.quick else schemes:
         each = _with_tuned_biases(fused, tuning) if scheme == OWN_SCALES else fused
         yield from _int8_drafts(f"{prefix}{name}", *_searched(each, tuning, scheme))
         if scheme == OWN_SCALES or not multiples:
@@ -173,55 +195,65 @@ def _with_tuned_biases(graph: Graph, tuning: Tuning) -> Graph:
     """Adapted to weights with a scale per channel, if their rounding changes what it says."""
     scales = Quantization({}, weight_scales(graph, OWN_SCALES))
     steps = min(tuning.steps, BIAS_STEPS)
-    if not steps or not _is_worth_tuning(graph, write_int8_weights(graph, scales), tuning):
+    if not _is_worth_tuning(graph, write_int8_weights(graph, scales), tuning):
         return graph
-    return tune_biases(graph, scales, tuning.images, steps=steps, seed=tuning.seed)
+    return tune_biases(graph, scales, tuning.samples.inputs, steps=steps, seed=tuning.seed)
 
 
-def _with_sharing(graph: Graph, rolled: Graph, tuning: Tuning) -> Iterator[Draft]:
-    """Loops with one scale are smallest, unrolled networks with many scales fast and exact."""
+def _unrolled(graph: Graph, tuning: Tuning) -> Iterator[Draft]:
+    """Fast and exact: shared weights with many scales, and each step by itself."""
     found = _searched(fuse_activations(graph), tuning, SCALES_BY_LAYER)
-    yield from _int8_drafts("unrolled, scale per channel", *found)
-    equalized = equalize(rolled, tuning.calibration)
+    yield from _int8_drafts("unrolled, scale per channel", *found, shared=True)
 
+
+def _loops(rolled: Graph, tuning: Tuning) -> Iterator[Draft]:
+    """Smallest: loops, whose steps have one scale."""
+    equalized = equalize(rolled, tuning.calibration.inputs)
     small, scales = _searched(fuse_activations(equalized), tuning, ONE_SCALE, TEMPERATURES)
     small, scales = _tuned(small, scales, tuning, write_int8(small, scales), activations=True)
-    yield Draft("loop, one scale", "int8", write_int8(small, scales))
+    yield Draft("loop, one scale", "int8", write_int8(small, scales), shared=True)
     straight = unroll(small)
     copied = scales.with_copies(straight.origins)
-    yield from _int8_drafts("unrolled, one scale", straight.graph, copied)
+    yield from _int8_drafts("unrolled, one scale", straight.graph, copied, shared=True)
 
-    small = fuse_activations(share_biases(equalized))
+
+def _weight_only_loops(rolled: Graph, tuning: Tuning) -> Iterator[Draft]:
+    small = fuse_activations(share_biases(equalize(rolled, tuning.calibration.inputs)))
     scales = Quantization({}, weight_scales(small, ONE_SCALE))
     data = write_int8_weights(small, scales)
     small, scales = _tuned(small, scales, tuning, data, activations=False)
-    yield Draft("loop, one scale", "int8-weights", write_int8_weights(small, scales))
+    data = write_int8_weights(small, scales)
+    yield Draft("loop, one scale", "int8-weights", data, shared=True)
     unrolled = write_int8_weights(unroll(small).graph, scales)
-    yield Draft("unrolled, one scale", "int8-weights", unrolled)
+    yield Draft("unrolled, one scale", "int8-weights", unrolled, shared=True)
 
 
-def _int8_drafts(name: str, graph: Graph, quantization: Quantization) -> Iterator[Draft]:
+def _int8_drafts(
+    name: str, graph: Graph, quantization: Quantization, shared: bool = False
+) -> Iterator[Draft]:
     """The int8 file, and that with fewer but wider pixels where that is possible."""
     whole = quantized(graph, quantization)
-    yield Draft(name, "int8", tflite.write(eliminate_dead_pixels(whole).graph))
+    yield Draft(name, "int8", tflite.write(eliminate_dead_pixels(whole).graph), shared)
     for factor in PIXELS_IN_ONE:
         packed = pack_pixels(whole, factor)
         if packed is not None:
             data = tflite.write(eliminate_dead_pixels(packed).graph)
-            yield Draft(f"{name}, {factor} pixels in one", "int8", data)
+            yield Draft(f"{name}, {factor} pixels in one", "int8", data, shared)
             break
 
 
 def _searched(
     graph: Graph, tuning: Tuning, scheme: Scheme, temperatures: tuple[float, ...] = (1.0,)
 ) -> tuple[Graph, Quantization]:
-    found = tuning.calibration
-    images = tuning.some(SEARCH_IMAGES)
+    found = tuning.calibration.inputs
+    if tuning.quick:
+        return graph, calibrate(graph, ranges(graph, found), scheme)
+    samples = tuning.samples.take(SEARCH_SAMPLES)
     return search_scales(
         graph,
-        run(graph, [pixels(images)])[0],
+        run(graph, samples.inputs)[0],
         lambda tempered: calibrate(tempered, ranges(tempered, found), scheme),
-        lambda each, scales: tuning.judge(write_int8(each, scales), images),
+        lambda each, scales: tuning.judge(write_int8(each, scales), samples)[0],
         temperatures,
     )
 
@@ -230,12 +262,12 @@ def _tuned(
     graph: Graph, quantization: Quantization, tuning: Tuning, data: bytes, *, activations: bool
 ) -> tuple[Graph, Quantization]:
     """Fine-tuned, if rounding changes what the network says of training images a little."""
-    if not tuning.steps or not _is_worth_tuning(graph, data, tuning):
+    if not _is_worth_tuning(graph, data, tuning):
         return graph, quantization
     return finetune(
         graph,
         quantization,
-        tuning.images,
+        tuning.samples.inputs,
         round_activations=activations,
         steps=tuning.steps,
         seed=tuning.seed,
@@ -243,18 +275,23 @@ def _tuned(
 
 
 def _is_worth_tuning(graph: Graph, data: bytes, tuning: Tuning) -> bool:
-    """Whether a file gives another class to some images, and not to too many."""
-    sample = tuning.some(2 * SEARCH_IMAGES)
-    classes = run(graph, [pixels(sample)])[0].argmax(axis=1)
-    found = tuning.judge(data, sample).argmax(axis=1)
-    least, most = CHANGES_WORTH_TUNING
-    return bool(least < np.mean(found != classes) <= most)
+    """Whether a file computes something a little different, and not too different."""
+    if not tuning.steps or not is_trainable(graph):
+        return False
+    sample = tuning.samples.take(2 * SEARCH_SAMPLES)
+    exact, found = run(graph, sample.inputs), tuning.judge(data, sample)
+    if isinstance(graph.nodes[-1].op, Softmax):
+        least, most = CHANGES_WORTH_TUNING
+        changed = exact[0].argmax(axis=-1) != found[0].argmax(axis=-1)
+        return bool(least < np.mean(changed) <= most)
+    least, most = NOISE_WORTH_TUNING
+    return least < min(map(sqnr, exact, found)) <= most
 
 
 # ------------------------------------------------------------------------------------------ ONNX
 
 
-def one_weight_scale(graph: Graph, calibration: Array) -> Graph:
+def one_weight_scale(graph: Graph, calibration: Sequence[Array]) -> Graph:
     """In float32, with every weight and bias stored as int8 with one scale."""
     equalized = equalize(graph, calibration)
     noises = importances(equalized, calibration)
@@ -269,7 +306,7 @@ def _one_weight_scale_and_products(graph: Graph, tuning: Tuning) -> Graph | None
     """
     if reroll(graph) is graph:
         return None
-    return multiply_kernels(one_weight_scale(graph, tuning.calibration))
+    return multiply_kernels(one_weight_scale(graph, tuning.calibration.inputs))
 
 
 def _own_weight_scales(graph: Graph, tuning: Tuning) -> Graph:
@@ -279,8 +316,8 @@ def _own_weight_scales(graph: Graph, tuning: Tuning) -> Graph:
 
 def _in_uint8(graph: Graph, tuning: Tuning) -> Graph:
     """In uint8 with int8 weights, which have one scale each and use 7 bits, and int32 biases."""
-    equalized = fuse_activations(equalize(graph, tuning.calibration))
-    found = calibrate(equalized, ranges(equalized, tuning.calibration), IN_UINT8)
+    equalized = fuse_activations(equalize(graph, tuning.calibration.inputs))
+    found = calibrate(equalized, ranges(equalized, tuning.calibration.inputs), IN_UINT8)
     coarser = {weight: _coarser(params) for weight, params in found.weights.items()}
     return quantized(equalized, Quantization(found.activations, coarser))
 
@@ -288,7 +325,7 @@ def _in_uint8(graph: Graph, tuning: Tuning) -> Graph:
 def _in_uint8_by_channel(graph: Graph, tuning: Tuning) -> Graph:
     """In uint8 with int8 weights, which have a scale per channel, and int32 biases."""
     fused = fuse_activations(graph)
-    found, images = tuning.calibration, tuning.some(CALIBRATION_IMAGES)
+    found = tuning.calibration.inputs
 
     def calibrated(graph: Graph) -> Quantization:
         return _unsaturated(graph, calibrate(graph, ranges(graph, found), IN_UINT8_BY_CHANNEL))
@@ -296,19 +333,25 @@ def _in_uint8_by_channel(graph: Graph, tuning: Tuning) -> Graph:
     first = quantized(fused, calibrated(fused))
     if onnx.unsupported(first):
         return first
-    exact = run(fused, [pixels(images)])[0]
+    if tuning.quick:
+        return first
+    exact = run(fused, found)[0]
     return quantized(
         *search_scales(
             fused,
             exact,
             calibrated,
-            lambda graph, scales: tuning.judge(onnx.write(quantized(graph, scales)), images),
+            lambda graph, scales: tuning.judge(
+                onnx.write(quantized(graph, scales)), tuning.calibration
+            )[0],
         )
     )
 
 
-_ONNX: dict[str, Callable[[Graph, Tuning], Graph | None]] = {
-    "weight-only, one scale": lambda graph, tuning: one_weight_scale(graph, tuning.calibration),
+_ONNX: dict[str, _MakeGraph] = {
+    "weight-only, one scale": lambda graph, tuning: one_weight_scale(
+        graph, tuning.calibration.inputs
+    ),
     "weight-only, one scale, filters multiplied": _one_weight_scale_and_products,
     "weight-only, scale per tensor": _own_weight_scales,
     "int8 per-tensor": _in_uint8,

@@ -1,4 +1,4 @@
-"""Whether an exported file still is the Keras model, measured in its runtime."""
+"""Whether an exported file still is the model, measured in its runtime."""
 
 from __future__ import annotations
 
@@ -11,17 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.export.bounds import largest_result
 from edgegolf.runtimes import Array, Session, TensorInfo, open_session
 from edgegolf.runtimes.classify import dequantize
+from edgegolf.sqnr import sqnr
 
 if TYPE_CHECKING:
-    import keras
-
     from edgegolf.export.samples import Samples
 
 BATCH_WHERE_OPEN = 32
-BATCH_NUMBERS = 2**26  # in the largest result of a layer, for one batch
 CHANCE_SAMPLES = 2  # so few may be lost in any case: small sets cannot tell them from chance
 # Converters reorder float additions and fold constants; more than this is another function.
 FLOAT_TOLERANCE = 1e-3  # of the largest absolute output
@@ -31,51 +28,69 @@ INT8_TOLERANCE = 0.1  # root mean square error, of the standard deviation of the
 
 @dataclass(frozen=True)
 class Comparison:
-    """A file against its Keras model on the same samples.
+    """A file against its model on the same samples.
 
     Attributes:
         accuracy: Of the file, a fraction: against the labels or, where these are not known,
-            against the classes that the Keras model gives. None where the outputs are no scores
+            against the classes that the model gives. None where the outputs are no scores
             of classes.
-        keras_accuracy: Of the Keras model.
+        model_accuracy: Of the model.
         max_difference: The largest difference of any output.
+        sqnr: Of the worst output, dB.
     """
 
     accuracy: float | None
-    keras_accuracy: float | None
+    model_accuracy: float | None
     max_difference: float
+    sqnr: float
 
 
-def predict(model: keras.Model, samples: Samples) -> list[Array]:
-    """The Keras model's outputs, float32 [n, ...] each."""
-    import keras
-
-    with_lists = keras.Model(list(model.inputs), list(model.outputs))
-    batch = max(1, min(256, BATCH_NUMBERS // max(1, largest_result(model))))
-    outputs = with_lists.predict(list(samples.inputs), batch_size=batch, verbose=0)
-    return [np.asarray(output, np.float32) for output in _as_list(outputs)]
-
-
-def run_file(path: Path, input_names: Sequence[str], samples: Samples) -> list[Array]:
-    """A file's outputs in the Keras model's order, dequantized, float32 [n, ...] each.
+def run_file(path: Path, names: Sequence[str] | None, samples: Samples) -> list[Array]:
+    """A file's outputs in the model's order, dequantized, float32 [n, …] each.
 
     Args:
         path: The `.tflite` or `.onnx` file.
-        input_names: What the Keras model calls its inputs.
-        samples: Their arrays, in that order.
+        names: What the samples' arrays are called, to find the file's inputs by; None: they are in
+            the file's order.
+        samples: Real numbers.
 
     Raises:
         EdgegolfError: The runtime is missing or refuses the file.
     """
     with open_session(path) as session:
-        order = [_find(info.name, input_names) for info in session.inputs]
         batch = session.inputs[0].shape[0] or BATCH_WHERE_OPEN
         batches = [
-            _run_batch(session, [arrays[index] for index in order])
+            [
+                dequantize(values, info)
+                for values, info in zip(
+                    session.run(feed(session, names, arrays)), session.outputs, strict=True
+                )
+            ]
             for arrays in samples.batches(batch)
         ]
-        positions = _output_positions(session.outputs)
+        positions = output_positions(session.outputs)
     return [np.concatenate([b[index] for b in batches])[: len(samples)] for index in positions]
+
+
+def feed(session: Session, names: Sequence[str] | None, arrays: Sequence[Array]) -> list[Array]:
+    """Real numbers as a session takes them: its order, its layout, its numbers.
+
+    Args:
+        session: With a file of the model.
+        names: What the arrays are called; None: they are in the session's order.
+        arrays: A batch of samples for each input.
+
+    Raises:
+        EdgegolfError: An input of the session has none of the names.
+    """
+    count = len(session.inputs)
+    order = range(count) if names is None else [find_input(i.name, names) for i in session.inputs]
+    if sorted(order) != list(range(count)):  # without names, as they are written
+        order = range(count)
+    return [
+        _quantize(_laid_out(arrays[index], info), info)
+        for index, info in zip(order, session.inputs, strict=True)
+    ]
 
 
 def compare(found: Sequence[Array], expected: Sequence[Array], samples: Samples) -> Comparison:
@@ -89,10 +104,11 @@ def compare(found: Sequence[Array], expected: Sequence[Array], samples: Samples)
     difference = max(
         float(np.max(np.abs(a - b.reshape(a.shape)))) for a, b in zip(found, expected, strict=True)
     )
+    noise = min(map(sqnr, expected, found))
     if len(expected) > 1 or expected[0].ndim != 2 or expected[0].shape[1] < 2:
-        return Comparison(None, None, difference)
+        return Comparison(None, None, difference, noise)
     truth = expected[0].argmax(axis=1) if samples.labels is None else samples.labels
-    return Comparison(_accuracy(found[0], truth), _accuracy(expected[0], truth), difference)
+    return Comparison(_accuracy(found[0], truth), _accuracy(expected[0], truth), difference, noise)
 
 
 def check(
@@ -117,13 +133,13 @@ def check(
         EdgegolfError: More accuracy is lost, or the outputs differ too much.
     """
     result = compare(found, expected, samples)
-    if result.accuracy is not None and result.keras_accuracy is not None:
-        lost = result.keras_accuracy - result.accuracy
+    if result.accuracy is not None and result.model_accuracy is not None:
+        lost = result.model_accuracy - result.accuracy
         allowed = max(max_drop, CHANCE_SAMPLES / len(samples))
         if lost > allowed + 1e-9:  # not for the rounding of the subtraction
             raise EdgegolfError(
                 f"{name} loses {lost * 100:.2f} points of accuracy, more than the allowed "
-                f"{allowed * 100:.2f}: {result.accuracy:.2%} against {result.keras_accuracy:.2%}",
+                f"{allowed * 100:.2f}: {result.accuracy:.2%} against {result.model_accuracy:.2%}",
                 hint="calibrate on more, and typical, images, or allow more with --max-drop",
             )
     if is_exact:
@@ -135,20 +151,11 @@ def check(
         )
     if wrong:
         raise EdgegolfError(
-            f"{name} gives other outputs than the Keras model: they differ by up to "
+            f"{name} gives other outputs than the model: they differ by up to "
             f"{result.max_difference:.3g}",
             hint="leave this file out with --formats and --dtype, and report it as a bug",
         )
     return result
-
-
-def _run_batch(session: Session, arrays: Sequence[Array]) -> list[Array]:
-    inputs = [
-        _quantize(_laid_out(values, info), info)
-        for values, info in zip(arrays, session.inputs, strict=True)
-    ]
-    outputs = session.run(inputs)
-    return [dequantize(values, info) for values, info in zip(outputs, session.outputs, strict=True)]
 
 
 def _laid_out(values: Array, info: TensorInfo) -> Array:
@@ -169,8 +176,8 @@ def _quantize(values: Array, info: TensorInfo) -> Array:
     return np.clip(numbers, limits.min, limits.max).astype(dtype)
 
 
-def _find(tensor_name: str, input_names: Sequence[str]) -> int:
-    """Which of the Keras model's inputs a tensor is; TFLite sorts them by name."""
+def find_input(tensor_name: str, input_names: Sequence[str]) -> int:
+    """Which of the model's inputs a tensor is; TFLite sorts them by name."""
     if len(input_names) == 1:
         return 0
     bare = tensor_name.removeprefix("serving_default_").removesuffix(":0")
@@ -183,11 +190,17 @@ def _find(tensor_name: str, input_names: Sequence[str]) -> int:
     )
 
 
-def _output_positions(outputs: Sequence[TensorInfo]) -> list[int]:
-    """Where each of the Keras model's outputs is; TFLite keeps its number in its name only."""
-    numbers = [re.search(r":(\d+)$", info.name) for info in outputs]
-    order = [int(number[1]) if number else index for index, number in enumerate(numbers)]
-    return sorted(range(len(order)), key=order.__getitem__)
+def output_positions(outputs: Sequence[TensorInfo]) -> list[int]:
+    """Where each of the model's outputs is; TFLite keeps its number in its name only.
+
+    Its numbers count the names `output_0`, `output_1`, `output_10`, `output_2`, … in that order.
+    """
+    numbers = [re.fullmatch(r"StatefulPartitionedCall.*:(\d+)", info.name) for info in outputs]
+    if not all(numbers):
+        return list(range(len(outputs)))
+    found = [int(number[1]) for number in numbers if number]
+    sorted_names = sorted(range(len(outputs)), key=lambda index: f"output_{index}")
+    return [found.index(sorted_names.index(index)) for index in range(len(outputs))]
 
 
 def _accuracy(scores: Array, truth: Array) -> float:
@@ -200,7 +213,3 @@ def _noise(found: Sequence[Array], expected: Sequence[Array]) -> float:
         float(np.sqrt(np.mean((a - b) ** 2)) / max(float(b.std()), 1e-6))
         for a, b in zip(found, expected, strict=True)
     )
-
-
-def _as_list(outputs: object) -> list[Array]:
-    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]  # type: ignore[list-item]

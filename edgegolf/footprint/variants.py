@@ -83,7 +83,7 @@ def sharing_files(model: keras.Model, calibration: Samples, folder: Path) -> tup
     """
     graph = _graph_of(model)
     path = folder / EDGEGOLF / "int8.onnx"
-    data = onnx.write(one_weight_scale(graph, calibration.inputs[0]))
+    data = onnx.write(one_weight_scale(graph, calibration.inputs))
     write_atomically(path, golf_onnx(data, Keep()).data)
     return (*_tflite_files(graph, calibration, folder), MadeFile(path, EDGEGOLF))
 
@@ -102,7 +102,7 @@ def _graph_of(model: keras.Model) -> Graph:
 def _tflite_files(graph: Graph, calibration: Samples, folder: Path) -> tuple[MadeFile, ...]:
     rolled = reroll(graph)
     fused = fuse_activations(rolled)
-    quantization = calibrate(fused, ranges(fused, calibration.inputs[0]), ONE_SCALE)
+    quantization = calibrate(fused, ranges(fused, calibration.inputs), ONE_SCALE)
     straight = unroll(fused)
     copied = quantization.with_copies(straight.origins)
     contents = {UNROLLED: write_int8(straight.graph, copied)}

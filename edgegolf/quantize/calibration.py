@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -52,12 +52,12 @@ class Scheme:
     weights: Literal["channel", "tensor", "one"]
 
 
-def ranges(graph: Graph, images: Array) -> dict[Tensor, Range]:
-    """The smallest and largest element of every tensor, over images and iterations.
+def ranges(graph: Graph, inputs: Sequence[Array]) -> dict[Tensor, Range]:
+    """The smallest and largest element of every tensor, over samples and iterations.
 
     Args:
         graph: In float32, its activations fused.
-        images: Pixels, float32 [n, …].
+        inputs: For each input samples [n, …].
     """
     found: dict[Tensor, Range] = {}
 
@@ -65,8 +65,11 @@ def ranges(graph: Graph, images: Array) -> dict[Tensor, Range]:
         low, high = found.get(tensor, (0.0, 0.0))  # a scale has to have a zero
         found[tensor] = min(low, float(array.min())), max(high, float(array.max()))
 
-    run(graph, [images], observe)
-    found[graph.inputs[0]] = PIXELS
+    run(graph, inputs, observe)
+    for tensor in graph.inputs:
+        low, high = found[tensor]
+        if low >= 0 and 0.5 < high <= 1:
+            found[tensor] = PIXELS
     for node in graph.walk():
         if isinstance(node.op, Softmax):
             found[node.output] = PROBABILITIES
@@ -75,13 +78,13 @@ def ranges(graph: Graph, images: Array) -> dict[Tensor, Range]:
 
 def calibrate(graph: Graph, found: Mapping[Tensor, Range], scheme: Scheme) -> Quantization:
     """Scales that just hold the ranges."""
-    fixed = {graph.inputs[0], *_probabilities(graph)}
+    fixed = {*graph.inputs, *_probabilities(graph)}
     activations: dict[Tensor, QuantParams] = {}
     for group in _groups(graph, scheme):
         low = min(found[tensor][0] for tensor in group)
         high = max(found[tensor][1] for tensor in group)
         one = scheme.activations == "one"
-        if one and graph.inputs[0] in group:
+        if one and group & {*graph.inputs} and (low, high) == PIXELS:
             low, high = PROBABILITIES  # a scale less; white becomes 255/256
         is_symmetric = (one or (scheme.relu == "leaky" and low < 0)) and not fixed & group
         params = symmetric(low, high) if is_symmetric else asymmetric(low, high)
@@ -157,6 +160,6 @@ def _groups(graph: Graph, scheme: Scheme) -> list[set[Tensor]]:
         for inputs in sources.values():
             unite(inputs)
     if scheme.activations == "one":
-        fixed = {graph.inputs[0], *_probabilities(graph)}
+        fixed = {*graph.inputs, *_probabilities(graph)}
         unite(tensor for tensor, group in list(group_of.items()) if not group & fixed)
     return list({id(group): group for group in group_of.values()}.values())

@@ -10,6 +10,7 @@ times, and with factors that minimise the noise that rounding causes on real ima
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any, TypeAlias
@@ -48,18 +49,18 @@ _EXPONENT = 24.0  # of the norm that stands for the largest weight, to have a gr
 _LEAST_POWER = 1e-3  # of a channel, as a share of that of the strongest channel
 
 
-def equalize(graph: Graph, images: Array) -> Graph:
+def equalize(graph: Graph, inputs: Sequence[Array]) -> Graph:
     """A graph that computes the same with weights that suffer less from one common scale.
 
     Args:
         graph: With or without loops, its activations not fused.
-        images: float32 [n, …], typical inputs.
+        inputs: For each input typical samples [n, …].
     """
     groups = _Groups()
     for tensor in (*graph.inputs, *graph.outputs):
         groups.fix(tensor)
     groups.join_nodes(graph)
-    factors = np.exp(_best_logarithms(groups.terms(importances(graph, images))))
+    factors = np.exp(_best_logarithms(groups.terms(importances(graph, inputs))))
     scaled = {
         weight: Tensor.constant(
             (weight.values * groups.scaling(weight, factors)).astype(np.float32), weight.name
@@ -238,13 +239,13 @@ def _best_logarithms(terms: _Terms) -> NDArray[np.float64]:
     return position
 
 
-def importances(graph: Graph, images: Array) -> dict[Tensor, Array]:
+def importances(graph: Graph, inputs: Sequence[Array]) -> dict[Tensor, Array]:
     """How much noise an error of 1 in each weight causes, relative to its channel's signal.
 
-    The noise is the mean square over the images, added up over all applications of the weight.
+    The noise is the mean square over the samples, added up over all applications of the weight.
     The arrays broadcast to the shapes of the weights.
     """
-    powers = _powers(graph, images)
+    powers = _powers(graph, inputs)
     found: dict[Tensor, Array] = {}
     for node in graph.walk():
         if not isinstance(node.op, LAYERS) or node.constant(1) is None:
@@ -255,8 +256,8 @@ def importances(graph: Graph, images: Array) -> dict[Tensor, Array]:
         if isinstance(node.op, DepthwiseConv2D):
             noise = np.repeat(before, len(after) // len(before)) / after
         else:
-            inputs = node.filter.shape[-1]
-            repeated = np.resize(before, inputs) if len(before) != inputs else before
+            columns = node.filter.shape[-1]
+            repeated = np.resize(before, columns) if len(before) != columns else before
             noise = repeated / after.reshape(-1, *(1,) * (len(node.filter.shape) - 1))
         found[node.filter] = found.get(node.filter, 0) + noise
         if node.bias is not None:
@@ -264,7 +265,7 @@ def importances(graph: Graph, images: Array) -> dict[Tensor, Array]:
     return found
 
 
-def _powers(graph: Graph, images: Array) -> dict[Tensor, NDArray[np.float64]]:
+def _powers(graph: Graph, inputs: Sequence[Array]) -> dict[Tensor, NDArray[np.float64]]:
     """The mean square of each channel of each tensor; in a loop, over all iterations."""
     sums: dict[Tensor, NDArray[np.float64]] = {}
     counts: Counter[Tensor] = Counter()
@@ -274,7 +275,7 @@ def _powers(graph: Graph, images: Array) -> dict[Tensor, NDArray[np.float64]]:
         sums[tensor] = sums.get(tensor, 0) + np.square(pixels, dtype=np.float64).sum(axis=0)
         counts[tensor] += len(pixels)
 
-    run(graph, [images], observe)
+    run(graph, inputs, observe)
     return {tensor: total / counts[tensor] for tensor, total in sums.items()}
 
 

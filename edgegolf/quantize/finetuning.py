@@ -7,7 +7,7 @@ pass, and what is clipped moves the scales (Jacob et al. 2018, https://arxiv.org
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -43,14 +43,23 @@ TfTensor = Any
 Rounding = Callable[[Tensor, TfTensor], TfTensor]
 Weights = Callable[[Tensor], TfTensor]
 
+TRAINABLE = (
+    Add, AveragePool2D, Concatenate, Conv2D, DepthwiseConv2D, FullyConnected, LeakyReLU, Loop,
+    MaxPool2D, Pad, ReLU, Reshape, Slice, Softmax, Sub,
+)  # fmt: skip
 BATCH_SIZE = 64
 LEARNING_RATE = 5e-4  # of Adam, falling to 0 along half a cosine
+
+
+def is_trainable(graph: Graph) -> bool:
+    """Whether every operator of a graph has a gradient here."""
+    return all(isinstance(node.op, TRAINABLE) for node in graph.walk())
 
 
 def finetune(
     graph: Graph,
     quantization: Quantization,
-    images: NDArray[np.uint8],
+    inputs: Sequence[Array],
     *,
     round_activations: bool,
     steps: int,
@@ -61,7 +70,7 @@ def finetune(
     Args:
         graph: In float32, its activations fused.
         quantization: Its scales so far. Tensors and weights of equal scales keep equal scales.
-        images: uint8 training images.
+        inputs: For each input training samples, float32 [n, …].
         round_activations: As in int8 arithmetic; else only weights are rounded.
         steps: How many batches to train on.
         seed: What batches are drawn from.
@@ -71,7 +80,7 @@ def finetune(
     """
     tf = import_tensorflow()
     variables = {w: tf.Variable(w.values, name="weight") for w in graph.weights}
-    ends = {graph.inputs[0], graph.outputs[0]}
+    ends = {*graph.inputs, *graph.outputs}
     # Tensors that have the scale of pixels or of probabilities keep it, as those do.
     fixed = {params for t, params in quantization.activations.items() if t in ends}
     trained_params = {*quantization.activations.values()} - fixed
@@ -104,13 +113,13 @@ def finetune(
         return tf.transpose(tf.reshape(rounded, moved.shape), back)
 
     rounded_before = _already_rounded(graph, quantization) if round_activations else set()
-    student = partial(_logits, tf, graph, rounded_weight, round_tensor)
+    student = partial(_results, tf, graph, rounded_weight, round_tensor)
     trained = [
         *variables.values(),
         *scales.values(),
         *(params.values() if round_activations else ()),
     ]
-    _distil(graph, student, trained, images, steps, seed)
+    _distil(graph, student, trained, inputs, steps, seed)
     tuned = {w: Tensor.constant(variable.numpy(), w.name) for w, variable in variables.items()}
     changed = {p: replace(p, scale=_exp(variable)) for p, variable in params.items()}
     activations = {t: changed.get(p, p) for t, p in quantization.activations.items()}
@@ -123,7 +132,7 @@ def finetune(
 def tune_biases(
     graph: Graph,
     quantization: Quantization,
-    images: NDArray[np.uint8],
+    inputs: Sequence[Array],
     *,
     steps: int,
     seed: int,
@@ -136,7 +145,7 @@ def tune_biases(
     Args:
         graph: In float32.
         quantization: With the scales of its weights.
-        images: uint8 training images.
+        inputs: For each input training samples, float32 [n, …].
         steps: How many batches to train on.
         seed: What batches are drawn from.
 
@@ -150,8 +159,8 @@ def tune_biases(
     def rounded_weight(weight: Tensor) -> TfTensor:
         return rounded[weight] if weight in rounded else biases[weight]
 
-    student = partial(_logits, tf, graph, rounded_weight, _as_it_is)
-    _distil(graph, student, [*biases.values()], images, steps, seed)
+    student = partial(_results, tf, graph, rounded_weight, _as_it_is)
+    _distil(graph, student, [*biases.values()], inputs, steps, seed)
     tuned = {
         bias: Tensor.constant(variable.numpy(), bias.name) for bias, variable in biases.items()
     }
@@ -160,28 +169,39 @@ def tune_biases(
 
 def _distil(
     graph: Graph,
-    student: Callable[[TfTensor], TfTensor],
+    student: Callable[[tuple[TfTensor, ...]], tuple[TfTensor, ...]],
     trained: list[Any],
-    images: NDArray[np.uint8],
+    inputs: Sequence[Array],
     steps: int,
     seed: int,
 ) -> None:
-    """Train variables until a student says of images what the graph says."""
+    """Train variables until a student says of samples what the graph says.
+
+    Probabilities are learnt by cross entropy, other outputs by their error in their own variance.
+    """
     tf = import_tensorflow()
-    teacher = partial(_logits, tf, graph, _values_of, _as_it_is)
+    teacher = partial(_results, tf, graph, _values_of, _as_it_is)
     optimizer = _Adam(tf, trained, steps)
+    last = {node.output for node in graph.nodes if isinstance(node.op, Softmax)}
+
+    def loss(tensor: Tensor, right: TfTensor, found: TfTensor) -> TfTensor:
+        if tensor in last:
+            target = tf.nn.softmax(right)
+            return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, found))
+        variance = tf.math.reduce_variance(right) + np.finfo(np.float32).tiny
+        return tf.reduce_mean(tf.square(found - right)) / variance
 
     @tf.function  # type: ignore[untyped-decorator]
-    def step(batch: TfTensor) -> None:
-        x = tf.cast(batch, tf.float32) / 255
-        target = tf.nn.softmax(teacher(x))
+    def step(batch: tuple[TfTensor, ...]) -> None:
+        right = teacher(batch)
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, student(x)))
-        optimizer.apply(tape.gradient(loss, trained))
+            found = student(batch)
+            total = tf.add_n(list(map(loss, graph.outputs, right, found)))
+        optimizer.apply(tape.gradient(total, trained))
 
-    order = _batches(len(images), steps, seed)
+    order = _batches(len(inputs[0]), steps, seed)
     for chosen in track(order, "fine-tuning the rounded network", total=steps):
-        step(tf.constant(images[chosen]))
+        step(tuple(tf.constant(array[chosen]) for array in inputs))
 
 
 def _values_of(weight: Tensor) -> Array:
@@ -238,24 +258,19 @@ def _exp(variable: Any) -> tuple[float, ...]:
     return tuple(map(float, np.exp(variable.numpy(), dtype=np.float32)))
 
 
-def _logits(tf: Any, graph: Graph, weight: Weights, rounding: Rounding, x: TfTensor) -> TfTensor:
-    """The graph's output before a last softmax."""
-    (output,) = _run(tf, graph, weight, rounding, (x,))
-    return output
-
-
-def _run(
+def _results(
     tf: Any, graph: Graph, weight: Weights, rounding: Rounding, inputs: tuple[TfTensor, ...]
 ) -> tuple[TfTensor, ...]:
+    """The graph's outputs, each before its softmax if it ends with one."""
     found = {t: rounding(t, x) for t, x in zip(graph.inputs, inputs, strict=True)}
     for node in graph.nodes:
         arguments = tuple(found[tensor] for tensor in node.computed)
         op = node.op
         if isinstance(op, Loop):
             for _ in range(op.iterations):
-                arguments = _run(tf, op.body, weight, rounding, arguments)
+                arguments = _results(tf, op.body, weight, rounding, arguments)
             found.update(zip(node.outputs, arguments, strict=True))
-        elif isinstance(op, Softmax) and node.outputs == graph.outputs:
+        elif isinstance(op, Softmax) and node.output in graph.outputs:
             found[node.output] = op.beta * arguments[0]
         else:
             found[node.output] = rounding(node.output, _compute(tf, node, weight, arguments))
@@ -306,7 +321,7 @@ def _compute(tf: Any, node: Node, weight: Weights, inputs: tuple[TfTensor, ...])
         case Concatenate(axis):
             result = tf.concat(inputs, axis)
         case _:
-            raise TypeError(f"no rule for {type(op).__name__}")
+            raise TypeError(f"{type(op).__name__} is not trainable")
     activation = getattr(op, "activation", None)
     if activation is None:
         return result

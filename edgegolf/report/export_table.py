@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
 
 def export_table(files: Sequence[ExportedFile], title: str) -> Table:
-    """One row per file: its size, its accuracy, and how far it is from the Keras model.
+    """One row per file: its size, its accuracy, and how far it is from the model.
 
     Args:
         files: What `export_model` returns.
         title: The model, for people.
     """
-    header = ("file", "bytes", "accuracy", "Keras model", "largest difference", "seconds")
+    header = ("file", "bytes", "accuracy", "model", "SQNR", "seconds")
     rows = (
         (
             file.name,
             f"{file.bytes:,}",
             _percent(file.validation_accuracy),
-            _percent(file.keras_accuracy),
-            f"{file.max_difference:.2g}",
+            _percent(file.model_accuracy),
+            f"{file.sqnr:.1f} dB",
             f"{file.seconds:.1f}",
         )
         for file in files

@@ -69,7 +69,7 @@ def run_in_python(
     try:
         succeeded, result = pickle.loads(child.stdout)
     except (EOFError, pickle.UnpicklingError):
-        raise _crash(subject, child.returncode, said) from None
+        raise crash(subject, child.returncode, child.stderr) from None
     sys.stderr.write(said)
     if not succeeded:
         raise result
@@ -91,8 +91,15 @@ def main() -> None:
         pickle.dump(result, answer)
 
 
-def _crash(subject: str, status: int, said: str) -> EdgegolfError:
-    lines = said.strip().splitlines()
+def crash(subject: str, status: int, said: bytes) -> EdgegolfError:
+    """The error for a process that ended before it answered.
+
+    Args:
+        subject: What it was busy with.
+        status: How it ended; negative for a signal.
+        said: What it wrote to standard error.
+    """
+    lines = strip_chatter(said).decode(errors="replace").strip().splitlines()
     last = f": {lines[-1]}" if lines else ""
     if status >= 0:
         return EdgegolfError(f"{subject}: the process ended with status {status}{last}")
@@ -101,7 +108,6 @@ def _crash(subject: str, status: int, said: str) -> EdgegolfError:
     except ValueError:
         name = f"signal {-status}"
     return EdgegolfError(
-        f"{subject}: the runtime crashed with {name}{last}",
-        hint="the file is damaged, or holds something that this runtime cannot run; "
-        "try another --runtime",
+        f"{subject}: the process crashed with {name}{last}",
+        hint="the file is damaged, or holds something that this runtime or converter cannot take",
     )

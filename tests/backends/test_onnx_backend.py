@@ -91,7 +91,9 @@ def test_float_files_compute_what_the_graph_does(name: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["every operator", "padded average", "shared"])
 def test_integer_files_compute_nearly_the_same(name: str, tmp_path: Path) -> None:
     graph = fuse_activations(GRAPHS[name]())
-    scales = calibrate(graph, ranges(graph, pixels(graph)), Scheme("requantize", "own", "channel"))
+    scales = calibrate(
+        graph, ranges(graph, [pixels(graph)]), Scheme("requantize", "own", "channel")
+    )
     data = onnx.write(quantized(graph, scales))
     difference = found(data, pixels(graph, 40), tmp_path / "int8.onnx") - outputs(graph, 40)
     assert np.abs(difference).max() < 0.4
@@ -109,7 +111,7 @@ def test_each_weight_is_stored_once(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_is_refused() -> None:
     rows = fuse_activations(dense_along_rows())
-    scales = calibrate(rows, ranges(rows, pixels(rows)), Scheme("requantize", "own", "channel"))
+    scales = calibrate(rows, ranges(rows, [pixels(rows)]), Scheme("requantize", "own", "channel"))
     image = Builder(4, 4, 2)
     filters = image.weight(2, 1, 1, 2)
     refused = [quantized(rows, scales), image.graph(image.convolve(image.source, filters))]

@@ -33,7 +33,7 @@ checked = settings(max_examples=60, deadline=None, suppress_health_check=list(He
 
 def in_integers(graph: Graph, scheme: Scheme, coarser: float = 1.0) -> Graph:
     fused = fuse_activations(graph)
-    found = calibrate(fused, ranges(fused, pixels(graph, 20)), scheme)
+    found = calibrate(fused, ranges(fused, [pixels(graph, 20)]), scheme)
     weights = {
         weight: QuantParams(tuple(s * coarser for s in p.scale), p.zero_point, p.axis)
         for weight, p in found.weights.items()

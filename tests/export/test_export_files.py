@@ -10,13 +10,13 @@ pytest.importorskip("tensorflow")
 pytest.importorskip("tf2onnx")
 import keras
 import onnx
+from edgegolf.export.candidates import tflite_candidates
 from export_nets import measure, normalized, two_in_two_out
 from keras import layers
 
 from edgegolf.data import Dataset, Split
 from edgegolf.errors import EdgegolfError
 from edgegolf.export import WAYS, ExportOptions, export, export_model
-from edgegolf.export.candidates import tflite_candidates
 from edgegolf.runtimes import installed_runtimes, open_session
 from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.classify import accuracy

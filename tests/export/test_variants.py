@@ -56,7 +56,7 @@ OWN = Scheme("requantize", "own", "channel")
 
 
 def calibrated(graph: Graph, scheme: Scheme) -> Quantization:
-    return calibrate(graph, ranges(graph, pixels(graph)), scheme)
+    return calibrate(graph, ranges(graph, [pixels(graph)]), scheme)
 
 
 def run(data: bytes, graph: Graph, folder: Path, runtime: str | None = None) -> np.ndarray:

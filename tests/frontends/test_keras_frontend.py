@@ -182,7 +182,7 @@ def test_normalizations_of_their_own_leave_a_convolution_its_integers(least: flo
     assert len({id(weight) for weight in filters}) == 3
     assert len({id(weight.base) for weight in filters}) == 1
     assert not any(isinstance(node.op, DepthwiseConv2D) for node in graph.nodes)
-    quantization = calibrate(graph, ranges(graph, images), Scheme("requantize", "own", "channel"))
+    quantization = calibrate(graph, ranges(graph, [images]), Scheme("requantize", "own", "channel"))
     integers = [weight_integers(weight, quantization.weights[weight]) for weight in filters]
     for weight, found in zip(filters, integers, strict=True):
         np.testing.assert_array_equal(found, integers[0])

@@ -31,11 +31,11 @@ GRAPHS = {
 def test_equalization_keeps_the_function_and_lowers_the_noise(name: str) -> None:
     graph = GRAPHS[name]()
     images = pixels(graph, 40)
-    equalized = equalize(graph, images)
+    equalized = equalize(graph, [images])
     np.testing.assert_allclose(outputs(equalized, 40), outputs(graph, 40), rtol=1e-3, atol=1e-5)
 
     def noise(graph: Graph) -> float:
-        found = importances(graph, images)
+        found = importances(graph, [images])
         largest = max(np.abs(weight.values).max() for weight in graph.weights)
         total = sum(np.broadcast_to(found[weight], weight.shape).sum() for weight in graph.weights)
         return float(largest * np.sqrt(total))

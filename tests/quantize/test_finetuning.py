@@ -31,7 +31,7 @@ ONE_SCALE = Scheme("leaky", "one", "one")
 
 
 def first_quantization(graph: Graph) -> Quantization:
-    return calibrate(graph, ranges(graph, pixels(graph)), ONE_SCALE)
+    return calibrate(graph, ranges(graph, [pixels(graph)]), ONE_SCALE)
 
 
 def cross_entropy(written: Graph, exact: Graph, folder: Path) -> float:
@@ -48,7 +48,9 @@ def cross_entropy(written: Graph, exact: Graph, folder: Path) -> float:
 def test_the_rounded_graph_comes_closer_to_the_exact_one(make, tmp_path) -> None:
     graph = fuse_activations(reroll(make()))
     before = first_quantization(graph)
-    tuned, after = finetune(graph, before, images(graph), round_activations=True, steps=60, seed=0)
+    tuned, after = finetune(
+        graph, before, [pixels(graph)], round_activations=True, steps=60, seed=0
+    )
     assert cross_entropy(quantized(tuned, after), graph, tmp_path) < (
         cross_entropy(quantized(graph, before), graph, tmp_path)
     )
@@ -59,7 +61,7 @@ def test_biases_make_up_for_rounded_weights(make, tmp_path) -> None:
     graph = make()
     coarse = {w: QuantParams((float(np.abs(w.values).max()) / 9,)) for w in filters_of(graph)}
     rounded = Quantization({}, coarse)
-    tuned = tune_biases(graph, rounded, images(graph), steps=100, seed=0)
+    tuned = tune_biases(graph, rounded, [pixels(graph)], steps=100, seed=0)
     assert filters_of(tuned).keys() == coarse.keys()  # weights are what they were
     assert len(tuned.weights) == len(graph.weights) > len(coarse)
     assert cross_entropy(with_int8_weights(tuned, rounded), graph, tmp_path) < (
@@ -70,7 +72,9 @@ def test_biases_make_up_for_rounded_weights(make, tmp_path) -> None:
 def test_equal_scales_stay_equal_and_those_of_the_input_stay() -> None:
     graph = fuse_activations(difference_net())  # its first tensors are pixels, cropped
     before = first_quantization(graph)
-    tuned, after = finetune(graph, before, images(graph), round_activations=True, steps=60, seed=0)
+    tuned, after = finetune(
+        graph, before, [pixels(graph)], round_activations=True, steps=60, seed=0
+    )
     of_pixels = before.activations[graph.inputs[0]]
     groups: dict[QuantParams, set[QuantParams]] = {}
     for tensor, params in before.activations.items():
@@ -84,7 +88,9 @@ def test_equal_scales_stay_equal_and_those_of_the_input_stay() -> None:
 def test_weights_alone_can_be_rounded(tmp_path) -> None:
     graph = fuse_activations(reroll(shared_net()))
     before = Quantization({}, first_quantization(graph).weights)
-    tuned, after = finetune(graph, before, images(graph), round_activations=False, steps=60, seed=0)
+    tuned, after = finetune(
+        graph, before, [pixels(graph)], round_activations=False, steps=60, seed=0
+    )
     assert after.activations == {}
     assert cross_entropy(with_int8_weights(tuned, after), graph, tmp_path) <= 1.01 * (
         cross_entropy(with_int8_weights(graph, before), graph, tmp_path)

@@ -58,7 +58,7 @@ def test_errors_come_back_whole():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals")
 def test_a_crash_names_file_and_signal():
-    with pytest.raises(EdgegolfError, match=r"odd\.onnx: the runtime crashed with SIGSEGV"):
+    with pytest.raises(EdgegolfError, match=r"odd\.onnx: the process crashed with SIGSEGV"):
         run_in_child(die, Path("odd.onnx"), signal.SIGSEGV)
 
 
@@ -84,5 +84,5 @@ def test_a_model_that_crashes_its_runtime(tmp_path, runtime):
     if runtime not in installed_runtimes(tmp_path / "any.tflite"):
         pytest.skip(f"{runtime} is not installed")
     path = models.tflite_crashing(tmp_path / "crashing.tflite")
-    with pytest.raises(EdgegolfError, match=r"crashing\.tflite: the runtime crashed with SIG"):
+    with pytest.raises(EdgegolfError, match=r"crashing\.tflite: the process crashed with SIG"):
         run_in_child(run_once, path, runtime)

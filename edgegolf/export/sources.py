@@ -1,0 +1,173 @@
+"""What a model that is to be exported tells: its inputs, its outputs, its graph, stock files.
+
+A source lives in a process of its own (`edgegolf.export.worker`), because the frameworks and
+converters behind it crash now and then, and take seconds to load.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgegolf.errors import EdgegolfError
+
+if TYPE_CHECKING:
+    from edgegolf.export.samples import ModelInput, Samples
+    from edgegolf.ir import Graph
+    from edgegolf.ir.tensor import Array, Shape
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is known of a model before it has seen any sample.
+
+    Attributes:
+        inputs: What it takes.
+        files: What the files that converters make call these inputs.
+        is_quantized: Whether it computes in integers already.
+    """
+
+    inputs: tuple[ModelInput, ...]
+    files: tuple[str, ...]
+    is_quantized: bool = False
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A model as a graph.
+
+    Attributes:
+        graph: With a batch of 1.
+        inputs: Of each input, the order of the model's axes in the graph's, None if it is the same:
+            (0, 2, 3, 1) for images with their channels first.
+        outputs: The same of each output.
+    """
+
+    graph: Graph
+    inputs: tuple[tuple[int, ...] | None, ...]
+    outputs: tuple[tuple[int, ...] | None, ...]
+
+    @classmethod
+    def as_it_is(cls, graph: Graph) -> Compiled:
+        """A graph whose axes are the model's."""
+        return cls(graph, (None,) * len(graph.inputs), (None,) * len(graph.outputs))
+
+    def given(self, samples: Samples) -> Samples:
+        """Samples of the model as the graph takes them."""
+        arrays = zip(samples.inputs, self.inputs, strict=True)
+        inputs = (array if axes is None else array.transpose(axes) for array, axes in arrays)
+        return replace(samples, inputs=tuple(map(np.ascontiguousarray, inputs)))
+
+    def answers(self, found: Sequence[Array]) -> list[Array]:
+        """The graph's outputs as the model gives them."""
+        pairs = zip(found, self.outputs, strict=True)
+        return [a if axes is None else a.transpose(np.argsort(axes)) for a, axes in pairs]
+
+
+class Source(ABC):
+    """A model file, with whatever reads and converts it."""
+
+    @abstractmethod
+    def describe(self) -> Described:
+        """What the model takes."""
+
+    @abstractmethod
+    def predict(self, samples: Samples) -> list[Array]:
+        """The model's outputs, float32 [n, …] each."""
+
+    @abstractmethod
+    def compile(self, shapes: tuple[Shape, ...]) -> Compiled:
+        """The model as a graph.
+
+        Args:
+            shapes: Of its inputs, each with a batch of 1.
+
+        Raises:
+            EdgegolfError: The graph has no op for something in the model.
+        """
+
+    @abstractmethod
+    def convert(
+        self, name: str, shapes: tuple[tuple[int | None, ...], ...], calibration: Samples
+    ) -> bytes | None:
+        """What the stock converter makes.
+
+        Args:
+            name: `float32.tflite` and so on.
+            shapes: Of the inputs, each with its batch, None for an open one.
+            calibration: What scales are chosen on.
+
+        Returns:
+            The file; None where there is no stock converter from this kind of model.
+
+        Raises:
+            EdgegolfError: The converter cannot.
+        """
+
+
+def open_source(path: Path) -> Source:
+    """The source for a file or folder, by its suffix.
+
+    Raises:
+        EdgegolfError: It is of no known kind, or damaged.
+    """
+    kind = kind_of(path)
+    if kind == "keras":
+        from edgegolf.export.keras_source import KerasSource
+
+        return KerasSource(path)
+    if kind == "onnx":
+        from edgegolf.export.onnx_source import OnnxSource
+
+        return OnnxSource(path)
+    from edgegolf.export.tflite_source import TfliteSource
+
+    return TfliteSource(path)
+
+
+KINDS = {
+    ".keras": "keras",
+    ".h5": "keras",
+    ".hdf5": "keras",
+    ".onnx": "onnx",
+    ".tflite": "tflite",
+}
+
+
+def is_model(name: str) -> bool:
+    """Whether a command-line argument names a model's file or folder, and no net of the zoo."""
+    path = Path(name)
+    return path.suffix in KINDS or (path / "saved_model.pb").is_file()
+
+
+def kind_of(path: Path) -> str:
+    """`keras`, `onnx` or `tflite`. Raises EdgegolfError for any other file."""
+    if (path / "saved_model.pb").is_file():
+        return "tflite"  # through TensorFlow's converter
+    if path.suffix not in KINDS:
+        raise EdgegolfError(
+            f"{path} is no model that can be exported",
+            hint="give a .keras, .h5, .onnx or .tflite file, or the folder of a SavedModel; a "
+            "PyTorch model is saved with torch.onnx.export(model, example, 'model.onnx')",
+        )
+    return KINDS[path.suffix]
+
+
+def parse_shapes(texts: Sequence[str]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Input shapes as they are typed, `28,28,1` or `name:28,28,1`. Raises EdgegolfError."""
+    found = []
+    for text in texts:
+        name, _, numbers = text.rpartition(":")
+        try:
+            shape = tuple(int(number) for number in numbers.split(","))
+        except ValueError:
+            shape = ()
+        if not shape or min(shape) < 1:
+            raise EdgegolfError(f"{text!r} is no shape", hint="write 28,28,1 or NAME:28,28,1")
+        found.append((name, shape))
+    return tuple(found)

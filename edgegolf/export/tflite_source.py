@@ -1,0 +1,81 @@
+"""A TFLite file or a SavedModel that is to be exported."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgegolf.errors import EdgegolfError, require
+from edgegolf.export.onnx_export import OPSET, in_float16, quantize
+from edgegolf.export.samples import ModelInput, Samples
+from edgegolf.export.sources import Compiled, Described, Source
+from edgegolf.export.verify import run_file
+from edgegolf.files import read_bounded
+from edgegolf.frontends.tflite import read_graph
+from edgegolf.ir.tensor import Array, Shape
+from edgegolf.quiet import silenced
+from edgegolf.runtimes import open_session
+from edgegolf.runtimes.session import one_line
+
+if TYPE_CHECKING:
+    import onnx
+
+
+class TfliteSource(Source):
+    """A `.tflite` file, in float32 or quantized; of a SavedModel, what TensorFlow makes of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = path
+        if path.is_dir():
+            from edgegolf.export.saved_model import convert
+
+            self.path = Path(self.folder.name) / "model.tflite"
+            self.path.write_bytes(convert(path))
+        self.data = read_bounded(self.path)
+        with open_session(self.path) as session:
+            self.inputs = session.inputs
+            self.is_quantized = any(info.scale for info in (*session.inputs, *session.outputs))
+
+    def describe(self) -> Described:
+        """What the model takes: real numbers, also where it computes in integers."""
+        inputs = tuple(
+            ModelInput(info.name, info.shape, "float32" if info.scale else info.dtype)
+            for info in self.inputs
+        )
+        return Described(inputs, tuple(info.name for info in self.inputs), self.is_quantized)
+
+    def predict(self, samples: Samples) -> list[Array]:
+        """The model's outputs, float32 [n, …] each."""
+        return run_file(self.path, [info.name for info in self.inputs], samples)
+
+    def compile(self, shapes: tuple[Shape, ...]) -> Compiled:
+        """The model as a graph."""
+        return Compiled.as_it_is(read_graph(self.path))
+
+    def convert(
+        self, name: str, shapes: tuple[tuple[int | None, ...], ...], calibration: Samples
+    ) -> bytes | None:
+        """The file itself, or what tf2onnx and onnxruntime's quantizer make of it."""
+        dtype, _, suffix = name.partition(".")
+        if suffix == "tflite":
+            return self.data if dtype == ("int8" if self.is_quantized else "float32") else None
+        if self.is_quantized:
+            return self._as_onnx().SerializeToString() if dtype == "int8" else None
+        if dtype == "int8":
+            return quantize(self._as_onnx(), calibration.batches(self.inputs[0].shape[0] or 1))
+        if dtype == "float16":
+            return in_float16(self._as_onnx())
+        return self._as_onnx().SerializeToString()
+
+    def _as_onnx(self) -> onnx.ModelProto:
+        tf2onnx: Any = require("tf2onnx", extra="train")
+        try:
+            with silenced():
+                model, _ = tf2onnx.convert.from_tflite(str(self.path), opset=OPSET)
+        except Exception as error:  # the converter raises errors of any type
+            raise EdgegolfError(
+                f"the model cannot be converted to ONNX: {one_line(error)[:300]}"
+            ) from None
+        return model
