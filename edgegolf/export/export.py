@@ -232,7 +232,7 @@ def export_model(
                             dtype=way.dtype,
                             bytes=len(content),
                             validation_accuracy=found.accuracy,
-                            keras_accuracy=found.keras_accuracy,
+                            keras_accuracy=found.reference_accuracy,
                             max_difference=found.max_difference,
                             seconds=time.perf_counter() - started,
                         )
