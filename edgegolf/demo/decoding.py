@@ -27,14 +27,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from edgegolf.demo.preparing import (
-    ImageError,
-    ImageTooLargeError,
-    check_pillow,
-    prepare,
-    read_image,
-)
+from edgegolf.demo.preparing import prepare
 from edgegolf.errors import EdgegolfError
+from edgegolf.images import ImageError, ImageTooLargeError, check_pillow, read_image
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgegolf.errors import EdgegolfError
+from edgegolf.images import ImageError, on_white
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from edgegolf.runtimes.session import Array
 
-FORMATS = ("PNG", "JPEG", "BMP")  # decoded in bounded memory
-MAXIMUM_PIXELS = 1 << 24  # a camera's 16 megapixels: up to 64 MiB in memory
-ENOUGH = 1024  # longer sides are cut to between this and twice as much when an image is read
 WORKING_SIZE = 256  # longest side on which ink is looked for
 
 # MNIST's own preparation (LeCun et al., 1998): the digit fits a box of 20 x 20 pixels, and its
@@ -29,67 +24,6 @@ FINENESS = 8  # the ink is black or white on a grid this much finer than the net
 THINNEST = 2.6
 THICKEST = 3.4
 LEAST_CONTRAST = 24  # of 255, between ink and paper
-
-
-class ImageError(EdgegolfError):
-    """The image cannot be used."""
-
-
-class ImageTooLargeError(ImageError):
-    """The image has more pixels than are decoded."""
-
-
-def check_pillow() -> None:
-    """Look whether images can be read here.
-
-    Raises:
-        EdgegolfError: Pillow is not installed; 32-bit ARM has no wheel of it on the general index.
-    """
-    try:
-        import PIL  # noqa: F401
-    except ModuleNotFoundError:
-        raise EdgegolfError(
-            f"images are read by Pillow, which is not installed for {sys.executable}",
-            hint=f"{sys.executable} -m pip install pillow",
-        ) from None
-
-
-def read_image(data: bytes, name: str = "the image") -> Image:
-    """Decode an image file that may be hostile.
-
-    It is refused by the size in its header, before a pixel is decoded.
-
-    Args:
-        data: The content of a file in one of `FORMATS`.
-        name: What to call it in errors.
-
-    Raises:
-        ImageTooLargeError: It has more than `MAXIMUM_PIXELS`.
-        ImageError: It is damaged, or in another format.
-        EdgegolfError: Pillow is not installed.
-    """
-    check_pillow()
-    from PIL import Image, ImageOps
-
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        width, height = image.size
-        if width * height <= MAXIMUM_PIXELS:
-            image.draft("RGB", (ENOUGH, ENOUGH))  # a JPEG is decoded smaller
-            step = max(1, max(image.size) // ENOUGH)
-            small = tuple(max(1, side // step) for side in image.size)
-            return ImageOps.exif_transpose(image.resize(small, Image.Resampling.NEAREST))
-    except Image.DecompressionBombError:
-        raise ImageTooLargeError(f"{name} has far too many pixels") from None
-    except MemoryError:
-        raise ImageTooLargeError(f"{name} takes more memory to decode than there is") from None
-    except Exception:  # hostile files make decoders raise anything
-        raise ImageError(
-            f"{name} is no image that can be read", hint=f"it can be {', '.join(FORMATS)}"
-        ) from None
-    raise ImageTooLargeError(
-        f"{name} has {width} x {height} pixels; up to {MAXIMUM_PIXELS:,} are read"
-    )
 
 
 def prepare(image: Image, shape: tuple[int, int, int]) -> Array:
@@ -110,7 +44,7 @@ def prepare(image: Image, shape: tuple[int, int, int]) -> Array:
     from PIL import Image, ImageOps
 
     height, width, channels = shape
-    opaque = _on_white(image)
+    opaque = on_white(image)
     if channels == 3:
         if image.size != (width, height):
             opaque = ImageOps.fit(opaque, (width, height), Image.Resampling.BOX)
@@ -120,18 +54,6 @@ def prepare(image: Image, shape: tuple[int, int, int]) -> Array:
         pixels = np.asarray(grey)
         return (255 - pixels if _border(pixels) > 127 else pixels)[..., None]
     return _like_mnist(grey, height, width)[..., None]
-
-
-def _on_white(image: Image) -> Image:
-    """In RGB, without transparency, of 8 bits."""
-    from PIL import Image
-
-    if image.mode.startswith("I"):  # 16 bits: convert() would clip them
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
 
 
 def _border(pixels: Array) -> float:

@@ -26,8 +26,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from edgegolf.demo.decoding import BusyError, Decoder
 from edgegolf.demo.guessing import DRAWINGS, PHOTOS, Answer, OpenModel, for_subject, guess
-from edgegolf.demo.preparing import ImageError, ImageTooLargeError
 from edgegolf.errors import EdgegolfError
+from edgegolf.images import ImageError, ImageTooLargeError
 
 TIMEOUT = 10.0  # seconds
 CONNECTIONS = 24

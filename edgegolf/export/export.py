@@ -243,7 +243,7 @@ def export_model(
                     dtype=way.dtype,
                     bytes=len(content),
                     validation_accuracy=found.accuracy,
-                    model_accuracy=found.model_accuracy,
+                    model_accuracy=found.reference_accuracy,
                     max_difference=found.max_difference,
                     sqnr=found.sqnr,
                     seconds=spent,

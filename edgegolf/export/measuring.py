@@ -27,7 +27,6 @@ from edgegolf.runtimes import Array, Session, installed_runtimes, open_session
 from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.registry import preferred_runtime
 from edgegolf.side_by_side import available_cores
-from edgegolf.sqnr import sqnr
 
 Compute = Literal["float32", "float16", "int8", "int8-weights"]
 # Of each file: microseconds, and their ratio to the first file's; None where it does not run.
@@ -227,8 +226,8 @@ def qualities_of(
                 raise
             found.append(None)
             continue
-        accuracy = compare(outputs, task.expected, task.samples).accuracy
-        found.append((accuracy, min(map(sqnr, task.expected, outputs))))
+        judged = compare(outputs, task.expected, task.samples)
+        found.append((judged.accuracy, min(output.sqnr for output in judged.outputs)))
     return found
 
 

@@ -1,4 +1,9 @@
-"""Whether an exported file still is the model, measured in its runtime."""
+"""Whether an exported file still is the model, measured in its runtime.
+
+What is judged is what the model does. Scores of classes are judged by the classes that they
+choose; all other outputs by their signal-to-quantization-noise ratio, the whole output's and, where
+its columns are few enough to mean something each, every column's.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +11,62 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.runtimes import Array, Session, TensorInfo, open_session
 from edgegolf.runtimes.classify import dequantize
-from edgegolf.sqnr import sqnr
+from edgegolf.sqnr import sqnr, sqnr_by_column
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edgegolf.export.samples import Samples
 
 BATCH_WHERE_OPEN = 32
 CHANCE_SAMPLES = 2  # so few may be lost in any case: small sets cannot tell them from chance
-# Converters reorder float additions and fold constants; more than this is another function.
-FLOAT_TOLERANCE = 1e-3  # of the largest absolute output
-# Outputs that are no class scores have no accuracy; int8 has to keep at least this much of them.
-INT8_TOLERANCE = 0.1  # root mean square error, of the standard deviation of the outputs
+# Converters reorder float additions and fold constants, which leaves more than 100 dB. More than
+# this is another function.
+FLOAT_TOLERANCE = 1e-3  # of the largest absolute number of the output
+FLOAT_SQNR = 40.0  # dB
+# Eight bits leave some 30 to 45 dB of an output; a third of the standard deviation as error, R² of
+# 0.9, is no use to anybody.
+INT8_SQNR = 10.0  # dB
+GOOD_SQNR = 20.0  # dB; a tenth as error, which is told
+# So few columns are quantities of their own: coordinates, sensors. More are a field of one kind,
+# such as the pixels of an autoencoder, where those that hardly vary do not count.
+OWN_COLUMNS = 32
+DISTRIBUTION_TOLERANCE = 1e-3  # of the sum of probabilities
+
+
+@dataclass(frozen=True)
+class OutputComparison:
+    """One output of a file against the model's.
+
+    Attributes:
+        kind: `classes` if it scores classes, else `values`.
+        accuracy: Of the file's classes, a fraction: against the labels or, where there are none
+            for this output, against the classes that the model gives. None for values.
+        reference_accuracy: Of the model; 1 without labels.
+        sqnr: Signal-to-quantization-noise ratio of the output, dB.
+        worst_column: Which element of the last axis has the lowest ratio, counted from 0; None
+            for classes and where the columns have no meanings of their own.
+        worst_sqnr: Its ratio, dB.
+    """
+
+    kind: Literal["classes", "values"]
+    accuracy: float | None
+    reference_accuracy: float | None
+    sqnr: float
+    worst_column: int | None = None
+    worst_sqnr: float | None = None
+
+    @property
+    def least_sqnr(self) -> float:
+        """The lower one of the output's ratio and its worst column's, dB."""
+        return self.sqnr if self.worst_sqnr is None else min(self.sqnr, self.worst_sqnr)
 
 
 @dataclass(frozen=True)
@@ -31,18 +74,44 @@ class Comparison:
     """A file against its model on the same samples.
 
     Attributes:
-        accuracy: Of the file, a fraction: against the labels or, where these are not known,
-            against the classes that the model gives. None where the outputs are no scores
-            of classes.
-        model_accuracy: Of the model.
+        outputs: Each output, in the model's order.
+        labelled: Which output the labels judge, None where there is none.
         max_difference: The largest difference of any output.
-        sqnr: Of the worst output, dB.
     """
 
-    accuracy: float | None
-    model_accuracy: float | None
+    outputs: tuple[OutputComparison, ...]
+    labelled: int | None
     max_difference: float
-    sqnr: float
+
+    @property
+    def accuracy(self) -> float | None:
+        """Of the labelled output, else of the first that scores classes; None if there is none."""
+        return None if self._main is None else self._main.accuracy
+
+    @property
+    def reference_accuracy(self) -> float | None:
+        """The model's for the same output."""
+        return None if self._main is None else self._main.reference_accuracy
+
+    @property
+    def sqnr(self) -> float:
+        """Of the worst output or column, dB."""
+        return min(output.least_sqnr for output in self.outputs)
+
+    @property
+    def _main(self) -> OutputComparison | None:
+        if self.labelled is not None:
+            return self.outputs[self.labelled]
+        return next((output for output in self.outputs if output.kind == "classes"), None)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What of a file that passes is worth a warning."""
+        return tuple(
+            f"{_named(output, index)} keeps only {output.least_sqnr:.1f} dB of its signal"
+            for index, output in enumerate(self.outputs)
+            if output.kind == "values" and output.least_sqnr < GOOD_SQNR
+        )
 
 
 def run_file(path: Path, names: Sequence[str] | None, samples: Samples) -> list[Array]:
@@ -94,21 +163,21 @@ def feed(session: Session, names: Sequence[str] | None, arrays: Sequence[Array])
 
 
 def compare(found: Sequence[Array], expected: Sequence[Array], samples: Samples) -> Comparison:
-    """Accuracy and largest difference of a file's outputs.
+    """Judge a file's outputs by what the model does.
 
     Args:
         found: What `run_file` returns.
-        expected: What `predict` returns for the same samples.
+        expected: What the model gives for the same samples, as many numbers each.
         samples: Whose labels say what is right.
     """
-    difference = max(
-        float(np.max(np.abs(a - b.reshape(a.shape)))) for a, b in zip(found, expected, strict=True)
+    found = [a.reshape(b.shape) for a, b in zip(found, expected, strict=True)]
+    differences = [np.abs(a - b).max() for a, b in zip(found, expected, strict=True)]
+    labelled = labelled_output(expected, samples.labels)
+    outputs = tuple(
+        _compare_output(a, b, samples.labels if index == labelled else None)
+        for index, (a, b) in enumerate(zip(found, expected, strict=True))
     )
-    noise = min(map(sqnr, expected, found))
-    if len(expected) > 1 or expected[0].ndim != 2 or expected[0].shape[1] < 2:
-        return Comparison(None, None, difference, noise)
-    truth = expected[0].argmax(axis=1) if samples.labels is None else samples.labels
-    return Comparison(_accuracy(found[0], truth), _accuracy(expected[0], truth), difference, noise)
+    return Comparison(outputs, labelled, float(np.max(differences)))  # NaN if one is
 
 
 def check(
@@ -123,39 +192,117 @@ def check(
 
     Args:
         name: The file, for the error.
-        is_exact: It is not quantized: its outputs may differ by rounding only.
+        is_exact: It computes in float32: its outputs may differ by rounding only.
         found: What `run_file` returns.
-        expected: What `predict` returns for the same samples.
+        expected: What the model gives for the same samples.
         samples: Whose labels say what is right.
         max_drop: The accuracy that may be lost, a fraction; never less than two samples.
 
     Raises:
-        EdgegolfError: More accuracy is lost, or the outputs differ too much.
+        EdgegolfError: More accuracy or signal is lost, or the outputs of an exact file differ.
     """
     result = compare(found, expected, samples)
-    if result.accuracy is not None and result.model_accuracy is not None:
-        lost = result.model_accuracy - result.accuracy
-        allowed = max(max_drop, CHANCE_SAMPLES / len(samples))
-        if lost > allowed + 1e-9:  # not for the rounding of the subtraction
+    allowed = max(max_drop, CHANCE_SAMPLES / len(samples))
+    bar = FLOAT_SQNR if is_exact else INT8_SQNR
+    for index, (output, numbers, truth) in enumerate(
+        zip(result.outputs, found, expected, strict=True)
+    ):
+        if not np.isfinite(numbers).all():
             raise EdgegolfError(
-                f"{name} loses {lost * 100:.2f} points of accuracy, more than the allowed "
-                f"{allowed * 100:.2f}: {result.accuracy:.2%} against {result.model_accuracy:.2%}",
-                hint="calibrate on more, and typical, images, or allow more with --max-drop",
+                f"{name} gives NaN or infinite numbers in output {index}",
+                hint="leave this file out with --formats and --dtype, and report it as a bug",
             )
-    if is_exact:
-        largest = max(float(np.abs(output).max()) for output in expected)
-        wrong = not result.max_difference <= FLOAT_TOLERANCE * max(largest, 1)  # also for NaN
-    else:
-        wrong = not np.isfinite(result.max_difference) or (
-            result.accuracy is None and _noise(found, expected) > INT8_TOLERANCE
-        )
-    if wrong:
-        raise EdgegolfError(
-            f"{name} gives other outputs than the model: they differ by up to "
-            f"{result.max_difference:.3g}",
-            hint="leave this file out with --formats and --dtype, and report it as a bug",
-        )
+        if output.accuracy is not None and output.reference_accuracy is not None:
+            lost = output.reference_accuracy - output.accuracy
+            # Without labels, a class that changed may have been as right before as after.
+            is_judged = index == result.labelled or (not is_exact and output.sqnr < bar)
+            if is_judged and lost > allowed + 1e-9:  # not for the rounding of the subtraction
+                raise EdgegolfError(
+                    f"{name} loses {lost * 100:.2f} points of accuracy, more than the allowed "
+                    f"{allowed * 100:.2f}: {output.accuracy:.2%} against "
+                    f"{output.reference_accuracy:.2%}",
+                    hint="calibrate on more, and typical, samples, or allow more with --max-drop",
+                )
+        if is_exact:
+            difference = float(np.abs(numbers.reshape(truth.shape) - truth).max())
+            largest = max(float(np.abs(truth).max()), 1)
+            if difference > FLOAT_TOLERANCE * largest or output.least_sqnr < bar:
+                raise EdgegolfError(
+                    f"{name} gives other outputs than the model: {_named(output, index)} differs "
+                    f"by up to {difference:.3g} and keeps {output.least_sqnr:.1f} dB",
+                    hint="leave this file out with --formats and --dtype, and report it as a bug",
+                )
+        elif output.kind == "values" and output.least_sqnr < bar:
+            raise EdgegolfError(
+                f"{name} loses {_named(output, index)}: it keeps {output.least_sqnr:.1f} dB of "
+                f"its signal, less than the {bar:.0f} dB that it must",
+                hint="scale the model's outputs to like ranges, or give them outputs of their own; "
+                "calibrate on more, and typical, samples",
+            )
     return result
+
+
+def labelled_output(expected: Sequence[Array], labels: NDArray[np.int64] | None) -> int | None:
+    """Which of a model's outputs the labels are the classes of: the one that is right most often.
+
+    None without labels, and where no output has a column for each label (or one for two).
+    """
+    if labels is None:
+        return None
+    fitting = {
+        index: _accuracy(output, labels, output)
+        for index, output in enumerate(expected)
+        if output.ndim > 1
+        and output.size == len(labels) * output.shape[-1]
+        and 0 <= labels.min() <= labels.max() < max(2, output.shape[-1])
+    }
+    return max(fitting, key=fitting.__getitem__) if fitting else None
+
+
+def classes_of(scores: Array, reference: Array) -> Array:
+    """The class that each row of the last axis chooses, int64 [rows].
+
+    A single column is the score of the second class of two, as binary classifiers have it.
+
+    Args:
+        scores: float [samples, …, classes].
+        reference: The model's own, which tell whether a single column is a probability.
+    """
+    rows = scores.reshape(-1, scores.shape[-1])
+    if rows.shape[1] > 1:
+        return rows.argmax(axis=1)
+    is_probability = reference.min() >= 0 and reference.max() <= 1
+    return (rows[:, 0] > (0.5 if is_probability else 0)).astype(np.int64)
+
+
+def is_distribution(output: Array) -> bool:
+    """Whether all rows of the last axis are probabilities of classes, or logarithms of them."""
+    if output.ndim < 2 or output.shape[-1] < 2:
+        return False
+    with np.errstate(over="ignore"):
+        return any(
+            bool((rows >= 0).all() and (np.abs(rows.sum(-1) - 1) < DISTRIBUTION_TOLERANCE).all())
+            for rows in (output, np.exp(output))
+        )
+
+
+def _compare_output(
+    found: Array, expected: Array, labels: NDArray[np.int64] | None
+) -> OutputComparison:
+    ratio = sqnr(expected, found)
+    if labels is not None or is_distribution(expected):
+        truth = classes_of(expected, expected) if labels is None else labels
+        return OutputComparison(
+            "classes",
+            _accuracy(found, truth, expected),
+            _accuracy(expected, truth, expected),
+            ratio,
+        )
+    by_column = sqnr_by_column(expected, found)
+    if not 1 < len(by_column) <= OWN_COLUMNS or np.isnan(by_column).all():
+        return OutputComparison("values", None, None, ratio)
+    worst = int(np.nanargmin(by_column))
+    return OutputComparison("values", None, None, ratio, worst, float(by_column[worst]))
 
 
 def _laid_out(values: Array, info: TensorInfo) -> Array:
@@ -177,7 +324,7 @@ def _quantize(values: Array, info: TensorInfo) -> Array:
 
 
 def find_input(tensor_name: str, input_names: Sequence[str]) -> int:
-    """Which of the model's inputs a tensor is; TFLite sorts them by name."""
+    """Which of the Keras model's inputs a tensor is; TFLite sorts them by name."""
     if len(input_names) == 1:
         return 0
     bare = tensor_name.removeprefix("serving_default_").removesuffix(":0")
@@ -203,13 +350,13 @@ def output_positions(outputs: Sequence[TensorInfo]) -> list[int]:
     return [found.index(sorted_names.index(index)) for index in range(len(outputs))]
 
 
-def _accuracy(scores: Array, truth: Array) -> float:
-    return float(np.mean((scores.argmax(axis=1) == truth) & np.isfinite(scores).all(axis=1)))
+def _accuracy(scores: Array, truth: Array, reference: Array) -> float:
+    is_finite = np.isfinite(scores).all(axis=-1).ravel()
+    return float(np.mean((classes_of(scores, reference) == truth) & is_finite))
 
 
-def _noise(found: Sequence[Array], expected: Sequence[Array]) -> float:
-    """The largest root mean square error of an output, in its standard deviations."""
-    return max(
-        float(np.sqrt(np.mean((a - b) ** 2)) / max(float(b.std()), 1e-6))
-        for a, b in zip(found, expected, strict=True)
-    )
+def _named(output: OutputComparison, index: int) -> str:
+    """An output or, where it is the worse, a column of it; both counted from 0."""
+    if output.worst_sqnr is None or output.worst_sqnr >= output.sqnr:
+        return f"output {index}"
+    return f"column {output.worst_column} of output {index}"

@@ -21,7 +21,8 @@ from PIL import Image
 from test_preparing import SEVEN, SHAPE, drawing, encoded, photo
 
 from edgegolf.demo.decoding import AT_ONCE, MAXIMUM_MEMORY, BusyError, Decoder
-from edgegolf.demo.preparing import ImageError, ImageTooLargeError, prepare, read_image
+from edgegolf.demo.preparing import prepare
+from edgegolf.images import ImageError, ImageTooLargeError, read_image
 
 SHAPES = (SHAPE, (8, 8, 1), (32, 32, 3))
 LONG = 15.0  # seconds that are not over before what is tested

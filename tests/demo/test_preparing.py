@@ -27,13 +27,9 @@ from edgegolf.demo.guessing import (
     open_model,
     probabilities,
 )
-from edgegolf.demo.preparing import (
-    ImageError,
-    ImageTooLargeError,
-    prepare,
-    read_image,
-)
+from edgegolf.demo.preparing import prepare
 from edgegolf.errors import EdgegolfError
+from edgegolf.images import ImageError, ImageTooLargeError, read_image
 
 SHAPE = (28, 28, 1)
 

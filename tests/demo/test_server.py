@@ -35,7 +35,7 @@ from test_preparing import SEVEN, drawing, encoded, png
 
 from edgegolf.demo.decoding import Decoder
 from edgegolf.demo.guessing import PHOTOS, guess, guess_pixels, open_model, open_models
-from edgegolf.demo.preparing import MAXIMUM_PIXELS, prepare, read_image
+from edgegolf.demo.preparing import prepare
 from edgegolf.demo.server import (
     CONNECTIONS,
     CONNECTIONS_OF_ONE_CLIENT,
@@ -45,6 +45,7 @@ from edgegolf.demo.server import (
     is_own_name,
     is_own_page,
 )
+from edgegolf.images import MAXIMUM_PIXELS, read_image
 from edgegolf.report.guesses_table import guesses_tables
 
 PNG = {"Content-Type": "image/png"}

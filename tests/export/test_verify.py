@@ -1,0 +1,157 @@
+"""Judged are the outputs of nets quantized here by the formula; no converter is needed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgegolf.errors import EdgegolfError
+from edgegolf.export.samples import Samples
+from edgegolf.export.verify import check, compare, is_distribution, labelled_output
+
+RANDOM = np.random.default_rng(0)
+
+
+def softmax(scores):
+    exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return (exponentials / exponentials.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def in_int8(output):
+    """One scale for the tensor, as runtimes store it."""
+    low, high = min(output.min(), 0), max(output.max(), 0)
+    scale = (high - low) / 255
+    return (np.round(output / scale) * scale).astype(np.float32)
+
+
+def samples(count, labels=None):
+    return Samples((np.zeros((count, 1), np.float32),), labels)
+
+
+def regression():
+    """`cases/keras/regression_scales.py`: a centre in pixels and a confidence of 0…1."""
+    weights = np.random.default_rng(1).normal(size=(8, 2)).astype(np.float32)
+    weights[:, 0] *= 40
+    weights[:, 1] *= 0.2
+    inputs = RANDOM.normal(size=(500, 8)).astype(np.float32)
+    return inputs @ weights + np.array([300, 0.5], np.float32)
+
+
+def test_a_regression_is_no_classifier_and_its_lost_column_is_refused():
+    expected = regression()
+    found = in_int8(expected)
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()  # "100.00 %", once
+    result = compare([found], [expected], samples(500))
+    assert result.accuracy is None
+    (output,) = result.outputs
+    assert output.kind == "values"
+    assert output.sqnr > 30
+    assert output.worst_column == 1
+    assert output.worst_sqnr < 0
+    with pytest.raises(EdgegolfError, match=r"int8.onnx loses column 1 of output 0: .* 10 dB"):
+        check("int8.onnx", False, [found], [expected], samples(500), 1)
+
+
+def test_columns_of_like_ranges_pass_and_weak_ones_are_told():
+    expected = RANDOM.normal(size=(500, 4)).astype(np.float32)
+    assert not check("f", False, [in_int8(expected)], [expected], samples(500), 0).doubts
+    expected[:, 2] /= 25
+    (doubt,) = check("f", False, [in_int8(expected)], [expected], samples(500), 0).doubts
+    assert doubt.startswith("column 2 of output 0 keeps only 1")
+
+
+def test_an_autoencoder_loses_no_accuracy_and_no_dark_pixels():
+    expected = RANDOM.random((200, 400)).astype(np.float32)
+    expected[:, :40] *= 1e-3  # a border that hardly varies
+    found = in_int8(expected)
+    assert np.mean(found.argmax(axis=1) != expected.argmax(axis=1)) > 0.1  # "loses points", once
+    result = check("int8.tflite", False, [found], [expected], samples(200), 0)
+    assert result.accuracy is None
+    assert result.outputs[0].worst_column is None
+    assert result.outputs[0].sqnr == pytest.approx(6.02 * 8, abs=0.5)
+
+
+def test_probabilities_choose_classes():
+    expected = softmax(3 * RANDOM.normal(size=(400, 5)))
+    for output in (expected, np.log(expected)):
+        result = compare([output], [output], samples(400))
+        assert result.outputs[0].kind == "classes"
+        assert result.accuracy == result.reference_accuracy == 1
+    labels = RANDOM.integers(0, 5, 400)
+    result = compare([expected], [expected], samples(400, labels))
+    assert result.accuracy == np.mean(expected.argmax(axis=1) == labels)
+
+
+def test_classes_of_every_pixel():
+    expected = softmax(3 * RANDOM.normal(size=(4, 8, 8, 3)))
+    found = expected.copy()
+    found[0, 0, 0] = np.roll(found[0, 0, 0], 1)
+    assert compare([found], [expected], samples(4)).accuracy == pytest.approx(255 / 256)
+
+
+@pytest.mark.parametrize("is_probability", [True, False])
+def test_one_column_tells_two_classes_apart(is_probability):
+    logits = RANDOM.normal(size=(100, 1)).astype(np.float32)
+    expected = 1 / (1 + np.exp(-logits)) if is_probability else logits
+    labels = (logits[:, 0] > 0).astype(np.int64)
+    labels[:10] ^= 1
+    assert compare([expected], [expected], samples(100, labels)).accuracy == 0.9
+
+
+def test_labels_find_the_output_that_they_judge():
+    labels = RANDOM.integers(0, 4, 300)
+    box = RANDOM.normal(size=(300, 4))
+    logits = RANDOM.normal(size=(300, 4)) + 9 * np.eye(4)[labels]
+    assert labelled_output([box, logits], labels) == 1
+    assert labelled_output([box[:, :3]], labels) is None
+    assert labelled_output([box], None) is None
+    result = compare([box, logits], [box, logits], samples(300, labels))
+    assert [output.kind for output in result.outputs] == ["values", "classes"]
+    assert result.accuracy > 0.99
+
+
+def test_lost_accuracy_is_refused_above_what_may_be_lost():
+    labels = np.arange(1000) % 10
+    expected = np.eye(10, dtype=np.float32)[labels]
+    found = expected.copy()
+    found[:20] = np.roll(expected[:20], 1, axis=1)
+    with pytest.raises(EdgegolfError, match=r"loses 2\.00 points .* 98\.00% against 100\.00%"):
+        check("x", False, [found], [expected], samples(1000, labels), 0.019)
+    assert check("x", False, [found], [expected], samples(1000, labels), 0.02).accuracy == 0.98
+
+
+def test_without_labels_classes_may_change_where_the_signal_is_kept():
+    expected = softmax(0.1 * RANDOM.normal(size=(500, 10)))  # all alike
+    noise = expected.std() * RANDOM.normal(size=expected.shape)
+    slightly, badly = (np.float32(expected + size * noise) for size in (0.1, 0.6))
+    result = check("x", False, [slightly], [expected], samples(500), 0.005)
+    assert result.accuracy < 0.99
+    with pytest.raises(EdgegolfError, match="points of accuracy"):
+        check("x", False, [badly], [expected], samples(500), 0.005)
+
+
+def test_a_float_file_differs_by_rounding_only():
+    expected = regression()
+    rounded = expected * np.float32(1 + 1e-6)
+    assert check("x", True, [rounded], [expected], samples(500), 0).outputs[0].sqnr > 90
+    other = expected.copy()
+    other[:, 1] += 0.05  # far below a thousandth of 300
+    for wrong in (expected + 1, other, -expected):
+        with pytest.raises(EdgegolfError, match="gives other outputs than the model"):
+            check("x", True, [wrong], [expected], samples(500), 1)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_numbers_that_are_none_are_refused(number):
+    expected = regression()
+    found = expected.copy()
+    found[7, 0] = number
+    with pytest.raises(EdgegolfError, match="NaN or infinite numbers in output 1"):
+        check("x", False, [expected, found], [expected, expected], samples(500), 1)
+
+
+def test_what_a_distribution_is():
+    assert is_distribution(softmax(RANDOM.normal(size=(9, 3))))
+    assert not is_distribution(RANDOM.normal(size=(9, 3)))
+    assert not is_distribution(np.ones((9, 1)))
+    assert not is_distribution(np.ones(9))
