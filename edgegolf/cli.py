@@ -383,8 +383,8 @@ def export(
     from edgegolf.emulation.choice import note_choices
     from edgegolf.emulation.instructions import count_instructions
     from edgegolf.export import ExportOptions
+    from edgegolf.export.model_source import is_model, parse_shapes
     from edgegolf.export.publish import publish_all, publish_files
-    from edgegolf.export.sources import is_model, parse_shapes
     from edgegolf.progress import Work
     from edgegolf.report.candidates_table import candidates_table
     from edgegolf.report.choice_lines import choice_lines

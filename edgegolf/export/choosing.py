@@ -26,6 +26,10 @@ GOOD_SQNR = 30.0  # dB
 SAME_SQNR = 0.05  # dB
 
 
+class LargerThanFloatError(EdgegolfError):
+    """No int8 file is smaller than the float one."""
+
+
 def best_files(
     candidates: Sequence[Candidate], suffix: str, goal: Goal | None, largest: int | None = None
 ) -> dict[str, Candidate]:
@@ -50,26 +54,31 @@ def best_files(
         smaller = [candidate for candidate in fitting if candidate.size_bytes <= largest]
         if fitting and not smaller:
             least = min(candidate.size_bytes for candidate in fitting)
-            raise EdgegolfError(
-                f"every int8{suffix} is larger than float32{suffix}: {least:,} bytes or more "
-                f"against {largest:,}",
-                hint=f"deploy float32{suffix}",
+            raise LargerThanFloatError(
+                f"it would be larger than float32{suffix}, {least:,} bytes or more for {largest:,}"
             )
         fitting = smaller
     stock = next((candidate for candidate in candidates if candidate.name == STOCK), None)
-    good = _good(fitting, candidates[0], stock)
-    if goal is not None:
-        return {f"int8{suffix}": choose(good, goal, runtime)}
-    kept = {f"int8{suffix}": choose(_no_worse(good, stock, runtime), "balanced", runtime)}
-    goals: dict[str, Goal] = {"int8-smallest": "size", "int8-fastest": "latency"}
-    for stem, each in goals.items():
-        candidate = choose(good, each, runtime)
-        if _is_worth_a_file(candidate, kept[f"int8{suffix}"], each, runtime):
-            kept[f"{stem}{suffix}"] = candidate
-    weights = [candidate for candidate in candidates if candidate.compute == "int8-weights"]
+    kept = {}
+    if good := _good(fitting, candidates[0], stock):
+        if goal is not None:
+            return {f"int8{suffix}": choose(good, goal, runtime)}
+        kept[f"int8{suffix}"] = choose(_no_worse(good, stock, runtime), "balanced", runtime)
+        goals: dict[str, Goal] = {"int8-smallest": "size", "int8-fastest": "latency"}
+        for stem, each in goals.items():
+            candidate = choose(good, each, runtime)
+            if _is_worth_a_file(candidate, kept[f"int8{suffix}"], each, runtime):
+                kept[f"{stem}{suffix}"] = candidate
+    weights = [
+        candidate
+        for candidate in candidates
+        if candidate.compute == "int8-weights" and candidate.size_bytes < candidates[0].size_bytes
+    ]
     if suffix == ".tflite" and weights:
         good = _good(weights, candidates[0], stock)
         kept["int8-weights.tflite"] = choose(good, "size", runtime)
+    if not kept:
+        raise EdgegolfError("there is no candidate to choose from")
     return kept
 
 

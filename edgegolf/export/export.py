@@ -10,17 +10,17 @@ from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatch
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
 
 from edgegolf.backends import onnx, tflite
 from edgegolf.cards import exports_in
 from edgegolf.errors import EdgegolfError
-from edgegolf.export.choosing import STOCK, Goal, best_files
+from edgegolf.export.choosing import STOCK, Goal, LargerThanFloatError, best_files
 from edgegolf.export.measuring import Candidate, Compute, Draft, Task, measure, outputs_of
+from edgegolf.export.model_source import Compiled, Described, open_source
 from edgegolf.export.samples import ExportData, read_data
-from edgegolf.export.sources import Compiled, Described, open_source
 from edgegolf.export.variants import (
     FINETUNING_STEPS,
     Tuning,
@@ -142,6 +142,8 @@ class Exported:
     notes: tuple[str, ...] = ()
 
 
+#: Files that are still the same model, by name.
+Verified: TypeAlias = dict[str, tuple[bytes, Comparison]]
 #: Called with a format and all candidates for its int8 files.
 ShowCandidates = Callable[[str, tuple[Candidate, ...]], None]
 
@@ -227,11 +229,17 @@ def export_model(
             note(way_name)
             started = time.perf_counter()
             try:
-                made = making.files(way_name, way, show)
+                made, missing = making.files(way_name, way, show)
+            except LargerThanFloatError as error:
+                making.notes.append(f"{way_name} is not written: {error.message}")
+                remove_older(way_name)
+                continue
             except EdgegolfError as error:
                 failures[way_name] = error
                 remove_older(way_name, own)
                 continue
+            if missing is not None:
+                failures[way_name] = missing
             spent = (time.perf_counter() - started) / len(made)
             remove_older(way_name)
             for name, (content, _) in made.items():
@@ -282,12 +290,13 @@ class _Making:
             worker.call("predict", self.data.validation, what="running the model")
         )
         self.floats: dict[str, Draft] = {}
+        self.reasons: dict[str, EdgegolfError] = {}  # why a stock converter has no int8 file
         self._missing = ""  # what the compiler lacks
 
     def files(
         self, way_name: str, way: Way, show: ShowCandidates
-    ) -> dict[str, tuple[bytes, Comparison]]:
-        """The files of a way by their names, verified.
+    ) -> tuple[Verified, EdgegolfError | None]:
+        """The files of a way by their names, and why its main one is not among them.
 
         Raises:
             EdgegolfError: There is none that is still the same model.
@@ -297,7 +306,7 @@ class _Making:
         if self.described.is_quantized:
             raise EdgegolfError("the model is quantized already", hint="--dtype int8")
         draft = self._float(way_name)
-        return {way_name: (draft.data, self._verified(way_name, draft))}
+        return {way_name: (draft.data, self._verified(way_name, draft))}, None
 
     def _float(self, way_name: str) -> Draft:
         """The smallest file in float: the stock converter's, golfed, or the compiler's."""
@@ -323,7 +332,7 @@ class _Making:
             self.floats[way_name] = min(drafts, key=lambda draft: len(draft.data))
         return self.floats[way_name]
 
-    def _int8(self, suffix: str, show: ShowCandidates) -> dict[str, tuple[bytes, Comparison]]:
+    def _int8(self, suffix: str, show: ShowCandidates) -> tuple[Verified, EdgegolfError | None]:
         drafts, largest = self._drafts(suffix)
         self.note(f"measuring {len(drafts)} candidates")
         candidates = measure(drafts, suffix, self._judged)
@@ -332,12 +341,10 @@ class _Making:
         while True:
             left = [each for each in candidates[1:] if each.name + each.compute not in refused]
             try:
-                best = best_files(
-                    [candidates[0], *left], suffix, self.options.goal, largest=largest
-                )
+                best = best_files([candidates[0], *left], suffix, self.options.goal, largest)
             except EdgegolfError as error:
-                raise next(iter(refused.values()), error) from None
-            verified = {}
+                raise next(iter(refused.values()), self.reasons.get(suffix, error)) from None
+            verified: Verified = {}
             for name, each in best.items():
                 self.note(f"verifying {name}")
                 try:
@@ -346,13 +353,13 @@ class _Making:
                     refused[each.name + each.compute] = error
                     break
             else:
-                return verified
+                missing = next(iter(refused.values()), self.reasons.get(suffix))
+                return verified, None if f"int8{suffix}" in verified else missing
 
     def _drafts(self, suffix: str) -> tuple[list[Draft], int | None]:
         """All that may become int8 files, after the float file; and how large that is."""
         exact = None if self.described.is_quantized else self._float(f"float32{suffix}")
         drafts = [] if exact is None else [exact]
-        reason: EdgegolfError | None = None
         names = {STOCK: f"int8{suffix}"}
         if suffix == ".tflite" and not self.options.quick:
             names["stock, dynamic range, golfed"] = "dynamic.tflite"
@@ -363,7 +370,7 @@ class _Making:
                     compute: Compute = "int8-weights" if converted.startswith("dynamic") else "int8"
                     drafts.append(Draft(name, compute, self._golfed(stock, suffix), compiled=False))
             except EdgegolfError as error:
-                reason = reason or error
+                self.reasons.setdefault(suffix, error)
         if self.options.batch == 1 and (graph := self._graph) is not None:
             self.note(f"quantizing for {suffix[1:]}")
             try:
@@ -373,8 +380,10 @@ class _Making:
         elif self._missing:
             self._tell(f"{self._missing}: the int8 files are the stock converter's, golfed")
         if len(drafts) < 2 and not self.described.is_quantized:
-            raise reason or EdgegolfError(f"{self._missing}: no int8{suffix}")
-        return drafts, None if exact is None else len(exact.data)
+            raise self.reasons.get(suffix) or EdgegolfError(f"{self._missing}: no int8{suffix}")
+        if exact is None or suffix == ".tflite":
+            return drafts, None  # a device may ask for int8, however small the file in float is
+        return drafts, len(exact.data)
 
     def _variants(self, graph: Graph, suffix: str) -> list[Draft]:
         if self.described.is_quantized:

@@ -13,8 +13,8 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.export import onnx_export, tflite
 from edgegolf.export.bounds import largest_result
 from edgegolf.export.model import for_inference, load_model, plain_names
+from edgegolf.export.model_source import Compiled, Described, Source
 from edgegolf.export.samples import ModelInput, Samples
-from edgegolf.export.sources import Compiled, Described, Source
 from edgegolf.export.verify import find_input, output_positions
 from edgegolf.frontends.keras import UnsupportedLayerError, read_model
 from edgegolf.frontends.tflite import read_graph

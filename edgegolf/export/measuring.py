@@ -19,8 +19,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.export.model_source import Compiled
 from edgegolf.export.samples import Samples
-from edgegolf.export.sources import Compiled
 from edgegolf.export.verify import compare, feed, run_file
 from edgegolf.files import sha256, write_atomically
 from edgegolf.runtimes import Array, Session, installed_runtimes, open_session

@@ -79,30 +79,39 @@ def quantize(model: onnx.ModelProto, batches: Iterator[Sequence[NDArray]]) -> by
     prepare = require("onnxruntime.quantization.shape_inference", extra="train").quant_pre_process
     known = {tensor.name for tensor in model.graph.initializer}
     names = [value.name for value in model.graph.input if value.name not in known]
+    samples = list(batches)
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            self.left = iter(samples)
+
         def get_next(self) -> dict[str, NDArray] | None:
-            arrays = next(batches, None)
+            arrays = next(self.left, None)
             return None if arrays is None else dict(zip(names, arrays, strict=True))
+
+    def quantized(plain: Path, made: Path) -> None:
+        quantization.quantize_static(
+            plain,
+            made,
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            per_channel=True,
+            reduce_range=True,
+        )
 
     with tempfile.TemporaryDirectory() as folder:
         plain, made = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
         try:
             with silenced():
                 try:
-                    prepare(model, plain, skip_symbolic_shape=True)
-                except Exception:  # of any type; what is not prepared can be quantized all the same
+                    copy = type(model).FromString(model.SerializeToString())  # it is taken apart
+                    prepare(copy, plain, skip_symbolic_shape=True)
+                    quantized(plain, made)
+                except Exception:  # of any type; some models can only be quantized as they are
                     plain.write_bytes(model.SerializeToString())
-                quantization.quantize_static(
-                    plain,
-                    made,
-                    Reader(),
-                    quant_format=quantization.QuantFormat.QDQ,
-                    activation_type=quantization.QuantType.QUInt8,
-                    weight_type=quantization.QuantType.QInt8,
-                    per_channel=True,
-                    reduce_range=True,
-                )
+                    quantized(plain, made)
         except OSError:
             raise
         except Exception as error:  # as above: any type

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.export.model_source import Compiled, Described, Source
 from edgegolf.export.onnx_export import in_float16, quantize
 from edgegolf.export.samples import ModelInput, Samples
-from edgegolf.export.sources import Compiled, Described, Source
 from edgegolf.export.verify import run_file
 from edgegolf.files import read_bounded
 from edgegolf.frontends.onnx import read_graph

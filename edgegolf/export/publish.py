@@ -30,7 +30,7 @@ from edgegolf.export.export import (
     ways_of,
 )
 from edgegolf.export.measuring import Candidate
-from edgegolf.export.sources import kind_of
+from edgegolf.export.model_source import kind_of
 from edgegolf.files import check_size, remove_leftovers, sha256, write_atomically
 from edgegolf.progress import doing, track
 from edgegolf.records import to_json

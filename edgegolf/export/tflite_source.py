@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgegolf.errors import EdgegolfError, require
+from edgegolf.export.model_source import Compiled, Described, Source
 from edgegolf.export.onnx_export import OPSET, in_float16, quantize
+from edgegolf.export.pixels import scales_its_input
 from edgegolf.export.samples import ModelInput, Samples
-from edgegolf.export.sources import Compiled, Described, Source
 from edgegolf.export.verify import run_file
 from edgegolf.files import read_bounded
 from edgegolf.frontends.tflite import read_graph
@@ -40,9 +41,14 @@ class TfliteSource(Source):
 
     def describe(self) -> Described:
         """What the model takes: real numbers, also where it computes in integers."""
+        try:
+            graph = read_graph(self.path)
+            scales = [scales_its_input(graph, tensor) for tensor in graph.inputs]
+        except EdgegolfError:
+            scales = [False] * len(self.inputs)
         inputs = tuple(
-            ModelInput(info.name, info.shape, "float32" if info.scale else info.dtype)
-            for info in self.inputs
+            ModelInput(info.name, info.shape, "float32" if info.scale else info.dtype, own)
+            for info, own in zip(self.inputs, scales, strict=True)
         )
         return Described(inputs, tuple(info.name for info in self.inputs), self.is_quantized)
 
