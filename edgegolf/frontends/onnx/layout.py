@@ -199,6 +199,8 @@ class Builder:
         largest = max(values, key=lambda each: (each.rank == rank, prod(each.shape)))
         wide = self.reshaped(largest, (1,) * (rank - largest.rank) + largest.shape)
         kind = largest.tensor.dtype
+        if kind in ("int8", "uint8", "int16"):
+            raise EdgegolfError(f"arithmetic on {kind} without a scale is not covered")
         tensors = [self._aligned(operand, wide.order, kind) for operand in operands]
         return Value(self.add(op, *tensors, dtype=dtype), wide.order)
 

@@ -635,7 +635,8 @@ def _space_to_depth(call: Call) -> Results:
     value, block = call.value(), call.get("blocksize", 1)
     batch, channels, height, width = value.shape
     split = (batch, channels, height // block, block, width // block, block)
-    moved = call.build.transposed(call.build.reshaped(value, split), (0, 3, 5, 1, 2, 4))
+    axes = (0, 1, 3, 5, 2, 4) if call.get("mode", "DCR") == "CRD" else (0, 3, 5, 1, 2, 4)
+    moved = call.build.transposed(call.build.reshaped(value, split), axes)
     depth = channels * block * block
     return call.build.reshaped(moved, (batch, depth, height // block, width // block))
 

@@ -237,8 +237,10 @@ class _Reader:
             results = self.results(name, node, inputs)
         except NotCoveredError as error:
             raise UnsupportedOperatorError(f"{name} with {error} is not supported") from None
+        except UnsupportedOperatorError:
+            raise
         except EdgegolfError as error:
-            raise type(error)(f"{name} {node.name!r}: {error.message}", error.hint) from None
+            raise EdgegolfError(f"{name} {node.name!r}: {error.message}", error.hint) from None
         except Exception as error:  # attributes and shapes that contradict each other
             raise EdgegolfError(f"{name} {node.name!r} is not valid: {error}") from None
         for output, result in zip(node.output, results, strict=False):
