@@ -16,6 +16,7 @@ import numpy as np
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.frontends.constants import Constants
+from edgegolf.frontends.onnx.integers import Encoded
 from edgegolf.ir import Node, Op, QuantParams, Tensor, ops
 from edgegolf.ir.kernels.call import check_size
 from edgegolf.ir.tensor import Array, Shape
@@ -50,18 +51,33 @@ class Value:
 Operand: TypeAlias = "Array | Value"
 
 
+#: Operators whose results have their input's scale.
+MOVING = (
+    ops.AveragePool2D, ops.Concatenate, ops.MaxPool2D, ops.Pad, ops.Reshape, ops.Slice,
+    ops.Transpose,
+)  # fmt: skip
+
+
 def channels_last(rank: int) -> Order:
     """The order of the axes of images [batch, channels, …] in the graph."""
     return (0, *range(2, rank), 1)
 
 
 class Builder:
-    """Collects the nodes of a graph."""
+    """Collects the nodes of a graph.
+
+    Attributes:
+        name: Of what is computed, for people.
+        nodes: In execution order.
+        origins: What computes each tensor.
+        decoded: By the `id` of a constant, the integers that it was decoded from.
+    """
 
     def __init__(self) -> None:
-        self.name = ""  # of what is computed, for people
+        self.name = ""
         self.nodes: list[Node] = []
         self.origins: dict[Tensor, Node] = {}
+        self.decoded: dict[int, Encoded] = {}
         self._constants = Constants()
         self._moved: dict[tuple[Tensor, Op, Shape], Tensor] = {}
 
@@ -80,7 +96,7 @@ class Builder:
             *inputs: What with.
             shape: Of the result, where the operator does not tell it.
             dtype: Of the result, where it is not the first input's.
-            quant: Of the result.
+            quant: Of the result, where it is not the first input's, as it is where elements move.
 
         Returns:
             The result.
@@ -88,13 +104,16 @@ class Builder:
         found = op.shape(inputs) if shape is None else shape
         assert found is not None
         check_size(found)
-        output = Tensor(found, dtype or self._first(inputs).dtype, quant, name=self.name)
+        first = next(tensor for tensor in inputs if tensor is not None)
+        if quant is None and isinstance(op, MOVING):
+            quant = first.quant
+        output = Tensor(found, dtype or first.dtype, quant, name=self.name)
         node = self.origins[output] = Node(op, inputs, (output,))
         self.nodes.append(node)
         return output
 
-    def moved(self, op: Op, tensor: Tensor, shape: Shape | None = None) -> Tensor:
-        """Add a node that only moves elements; the same one of the same tensor is added once."""
+    def moved(self, op: Op, tensor: Tensor, shape: Shape | None = None, dtype: str = "") -> Tensor:
+        """Add a node that moves or decodes elements; one of the same tensor is added once."""
         found = op.shape([tensor]) if shape is None else shape
         assert found is not None
         before = self.origins.get(tensor)
@@ -110,19 +129,16 @@ class Builder:
             return tensor
         key = (tensor, op, found)
         if key not in self._moved:
-            quant = tensor.quant
-            self._moved[key] = self.add(op, tensor, shape=found, quant=quant)
+            self._moved[key] = self.add(op, tensor, shape=found, dtype=dtype)
         return self._moved[key]
 
-    def constant(self, array: Array, quant: QuantParams | None = None) -> Tensor:
-        """The one tensor of a constant."""
+    def constant(
+        self, array: Array, quant: QuantParams | None = None, dtype: str | None = None
+    ) -> Tensor:
+        """The one tensor of a constant, of the array's type unless it is packed in files."""
         array = np.ascontiguousarray(array).reshape(array.shape)
-        dtype = array.dtype.name
-        return self._constants.tensor(array.tobytes(), array.shape, dtype, lambda: array, quant)
-
-    @staticmethod
-    def _first(inputs: Sequence[Tensor | None]) -> Tensor:
-        return next(tensor for tensor in inputs if tensor is not None)
+        name = dtype or array.dtype.name
+        return self._constants.tensor(array.tobytes(), array.shape, name, lambda: array, quant)
 
     # ------------------------------------------------------------------------------- layouts
 
@@ -192,17 +208,19 @@ class Builder:
         """An operator that treats every element by itself."""
         return replace(value, tensor=self.add(op, value.tensor))
 
-    def together(self, op: Op, *operands: Operand, dtype: str = "") -> Value:
+    def together(
+        self, op: Op, *operands: Operand, dtype: str = "", quant: QuantParams | None = None
+    ) -> Value:
         """An operator that broadcasts, at least one of whose operands is computed."""
         rank = max(len(operand.shape) for operand in operands)
         values = [each for each in operands if isinstance(each, Value)]
         largest = max(values, key=lambda each: (each.rank == rank, prod(each.shape)))
         wide = self.reshaped(largest, (1,) * (rank - largest.rank) + largest.shape)
         kind = largest.tensor.dtype
-        if kind in ("int8", "uint8", "int16"):
+        if kind in ("int8", "uint8", "int16") and quant is None:
             raise EdgegolfError(f"arithmetic on {kind} without a scale is not covered")
         tensors = [self._aligned(operand, wide.order, kind) for operand in operands]
-        return Value(self.add(op, *tensors, dtype=dtype), wide.order)
+        return Value(self.add(op, *tensors, dtype=dtype, quant=quant), wide.order)
 
     def _aligned(self, operand: Operand, order: Order, dtype: str) -> Tensor:
         """An operand with its axes in an order; of constants without leading axes of length 1."""

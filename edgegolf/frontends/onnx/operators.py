@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.frontends.onnx.integers import signed
 from edgegolf.frontends.onnx.layout import Builder, Operand, Value
 from edgegolf.ir import Op, Tensor, ops
 from edgegolf.ir.tensor import Array, Shape
@@ -74,6 +75,29 @@ class Call:
         """A constant input, None if it is left out."""
         there = index < len(self.inputs) and self.inputs[index] is not None
         return self.constant(index) if there else None
+
+    def weight(
+        self, index: int, arrange: Callable[[Array], Array], axes: tuple[int, int]
+    ) -> Tensor:
+        """A constant in the graph's layout; if it was decoded from integers, so it is there.
+
+        Args:
+            index: Of the input.
+            arrange: From the file's layout to the graph's.
+            axes: The one of the outputs in the file and in the graph: integers whose scales go
+                along another one are decoded here.
+        """
+        array = self.constant(index)
+        found = self.build.decoded.get(id(array))
+        if found is None or (found.quant.is_per_channel and found.quant.axis != axes[0]):
+            return self.build.constant(arrange(array))
+        quant = replace(found.quant, axis=axes[1] if found.quant.is_per_channel else 0)
+        encoded = self.build.constant(arrange(found.integers), quant, found.dtype)
+        return self.build.moved(ops.Dequantize(), encoded, encoded.shape, "float32")
+
+    def bias(self, index: int) -> list[Tensor]:
+        """A constant vector, if it is there."""
+        return [] if self.optional(index) is None else [self.weight(index, np.ravel, (0, 0))]
 
     def get(self, name: str, default: Any) -> Any:
         """An attribute, or what it is if it is left out."""
@@ -259,25 +283,28 @@ def _window(call: Call, image: Tensor, size: ops.Pair) -> tuple[ops.Pair, ops.Pa
 
 
 def _convolution(call: Call) -> Results:
-    value, filters = call.value(), call.constant(1)
-    if filters.ndim == 3:
-        filters = filters[:, :, None]
+    value, shape = call.value(), call.constant(1).shape
     image = call.build.image(value)
-    if filters.ndim != 4:
-        raise EdgegolfError(f"it has filters of shape {list(filters.shape)}")
-    outputs, channels, height, width = filters.shape
-    strides, padding, dilation = _window(call, image, (height, width))
+    op, arrange, axis = convolution(call, image, shape)
+    constants = [call.weight(1, arrange, (0, axis)), *call.bias(2)]
+    return call.build.from_image(call.build.add(op, image, *constants), value)
+
+
+def convolution(
+    call: Call, image: Tensor, shape: Shape
+) -> tuple[Op, Callable[[Array], Array], int]:
+    """The operator of a convolution, how its filters lie in the graph, and the axis of outputs."""
+    shape = (*shape[:2], 1, *shape[2:]) if len(shape) == 3 else shape
+    if len(shape) != 4:
+        raise EdgegolfError(f"it has filters of shape {list(shape)}")
+    outputs, channels, height, width = shape
+    window = _window(call, image, (height, width))
     group = call.get("group", 1)
     if image.shape[3] != group * channels or outputs % group:
-        raise EdgegolfError(f"it has filters of shape {list(filters.shape)} in {group} groups")
+        raise EdgegolfError(f"it has filters of shape {list(shape)} in {group} groups")
     if group > 1 and channels == 1:
-        op: Op = ops.DepthwiseConv2D(strides, padding, dilation)
-        weights = filters.transpose(1, 2, 3, 0)
-    else:
-        op, weights = ops.Conv2D(strides, padding, dilation), filters.transpose(0, 2, 3, 1)
-    bias = call.optional(2)
-    constants = [call.build.constant(a) for a in (weights, bias) if a is not None]
-    return call.build.from_image(call.build.add(op, image, *constants), value)
+        return ops.DepthwiseConv2D(*window), lambda a: a.reshape(shape).transpose(1, 2, 3, 0), 3
+    return ops.Conv2D(*window), lambda a: a.reshape(shape).transpose(0, 2, 3, 1), 0
 
 
 def _pool(kind: type[ops.MaxPool2D | ops.AveragePool2D]) -> Callable[[Call], Results]:
@@ -350,34 +377,45 @@ def _normalization(call: Call) -> Results:
     return call.build.together(ops.Add(), call.build.together(ops.Mul(), value, factor), term)
 
 
-def _dense(call: Call, value: Value, matrix: Array, bias: Array | None = None) -> Value:
-    """A product with a matrix [inputs, units] along the value's last axis."""
+def _dense(call: Call, value: Value, *constants: Tensor) -> Value:
+    """A product with a matrix [units, inputs], and a bias, along the value's last axis."""
     value = call.build.last(value, value.rank - 1)
-    constants = [call.build.constant(a) for a in (matrix.T, bias) if a is not None]
     op = ops.FullyConnected(keep_dims=value.rank > 2)
     return Value(call.build.add(op, value.tensor, *constants), value.order)
 
 
-def _gemm(call: Call) -> Results:
-    matrix, value = call.constant(1), call.value()
+def matrix_operands(call: Call, other: Array) -> tuple[Value, bool]:
+    """The left matrix of a Gemm, and whether the right one is [units, inputs]."""
+    value = call.value()
     if call.get("transA", 0):
         value = call.build.transposed(value, (1, 0))
-    if matrix.ndim != 2 or value.rank != 2:
+    if other.ndim != 2 or value.rank != 2:
         raise EdgegolfError("it has operands that are no matrices")
-    matrix = matrix.T if call.get("transB", 0) else matrix
-    alpha, beta = call.get("alpha", 1.0), call.get("beta", 1.0)
-    matrix = matrix if alpha == 1 else matrix * np.float32(alpha)
+    return value, bool(call.get("transB", 0))
+
+
+def _gemm(call: Call) -> Results:
+    value, turned = matrix_operands(call, call.constant(1))
+    alpha, beta = (np.float32(call.get(name, 1.0)) for name in ("alpha", "beta"))
+    arrange, axes = (np.asarray, (0, 0)) if turned else (np.transpose, (1, 0))
+    if alpha == 1:
+        matrix = call.weight(1, arrange, axes)
+    else:
+        matrix = call.build.constant(arrange(call.constant(1)) * alpha)
     term = call.inputs[2] if len(call.inputs) > 2 else None
-    units = matrix.shape[1]
+    units = matrix.shape[0]
     if term is None:
         return _dense(call, value, matrix)
     if isinstance(term, Value):
         if beta != 1:
-            term = call.build.together(ops.Mul(), term, np.float32(beta))
+            term = call.build.together(ops.Mul(), term, beta)
         return call.build.together(ops.Add(), _dense(call, value, matrix), term)
-    term = term if beta == 1 else term * np.float32(beta)
+    if beta == 1 and term.shape == (units,):
+        return _dense(call, value, matrix, *call.bias(2))
+    term = term * beta
     if term.size in (1, units) and term.shape[-1:] in ((), (1,), (units,)):
-        return _dense(call, value, matrix, np.broadcast_to(term.reshape(-1), units))
+        bias = call.build.constant(np.broadcast_to(term.reshape(-1), units))
+        return _dense(call, value, matrix, bias)
     return call.build.together(ops.Add(), _dense(call, value, matrix), term)
 
 
@@ -386,15 +424,15 @@ def _matmul(call: Call) -> Results:
     if isinstance(left, Value) and isinstance(right, Value):
         raise NotCoveredError("two computed factors")
     if isinstance(right, Value):  # (A·B)ᵀ = Bᵀ·Aᵀ
-        assert not isinstance(left, Value)
-        if left.ndim != 2 or right.rank < 2:
+        if len(left.shape) != 2 or right.rank < 2:
             raise NotCoveredError("a constant that is no matrix")
         swapped = (*range(right.rank - 2), right.rank - 1, right.rank - 2)
-        product = _dense(call, call.build.transposed(right, swapped), left.T)
+        matrix = call.weight(0, np.asarray, (0, 0))
+        product = _dense(call, call.build.transposed(right, swapped), matrix)
         return call.build.transposed(product, swapped)
     if right.ndim != 2:
         raise NotCoveredError("a constant that is no matrix")
-    return _dense(call, left, right)
+    return _dense(call, call.value(), call.weight(1, np.transpose, (1, 0)))
 
 
 # ------------------------------------------------------------------------------- reduction
@@ -526,8 +564,7 @@ def _cut(call: Call, value: Value, chosen: dict[int, range]) -> Value:
     sizes = tuple(map(len, ranges))
     op = ops.Slice(tuple(r.start for r in ranges), tuple(r.step for r in ranges), sizes)
     op.shape([value.tensor])
-    quant = value.tensor.quant
-    return Value(call.build.add(op, value.tensor, shape=sizes, quant=quant), value.order)
+    return Value(call.build.add(op, value.tensor, shape=sizes), value.order)
 
 
 def _slice(call: Call) -> Results:
@@ -605,7 +642,10 @@ def _pad(call: Call) -> Results:
     )
     if not any(map(any, stored)):
         return value
-    number = None if fill is None else float(np.asarray(fill).item())
+    number = 0 if fill is None else np.asarray(fill).item()
+    if value.tensor.quant is not None:
+        number = signed(np.asarray(fill), np.zeros(()))[0].item()
+        number = number if number != value.tensor.zero_point else 0
     return call.build.same(ops.Pad(stored, number or None), value)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.files import check_size, read_bounded
 from edgegolf.formats.onnx.inlining import inlined
 from edgegolf.frontends.onnx.folding import Folder
+from edgegolf.frontends.onnx.fusing import fused
+from edgegolf.frontends.onnx.integers import Encoded, encoded
 from edgegolf.frontends.onnx.layout import Builder, Operand, Order, Value, channels_last
 from edgegolf.frontends.onnx.operators import (
     OF_IMAGES,
@@ -21,6 +23,7 @@ from edgegolf.frontends.onnx.operators import (
     NotCoveredError,
     UnsupportedOperatorError,
 )
+from edgegolf.frontends.onnx.quantized import QUANTIZED
 from edgegolf.frontends.onnx.tidying import tidied
 from edgegolf.ir import Graph, Tensor
 from edgegolf.ir.tensor import BITS, Array, Shape
@@ -32,6 +35,7 @@ OLDEST = 7  # version of the operators that is read
 
 # What sees no images: an input that reaches a convolution through others is one.
 _MOVES_AXES = frozenset(("Flatten", "Gemm", "MatMul", "Reshape", "Squeeze", "Transpose"))
+_MOVING = frozenset(("Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"))
 
 
 @dataclass(frozen=True)
@@ -118,10 +122,9 @@ class _Reader:
         for info in graph.output:
             self.compute(info.name, producers)
         given = [self.output(info.name) for info in graph.output]
-        nodes = tidied(self.build, tuple(value.tensor for value in given))
-        found = Graph(
-            tuple(value.tensor for value in taken), tuple(value.tensor for value in given), nodes
-        )
+        results = tuple(value.tensor for value in given)
+        nodes = fused(self.build, tidied(self.build, results), results)
+        found = Graph(tuple(value.tensor for value in taken), results, nodes)
         orders = (tuple(value.order for value in values) for values in (taken, given))
         return Read(found, *orders)
 
@@ -265,12 +268,48 @@ class _Reader:
         if len(arrays) == len(inputs) and (inputs or name == "Constant"):
             folded = self.folding.fold(node, arrays)
             if folded is not None:
-                return [_narrowed(array) for array in folded]
-        if name not in OPERATORS:
+                results = [_narrowed(array) for array in folded]
+                self.remember(node, arrays, results)
+                return list(results)
+        read = OPERATORS.get(name) or QUANTIZED.get(name)
+        if read is None:
             raise UnsupportedOperatorError(f"the operator {name} is not supported")
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-        found = OPERATORS[name](Call(node, inputs, attributes, self.opset, self.build))
+        found = read(Call(node, inputs, attributes, self.opset, self.build))
         return list(found) if isinstance(found, list | tuple) else [found]  # type: ignore[list-item]
+
+    def remember(
+        self, node: NodeProto, inputs: Sequence[Array | None], results: list[Array]
+    ) -> None:
+        """Keep the integers that a constant is decoded from, also where it is moved after that.
+
+        Weights are `DequantizeLinear` of integers, or `Cast` and multiplied by one scale.
+        """
+        first, *others = inputs
+        if first is None or not results:
+            return
+        known = self.build.decoded
+        before = known.get(id(first))
+        found: list[Encoded | None] = []
+        if node.op_type == "DequantizeLinear":
+            axes = [a.i for a in node.attribute if a.name == "axis"]
+            blocks = any(a.i for a in node.attribute if a.name == "block_size")
+            zero = others[1] if len(others) > 1 else None
+            if others[0] is not None and not blocks:
+                found = [encoded(results[0], first, others[0], zero, (axes or [1])[0])]
+        elif node.op_type in ("Cast", "CastLike") and results[0].dtype == np.float32:
+            found = [encoded(results[0], first, np.ones(()), None, 0)]
+        elif before is not None and not before.quant.is_per_channel:
+            if node.op_type == "Mul" and others[0] is not None and others[0].size == 1:
+                quant = replace(before.quant, scale=(before.quant.scale[0] * others[0].item(),))
+                found = [replace(before, reals=results[0], quant=quant)]
+            elif node.op_type in _MOVING:
+                moved = self.folding.fold(node, [before.integers, *others]) or []
+                found = [
+                    replace(before, reals=reals, integers=integers)
+                    for reals, integers in zip(results, moved, strict=True)
+                ]
+        known.update((id(each.reals), each) for each in found if each is not None)
 
 
 def _narrowed(array: Array) -> Array:

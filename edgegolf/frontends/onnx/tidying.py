@@ -84,13 +84,14 @@ class _Tidying:
         """Whether a layer's constants can take what is done to its result."""
         width = layer.output.shape[-1:]
         if isinstance(node.op, ops.Mul) and not (
-            isinstance(layer.op, ops.FullyConnected) and self.readers[layer.filter] == 1
+            isinstance(layer.op, ops.FullyConnected)
+            and layer.constant(1) is not None
+            and self.readers[layer.filter] == 1
         ):
             return False
         return (
             isinstance(layer.op, _LAYERS)
             and layer.output.dtype == "float32"
-            and layer.constant(1) is not None
             and (len(layer.inputs) < 3 or layer.bias is not None)
             and layer.op.activation is None
             and self.readers[layer.output] == 1
@@ -135,7 +136,11 @@ class _Tidying:
 
     def unflattened(self, node: Node) -> _Replacement:
         """A dense layer that reads an image as it lies."""
-        if not isinstance(node.op, ops.FullyConnected) or node.constant(1) is None:
+        if not isinstance(node.op, ops.FullyConnected):
+            return None
+        decodes = self.origins.get(node.filter)
+        stored = node.constant(1) if decodes is None else decodes.constant(0)
+        if stored is None:
             return None
         flat = self.origins.get(node.source)
         moved = self.origins.get(flat.source) if flat is not None else None
@@ -145,15 +150,16 @@ class _Tidying:
         shape = moved.output.shape
         if axes[:1] != (0,) or len(flat.output.shape) != 2 or flat.output.shape[0] != shape[0]:
             return None
-        units = len(node.filter.values)
+        units = len(stored.values)
         inverse = [axes.index(axis) for axis in range(len(axes))]
-        columns = node.filter.values.reshape(units, *shape[1:]).transpose(inverse)
-        matrix = self.build.constant(columns.reshape(units, -1))
+        columns = stored.values.reshape(units, *shape[1:]).transpose(inverse)
+        matrix = self.build.constant(columns.reshape(units, -1), stored.quant, stored.dtype)
         source = replace(flat.output)
-        return (
-            Node(ops.Reshape(), (moved.source,), (source,)),
-            Node(node.op, (source, matrix, *node.inputs[2:]), node.outputs),
-        )
+        nodes = [Node(ops.Reshape(), (moved.source,), (source,))]
+        if decodes is not None:
+            nodes.append(Node(decodes.op, (matrix,), (replace(decodes.output),)))
+            matrix = nodes[-1].output
+        return (*nodes, Node(node.op, (source, matrix, *node.inputs[2:]), node.outputs))
 
 
 def _with_constant(node: Node) -> tuple[Tensor | None, Tensor | None]:
