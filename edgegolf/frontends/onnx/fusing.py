@@ -76,14 +76,16 @@ class _Fusing:
     def quantize(self, node: Node) -> None:
         """What gives integers of real numbers: their own, or what computes them."""
         source, target = node.source, node.output
+        origin = self.origins.get(source)
         if source in self.integers:
             before = self.integers[source]
             if before.quant == target.quant and target not in self.outputs:
                 self.integers[target] = before
+            elif origin is not None and (mean := _mean_of(origin)) is not None:
+                self.add(mean, (self.integers[origin.source],), target)
             else:
                 self.add(node.op, (before,), target)
             return
-        origin = self.origins.get(source)
         if origin is None or self.readers[source] != 1 or not self.layer(origin, target, None):
             self.nodes.append(node)
 
@@ -146,6 +148,12 @@ class _Fusing:
         node = self.origins.get(tensor)
         is_decoded = node is not None and isinstance(node.op, ops.Dequantize)
         return node.constant(0) if node is not None and is_decoded else None
+
+
+def _mean_of(node: Node) -> ops.Mean | None:
+    """What pools over a whole image as a mean, which can give its result another scale."""
+    whole = isinstance(node.op, ops.AveragePool2D) and node.op.size == node.source.shape[1:3]
+    return ops.Mean((1, 2), keep_dims=True) if whole else None
 
 
 def _agree(tensors: Sequence[Tensor | None]) -> bool:

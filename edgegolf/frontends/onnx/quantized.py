@@ -159,17 +159,23 @@ def _leaky(call: Call) -> Results:
     return _same(ops.LeakyReLU(slope) if slope else ops.ReLU())(call)
 
 
-def _pool(name: str) -> Callable[[Call], Results]:
+def _pool(call: Call) -> Results:
     """Pooling keeps its scale; where the result has another one, it is given it after."""
+    if call.get("channels_last", 0):
+        raise NotCoveredError("channels last")
+    value, quant = _integers(call, 0), _quant(call, 3)
+    pooled: Any = OPERATORS["AveragePool"](replace(call, inputs=(value,)))
+    return _requantized(call, pooled, quant)
 
-    def read(call: Call) -> Results:
-        if call.get("channels_last", 0):
-            raise NotCoveredError("channels last")
-        value, quant = _integers(call, 0), _quant(call, 3)
-        pooled: Any = OPERATORS[name](replace(call, inputs=(value,)))
-        return _requantized(call, pooled, quant)
 
-    return read
+def _pool_all(call: Call) -> Results:
+    """A mean, because that can give its result another scale."""
+    value, quant = _integers(call, 0), _quant(call, 3)
+    image = call.build.image(value)
+    op: Op = ops.Mean((1, 2), keep_dims=True)
+    if image.quant == quant:
+        op = ops.AveragePool2D(size=(image.shape[1], image.shape[2]))
+    return call.build.from_image(call.build.add(op, image, quant=quant), value)
 
 
 def _requantized(call: Call, value: Value, quant: QuantParams) -> Value:
@@ -194,9 +200,9 @@ QUANTIZED: dict[str, Callable[[Call], Results]] = {
     "QuantizeLinear": _quantize,
     "com.microsoft.QGemm": _gemm,
     "com.microsoft.QLinearAdd": _sum,
-    "com.microsoft.QLinearAveragePool": _pool("AveragePool"),
+    "com.microsoft.QLinearAveragePool": _pool,
     "com.microsoft.QLinearConcat": _concatenate,
-    "com.microsoft.QLinearGlobalAveragePool": _pool("GlobalAveragePool"),
+    "com.microsoft.QLinearGlobalAveragePool": _pool_all,
     "com.microsoft.QLinearLeakyRelu": _leaky,
     "com.microsoft.QLinearMul": lambda call: _broadcast(call, ops.Mul()),
     "com.microsoft.QLinearSigmoid": _same(ops.Logistic()),

@@ -123,7 +123,8 @@ class _Reader:
             self.compute(info.name, producers)
         given = [self.output(info.name) for info in graph.output]
         results = tuple(value.tensor for value in given)
-        nodes = fused(self.build, tidied(self.build, results), results)
+        nodes = tidied(self.build, self.build.nodes, results)
+        nodes = tidied(self.build, fused(self.build, nodes, results), results)
         found = Graph(tuple(value.tensor for value in taken), results, nodes)
         orders = (tuple(value.order for value in values) for values in (taken, given))
         return Read(found, *orders)

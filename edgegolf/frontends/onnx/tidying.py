@@ -18,14 +18,14 @@ _Replacement: TypeAlias = tuple[Node, ...] | None
 _LAYERS = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)
 
 
-def tidied(build: Builder, outputs: tuple[Tensor, ...]) -> tuple[Node, ...]:
-    """The nodes that the outputs need, with as few of them as the operators allow.
+def tidied(build: Builder, nodes: Sequence[Node], outputs: tuple[Tensor, ...]) -> tuple[Node, ...]:
+    """The nodes that the outputs need, as few as the operators allow.
 
     A constant that is added to a layer becomes its bias, one that a dense layer is multiplied by
     part of its matrix; where an image is flattened with its channels first, the columns of the
     matrix are put in the other order; a HardSwish is found again.
     """
-    tidying = _Tidying(build, outputs)
+    tidying = _Tidying(build, needed(nodes, outputs), outputs)
     return needed([new for node in tidying.nodes for new in tidying.replaced(node)], outputs)
 
 
@@ -41,9 +41,11 @@ def needed(nodes: Sequence[Node], outputs: Iterable[Tensor]) -> tuple[Node, ...]
 
 
 class _Tidying:
-    def __init__(self, build: Builder, outputs: tuple[Tensor, ...]) -> None:
+    def __init__(
+        self, build: Builder, nodes: tuple[Node, ...], outputs: tuple[Tensor, ...]
+    ) -> None:
         self.build = build
-        self.nodes = needed(build.nodes, outputs)
+        self.nodes = nodes
         self.origins = {tensor: node for node in self.nodes for tensor in node.outputs}
         read = [tensor for node in self.nodes for tensor in node.inputs if tensor is not None]
         self.readers = Counter([*read, *outputs])
