@@ -14,6 +14,7 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.formats.tflite.flatbuffer import MAXIMUM_DEPTH, Table
 from edgegolf.formats.tflite.model import TfliteModel, read_tflite, type_name
 from edgegolf.formats.tflite.schema import ENUMERATIONS, number
+from edgegolf.frontends.constants import Constants
 from edgegolf.ir import Graph, Node, Op, QuantParams, Tensor, ops
 from edgegolf.ir.interpreter import constant_result
 from edgegolf.ir.kernels.call import MAXIMUM_ELEMENTS
@@ -117,8 +118,7 @@ class _Reader:
         self.model = model
         self.building: set[int] = set()
         self.graphs: dict[int, Graph] = {}
-        self.stored: dict[tuple[bytes, Shape, str], Array] = {}
-        self.constants: dict[tuple[int, QuantParams | None], Tensor] = {}
+        self.constants = Constants()
 
     def graph(self, index: int, depth: int) -> Graph:
         """A subgraph, read once."""
@@ -164,13 +164,9 @@ class _Reader:
         content = self.model.buffer_data(table.buffer)
         if not content and count:
             return Tensor(shape, dtype, quant, name=table.name)
-        stored = (content, shape, dtype)
-        if stored not in self.stored:
-            self.stored[stored] = _stored(content, shape, dtype)
-        key = (id(self.stored[stored]), quant)
-        if key not in self.constants:
-            self.constants[key] = Tensor(shape, dtype, quant, self.stored[stored], table.name)
-        return self.constants[key]
+        return self.constants.tensor(
+            content, shape, dtype, lambda: _stored(content, shape, dtype), quant, table.name
+        )
 
     def node(
         self, operator: Table, inputs: Inputs, outputs: tuple[Tensor, ...], depth: int

@@ -13,6 +13,7 @@ from typing import Any
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded
+from edgegolf.formats.onnx.inlining import MAXIMUM_NESTING, inlined
 from edgegolf.formats.onnx.model import (
     MAXIMUM_RANK,
     attributes,
@@ -33,7 +34,7 @@ from edgegolf.golf.computation import (
     parameter_inputs,
     product,
 )
-from edgegolf.golf.onnx_shapes import MAXIMUM_NESTING, infer_types, inlined, standard_of
+from edgegolf.golf.onnx_shapes import infer_types, standard_of
 
 # The inputs of each operator that hold weights or biases. Scales and zero points do not count.
 PARAMETER_INPUTS = {

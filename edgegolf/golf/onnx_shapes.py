@@ -1,6 +1,6 @@
 """Types and shapes of all values in an ONNX file, inferred by the ``onnx`` package.
 
-Functions are inlined first, as runtimes do. What the package cannot tell is added here: shapes
+What the package cannot tell is added here: shapes
 that a ``Loop`` keeps from turn to turn, and operators of onnxruntime, for which standard ones of
 the same shapes stand in. Dynamic dimensions of the model's inputs are 1.
 """
@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edgegolf.errors import EdgegolfError
+from edgegolf.formats.onnx.inlining import nested_graphs
 from edgegolf.formats.onnx.model import MAXIMUM_RANK
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
-MAXIMUM_NODES = 500_000  # that calls of functions may unfold to
-MAXIMUM_NESTING = 32
 MAXIMUM_ROUNDS = 100  # a loop needs two or three
 SHAPE_ELEMENTS = 1024  # larger constants are no shapes
 POOLING_OPSET = 22
@@ -92,57 +90,6 @@ def standard_of(node: Any) -> Standard | None:
         # Without an output scale the result stays floating point.
         return found and found._replace(type=FLOAT)
     return found
-
-
-def inlined(data: bytes, name: str) -> ModelProto:
-    """A model without calls of functions, from the bytes of its file.
-
-    Raises:
-        EdgegolfError: It cannot be read, its functions unfold to an absurd number of nodes, or
-            they cannot be inlined.
-    """
-    import onnx
-    import onnx.inliner
-    from google.protobuf.message import DecodeError
-
-    try:
-        model = onnx.load_from_string(data)
-    except (DecodeError, ValueError) as error:
-        raise EdgegolfError(f"{name} is not a valid ONNX file: {error}") from None
-    if not model.functions:
-        return model
-    _check_unfolding(model, name, (1 << 25) + 20 * len(data))
-    try:
-        return onnx.inliner.inline_local_functions(model, convert_version=True)
-    except Exception as error:  # of C++, with types of their own
-        raise EdgegolfError(f"{name} has functions that cannot be inlined: {error}") from None
-
-
-def _check_unfolding(model: ModelProto, name: str, maximum_bytes: int) -> None:
-    """Bound what inlining would make, before it is made."""
-    functions = {(f.domain, f.name, f.overload): f for f in model.functions}
-    known: dict[tuple[str, str, str], tuple[int, int]] = {}
-
-    def of_nodes(nodes: Any, depth: int) -> tuple[int, int]:
-        if depth > MAXIMUM_NESTING:
-            raise EdgegolfError(f"{name} has functions nested too deeply")
-        count = size = 0
-        for node in nodes:
-            key = node.domain, node.op_type, node.overload
-            parts = [(1 + len(node.input) + len(node.output), 0)]
-            parts += [of_nodes(graph.node, depth + 1) for graph in _subgraphs(node)]
-            if key in functions:
-                if key not in known:
-                    inner, inside = of_nodes(functions[key].node, depth + 1)
-                    known[key] = inner, inside + functions[key].ByteSize()
-                parts.append(known[key])
-            count += sum(part[0] for part in parts)
-            size += sum(part[1] for part in parts)
-        return count, size
-
-    count, size = of_nodes(model.graph.node, 0)
-    if count > MAXIMUM_NODES or size > maximum_bytes:
-        raise EdgegolfError(f"{name} unfolds to an absurd number of nodes")
 
 
 def infer_types(model: ModelProto) -> Iterator[dict[str, tuple[tuple[int, ...] | None, int]]]:
@@ -253,7 +200,7 @@ def _prepare(model: ModelProto) -> None:
         for info in graph.output:
             info.ClearField("type")
         for node in graph.node:
-            for body in _subgraphs(node):
+            for body in nested_graphs(node):
                 for info in body.input:
                     info.ClearField("type")
                 # Its first inputs are the turn's number and whether to go on.
@@ -368,7 +315,7 @@ class _Loop:
 def _loops(graph: GraphProto, inferred: GraphProto, outer: Types) -> Iterator[_Loop]:
     known = ChainMap(_types(inferred), outer)
     for node, told in zip(graph.node, inferred.node, strict=True):
-        for body, told_body in zip(_subgraphs(node), _subgraphs(told), strict=True):
+        for body, told_body in zip(nested_graphs(node), nested_graphs(told), strict=True):
             if node.op_type == "Loop" and not node.domain:
                 yield _Loop(graph, node, body, known, _types(told_body))
             yield from _loops(body, told_body, known)
@@ -415,18 +362,11 @@ def _declare(graph: GraphProto, types: Types) -> None:
         info.type.CopyFrom(kind)
 
 
-def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
-
-
 def _nested(graph: GraphProto) -> Iterator[GraphProto]:
     """A graph and those inside it, outer ones first."""
     yield graph
     for node in graph.node:
-        for inner in _subgraphs(node):
+        for inner in nested_graphs(node):
             yield from _nested(inner)
 
 

@@ -20,7 +20,8 @@ onnx = pytest.importorskip("onnx")
 
 from onnx_suite import Case, measured_types, suite  # noqa: E402
 
-from edgegolf.golf.onnx_shapes import infer_types, inlined  # noqa: E402
+from edgegolf.formats.onnx.inlining import inlined  # noqa: E402
+from edgegolf.golf.onnx_shapes import infer_types  # noqa: E402
 
 CASES = Path(__file__).parent / "cases"
 

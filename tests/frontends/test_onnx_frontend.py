@@ -1,0 +1,341 @@
+"""Graphs read from ONNX files compute what onnxruntime and the specification's suite say."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from ir_nets import pixels
+from random_graphs import float_graphs
+
+onnx = pytest.importorskip("onnx")
+ort = pytest.importorskip("onnxruntime")
+
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from onnx_suite import Case, suite  # noqa: E402
+
+from edgegolf.backends import onnx as writer  # noqa: E402
+from edgegolf.errors import EdgegolfError  # noqa: E402
+from edgegolf.frontends.onnx import Read, UnsupportedOperatorError, read_graph  # noqa: E402
+from edgegolf.golf.graph import graph_statistics  # noqa: E402
+from edgegolf.ir import Graph, ops  # noqa: E402
+from edgegolf.ir.interpreter import run  # noqa: E402
+from edgegolf.passes.normalization import fold_normalizations  # noqa: E402
+from edgegolf.passes.rerolling import reroll  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+TORCH = Path(__file__).parents[1] / "cases" / "torch"
+COMMITTED = sorted((ROOT / "models").glob("*/*/float32.onnx"))
+OPSET = 17
+
+
+def session(data: bytes) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def in_interpreter(found: Read, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """What the graph gives, in the layouts of the file."""
+    given = [
+        np.ascontiguousarray(array.transpose(order))
+        for array, order in zip(arrays, found.inputs, strict=True)
+    ]
+    results = run(found.graph, given)
+    return [
+        result.reshape(tensor.shape).transpose(np.argsort(order))
+        for result, tensor, order in zip(results, found.graph.outputs, found.outputs, strict=True)
+    ]
+
+
+def assert_as_onnxruntime(data: bytes) -> Graph:
+    """The graph of a file, after its results are compared on random inputs."""
+    runtime, found = session(data), read_graph(data)
+    random = np.random.default_rng(0)
+    arrays = [
+        random.normal(size=[n if isinstance(n, int) else 1 for n in info.shape]).astype(np.float32)
+        for info in runtime.get_inputs()
+    ]
+    expected = runtime.run(None, dict(zip([i.name for i in runtime.get_inputs()], arrays)))  # noqa: B905
+    for one, other in zip(in_interpreter(found, arrays), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    return found.graph
+
+
+def kinds(graph: Graph) -> list[str]:
+    return [type(node.op).__name__ for node in graph.nodes]
+
+
+# ------------------------------------------------------------------------------ what people have
+
+
+@pytest.mark.parametrize("path", sorted(TORCH.glob("*.onnx")), ids=lambda path: path.stem)
+def test_exports_of_pytorch(path: Path) -> None:
+    data = path.read_bytes()
+    graph = assert_as_onnxruntime(data)
+    assert read_graph(data).inputs == ((0, 2, 3, 1),)
+    assert "Transpose" not in kinds(graph)
+    if path.stem.startswith("shared"):
+        (loop,) = reroll(graph).loops
+        assert (loop.iterations, kinds(loop.body)[1:]) == (
+            4, ["DepthwiseConv2D", "Conv2D", "Add"]
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
+def test_committed_models(path: Path) -> None:
+    """Those of tf2onnx take their channels last and have transpositions."""
+    graph = assert_as_onnxruntime(path.read_bytes())
+    expected = graph_statistics(path)
+    assert graph.macs == expected.macs
+    assert sum(t.elements for t in graph.parameters if t.values.any()) == expected.parameters
+    assert "Transpose" not in kinds(graph)
+    if path.parent.name == "tight_resnet":
+        assert [loop.iterations for loop in reroll(graph).loops] == [8]
+
+
+# ----------------------------------------------------------------------------------- nets
+
+
+def net(nodes: list[onnx.NodeProto], shape: tuple[int, ...], opset: int = OPSET, **arrays) -> bytes:
+    """A file from nodes that read `x` and named constants, and give `y`."""
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()],
+    )
+    imports = [helper.make_opsetid("", opset)]
+    return helper.make_model(graph, opset_imports=imports, ir_version=8).SerializeToString()
+
+
+def weights(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
+
+
+def node(operator: str, inputs: str, outputs: str, **attributes) -> onnx.NodeProto:
+    return helper.make_node(operator, inputs.split(), outputs.split(), **attributes)
+
+
+NETS = {
+    "a row of pixels": net(
+        [node("Conv", "x w b", "c", pads=[2, 1], strides=[2]), node("Relu", "c", "r"),
+         node("BatchNormalization", "r s b m v", "n"), node("MaxPool", "n", "y", kernel_shape=[2])],
+        (1, 3, 20), w=weights(5, 3, 3), b=weights(5), s=weights(5), m=weights(5),
+        v=weights(5) ** 2),
+    "channels shuffled": net(
+        [node("Conv", "x w", "c", group=2), node("Reshape", "c s", "r"),
+         node("Transpose", "r", "t", perm=[0, 2, 1, 3, 4]), node("Reshape", "t u", "v"),
+         node("Conv", "v d", "y", group=6, pads=[1, 1, 1, 1])],
+        (1, 4, 5, 6), w=weights(6, 2, 1, 1), s=np.array([1, 2, 3, 5, 6]),
+        u=np.array([1, 6, 5, 6]), d=weights(6, 1, 3, 3)),
+    "patches as tokens": net(
+        [node("Conv", "x w b", "c", strides=[4, 4]), node("Reshape", "c s", "r"),
+         node("Transpose", "r", "t", perm=[0, 2, 1]), node("Add", "t p", "a"),
+         node("MatMul", "a m", "h"), node("Add", "h v", "y")],
+        (1, 3, 16, 16), w=weights(8, 3, 4, 4), b=weights(8), s=np.array([0, 0, -1]),
+        p=weights(1, 16, 8), m=weights(8, 12), v=weights(12)),
+    "an image flattened for two matrices": net(
+        [node("Conv", "x w", "c"), node("Flatten", "c", "f"), node("Gemm", "f m b", "g", transB=1),
+         node("Gemm", "f n", "h", alpha=0.5), node("Add", "g h", "y")],
+        (1, 2, 6, 5), w=weights(3, 2, 3, 3), m=weights(4, 36), n=weights(36, 4), b=weights(4)),
+    "a normalized vector": net(
+        [node("MatMul", "x m", "h"), node("BatchNormalization", "h s b u v", "n"),
+         node("LeakyRelu", "n", "y", alpha=0.1)],
+        (3, 7), m=weights(7, 5), s=weights(5), b=weights(5), u=weights(5), v=weights(5) ** 2),
+    "a hard swish in pieces": net(
+        [node("Conv", "x w", "c"), node("Add", "c three", "a"), node("Clip", "a zero six", "r"),
+         node("Mul", "c r", "p"), node("Div", "p six", "y")],
+        (1, 2, 6, 5), w=weights(3, 2, 3, 3), three=np.float32(3), zero=np.float32(0),
+        six=np.float32(6)),
+    "a hard swish of a hard sigmoid": net(
+        [node("HardSigmoid", "x", "h", alpha=1 / 6, beta=0.5), node("Mul", "x h", "y")],
+        (1, 4)),
+    "shapes computed": net(
+        [node("Shape", "x", "s"), node("Gather", "s zero", "n", axis=0),
+         node("Unsqueeze", "n zeros", "u"), node("Concat", "u minus", "t", axis=0),
+         node("Relu", "x", "r"), node("Reshape", "r t", "y")],
+        (2, 3, 4, 5), zero=np.array(0), zeros=np.array([0]), minus=np.array([-1])),
+    "a channel's mean, scaled": net(
+        [node("ReduceMean", "x", "m", axes=[2, 3]), node("Conv", "m w", "c"),
+         node("Sigmoid", "c", "s"), node("Mul", "x s", "p"), node("GlobalMaxPool", "p", "y")],
+        (1, 4, 5, 6), w=weights(4, 4, 1, 1)),
+    "pieces of an image": net(
+        [node("Split", "x", "a b", axis=1), node("Slice", "a s e ax", "c"), node("Pad", "c p", "d"),
+         node("Concat", "b d", "f", axis=1), node("Gather", "f i", "y", axis=1)],
+        (1, 4, 5, 6), s=np.array([1, 0]), e=np.array([4, 99]), ax=np.array([2, 3]),
+        p=np.array([0, 0, 1, 0, 0, 0, 1, 0]), i=np.array([3, 0, 1])),
+    "pixels shuffled": net(
+        [node("Conv", "x w", "c"), node("DepthToSpace", "c", "d", blocksize=2, mode="CRD"),
+         node("MaxPool", "d", "y", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)],
+        (1, 2, 5, 4), w=weights(8, 2, 1, 1)),
+    "slopes by channel": net(
+        [node("PRelu", "x w", "p"), node("Max", "p z", "m"), node("Sub", "one m", "y")],
+        (1, 4, 3, 2), w=weights(4, 1, 1), z=weights(1, 1, 3, 1), one=np.float32(1)),
+    "a constant times columns": net(
+        [node("MatMul", "w x", "m"), node("Softmax", "m", "y", axis=1)],
+        (2, 4, 3), w=weights(5, 4)),
+    "an image with its channels last": net(
+        [node("Transpose", "x", "t", perm=[0, 3, 1, 2]), node("Conv", "t w", "c"),
+         node("Transpose", "c", "y", perm=[0, 2, 3, 1])],
+        (1, 5, 6, 2), w=weights(3, 2, 3, 3)),
+    "opset 9": net(
+        [node("Clip", "x", "c", min=0.0, max=6.0), node("Slice", "c", "s", starts=[1], ends=[3]),
+         node("Unsqueeze", "s", "u", axes=[0]), node("Squeeze", "u", "q"),
+         node("Softmax", "q", "y", axis=1)],
+        (4, 2, 3), 9),
+}  # fmt: skip
+TRANSPOSED = {"channels shuffled": 1, "pixels shuffled": 1, "a constant times columns": 1}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_net_computes_what_onnxruntime_does(name: str) -> None:
+    graph = assert_as_onnxruntime(NETS[name])
+    assert kinds(graph).count("Transpose") == TRANSPOSED.get(name, 0)
+    if "hard swish" in name:
+        assert kinds(graph)[-1] == "HardSwish"
+    if name == "a normalized vector":
+        assert kinds(graph) == ["FullyConnected", "LeakyReLU"]
+
+
+def test_one_constant_is_one_tensor_under_any_name() -> None:
+    same = weights(2, 2, 3, 3)
+    nodes = [node("Conv", f"{a} {w}", b, pads=[1, 1, 1, 1]) for a, w, b in ("xua", "avb", "buy")]
+    graph = assert_as_onnxruntime(net(nodes, (1, 2, 6, 6), u=same, v=same))
+    assert len(graph.weights) == 1
+    assert [loop.iterations for loop in reroll(graph).loops] == [3]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(float_graphs())
+def test_what_our_back_end_writes_is_read_again(graph: Graph) -> None:
+    if writer.unsupported(graph):
+        assume(False)
+    found = read_graph(writer.write(graph))
+    images = pixels(graph, 3)
+    (expected,) = run(graph, [images])
+    in_file = images.transpose(0, 3, 1, 2)
+    (result,) = run(found.graph, [np.ascontiguousarray(in_file.transpose(found.inputs[0]))])
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
+    assert found.graph.macs == graph.macs
+
+
+# -------------------------------------------------------------------------------------- suite
+
+
+def variants(case: Case) -> list[bytes]:
+    """The model as it is, and with all inputs but the first as constants."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(case.model)
+    for info, array in list(zip(case.model.graph.input, case.inputs, strict=True))[1:]:
+        changed.graph.initializer.append(numpy_helper.from_array(array, info.name))
+        changed.graph.input.remove(info)
+    return [case.model.SerializeToString(), changed.SerializeToString()]
+
+
+def test_no_model_of_the_suite_is_read_wrong() -> None:
+    right, wrong = 0, []
+    for case in suite():
+        if not all(isinstance(array, np.ndarray) for array in [*case.inputs, *case.outputs]):
+            continue
+        for data in variants(case):
+            try:
+                found = read_graph(data)
+                arrays = case.inputs[: len(found.inputs)]
+                floats = [a.astype(np.float32) if a.dtype.kind == "f" else a for a in arrays]  # type: ignore[attr-defined]
+                results = in_interpreter(found, floats)  # type: ignore[arg-type]
+            except EdgegolfError:
+                continue
+            right += 1
+            for result, expected in zip(results, case.outputs, strict=True):
+                if result.shape != expected.shape or not np.allclose(  # type: ignore[attr-defined]
+                    result, expected, rtol=2e-3, atol=2e-4, equal_nan=True
+                ):
+                    wrong.append(case.name)
+    assert wrong == []
+    assert right > 300
+
+
+# -------------------------------------------------------------------------------------- refusals
+
+REFUSED = {
+    "the operator Erf": net([node("Erf", "x", "y")], (1, 4)),
+    "the operator com.acme.Relu": net([node("Relu", "x", "y", domain="com.acme")], (1, 4)),
+    "MaxPool with dilation": net(
+        [node("MaxPool", "x", "y", kernel_shape=[2, 2], dilations=[2, 2])], (1, 2, 8, 8)),
+    "Pad with the mode reflect": net(
+        [node("Pad", "x p", "y", mode="reflect")], (1, 4), p=np.array([0, 1, 0, 1])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_expressed_is_refused_by_name(what: str) -> None:
+    with pytest.raises(UnsupportedOperatorError, match=what):
+        read_graph(REFUSED[what])
+
+
+HOSTILE = {
+    "older than 7": net([node("Relu", "x", "y")], (1, 4), 6),
+    "newer than": net([node("Relu", "x", "y")], (1, 4), 99),
+    "open dimensions": net([node("Relu", "x", "y")], (1, None, 4)),  # type: ignore[arg-type]
+    "absurd size": net(
+        [node("ConstantOfShape", "s", "c"), node("Add", "x c", "y")], (1, 4),
+        s=np.array([2**20, 2**20])),
+    "computed from itself": net([node("Add", "x z", "z"), node("Relu", "z", "y")], (1, 4)),
+    "never computed": net([node("Add", "x nothing", "y")], (1, 4)),
+    "is not valid": net([node("Slice", "x s e", "y")], (1, 4), s=np.array([0]), e=np.array([1, 2])),
+    "cannot become": net([node("Reshape", "x s", "y")], (1, 4), s=np.array([5, 1])),
+    "filters of shape": net([node("Conv", "x w", "y")], (1, 3, 5, 5), w=weights(2, 7, 3, 3)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_what_is_not_valid_is_refused(what: str) -> None:
+    with pytest.raises(EdgegolfError, match=what):
+        read_graph(HOSTILE[what])
+
+
+def test_an_open_shape_can_be_given() -> None:
+    data = net([node("Relu", "x", "y")], (None, None, 4))  # type: ignore[arg-type]
+    assert read_graph(data, shapes={"x": (1, 6, 4)}).graph.inputs[0].shape == (1, 6, 4)
+
+
+def test_weights_in_a_file_beside_are_read_and_none_elsewhere() -> None:
+    model = onnx.load_from_string(net([node("MatMul", "x w", "y")], (1, 4), w=weights(4, 3)))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "in"
+        folder.mkdir()
+        onnx.save(model, folder / "net.onnx", save_as_external_data=True, location="net.data",
+                  size_threshold=0)  # fmt: skip
+        data = (folder / "net.onnx").read_bytes()
+        whole = onnx.load(folder / "net.onnx").SerializeToString()
+        found = read_graph(data, folder=folder)
+        np.testing.assert_array_equal(
+            found.graph.weights[0].values, read_graph(whole).graph.weights[0].values
+        )
+        with pytest.raises(EdgegolfError, match="in another file"):
+            read_graph(data)
+        (folder / "net.data").rename(folder.parent / "net.data")
+        outside = onnx.load_from_string(data)
+        for entry in outside.graph.initializer[0].external_data:
+            if entry.key == "location":
+                entry.value = "../net.data"
+        with pytest.raises(EdgegolfError, match="in another file"):
+            read_graph(outside.SerializeToString(), folder=folder)
+
+
+def test_normalizations_become_part_of_convolutions() -> None:
+    nodes = [
+        node("Conv", "x w", "c"),
+        node("BatchNormalization", "c s b m v", "n"),
+        node("Relu", "n", "y"),
+    ]
+    arrays = {"s": weights(3), "b": weights(3), "m": weights(3), "v": weights(3) ** 2}
+    graph = assert_as_onnxruntime(net(nodes, (1, 2, 6, 6), w=weights(3, 2, 3, 3), **arrays))
+    assert kinds(fold_normalizations(graph)) == ["Conv2D", "ReLU"]
+    assert isinstance(graph.nodes[1].op, ops.DepthwiseConv2D)
