@@ -43,7 +43,7 @@ class Compiled:
 
     Attributes:
         graph: With a batch of 1.
-        inputs: Of each input, the order of the model's axes in the graph's, None if it is the same:
+        inputs: Of each input, the model's axes in the graph's order, None if it is the same:
             (0, 2, 3, 1) for images with their channels first.
         outputs: The same of each output.
     """

@@ -39,7 +39,8 @@ class OnnxSource(Source):
     def compile(self, shapes: tuple[Shape, ...]) -> Compiled:
         """The model as a graph, images with their channels last."""
         names = [info.name for info in self.inputs]
-        found = read_graph(read_bounded(self.path), dict(zip(names, shapes, strict=True)))
+        known = dict(zip(names, shapes, strict=True))
+        found = read_graph(read_bounded(self.path), str(self.path), known, self.path.parent)
         return Compiled(found.graph, found.inputs, found.outputs)
 
     def convert(
