@@ -202,8 +202,12 @@ def _with_tuned_biases(graph: Graph, tuning: Tuning) -> Graph:
 
 def _unrolled(graph: Graph, tuning: Tuning) -> Iterator[Draft]:
     """Fast and exact: shared weights with many scales, and each step by itself."""
-    found = _searched(fuse_activations(graph), tuning, SCALES_BY_LAYER)
+    fused = fuse_activations(graph)
+    found = _searched(fused, tuning, SCALES_BY_LAYER)
     yield from _int8_drafts("unrolled, scale per channel", *found, shared=True)
+    # Steps whose values grow need scales of their own, at the price of a bias for each.
+    found = _searched(fused, tuning, OWN_SCALES)
+    yield from _int8_drafts("unrolled, own scales", *found, shared=True)
 
 
 def _loops(rolled: Graph, tuning: Tuning) -> Iterator[Draft]:
