@@ -15,8 +15,9 @@ import pytest
 from edgegolf.bench.system import describe_system
 from edgegolf.data import load_dataset
 from edgegolf.export import variants
-from edgegolf.export.measuring import probabilities_of
+from edgegolf.export.measuring import outputs_of
 from edgegolf.export.model import load_model
+from edgegolf.export.samples import Samples
 from edgegolf.frontends.keras import read_model
 from edgegolf.runtimes import open_session
 
@@ -57,8 +58,8 @@ def test_activations_of_seven_bits_hardly_saturate(
     assert shutil.which("qemu-x86_64")
     graph = variants.simplified(read_model(load_model(MODELS / net / "model.keras")))
     digits = load_dataset("digits")
-    judge = partial(probabilities_of, suffix=".onnx")
-    tuning = variants.Tuning(digits.split("train").images[:200], judge)
+    samples = Samples((digits.split("train").images[:200] / np.float32(255),))
+    tuning = variants.Tuning(samples, samples, partial(outputs_of, suffix=".onnx"))
     images = digits.split("test").images[:50] / np.float32(255)
     images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 

@@ -11,9 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.export.samples import Samples, read_data
+from edgegolf.export.samples import ModelInput, Samples, read_data
 
-MODEL = normalized()
+
+def inputs_of(model):
+    return [ModelInput(each.name, tuple(each.shape), each.dtype) for each in model.inputs]
+
+
+MODEL = inputs_of(normalized())
 
 
 @given(count=st.integers(1, 40), size=st.integers(1, 17))
@@ -33,7 +38,7 @@ def test_taking_spreads_evenly_and_keeps_labels_together(count, wanted):
 
 
 def test_a_data_set_calibrates_on_train_and_verifies_on_validation(digits):
-    data = read_data(digits, tight_resnet(), 100)
+    data = read_data(digits, inputs_of(tight_resnet()), 100)
     assert len(data.calibration) == 100
     train, validation = digits.split("train"), digits.split("validation")
     assert data.validation.inputs[0].dtype == np.float32
@@ -46,14 +51,14 @@ def test_a_data_set_calibrates_on_train_and_verifies_on_validation(digits):
 
 def test_a_data_set_that_does_not_fit_is_refused(digits):
     with pytest.raises(EdgegolfError, match=r"data set digits has shape \(28, 28, 1\)"):
-        read_data(digits, normalized(), 10)
+        read_data(digits, MODEL, 10)
     with pytest.raises(EdgegolfError, match="the model has 2 inputs"):
-        read_data(digits, two_in_two_out(), 10)
+        read_data(digits, inputs_of(two_in_two_out()), 10)
 
 
 def test_arrays_are_matched_by_name(tmp_path):
     np.savez(tmp_path / "x.npz", alpha=np.ones((5, 4)), zeta=np.zeros((5, 8)), labels=[1] * 5)
-    samples = read_data(tmp_path / "x.npz", two_in_two_out(), 3).validation
+    samples = read_data(tmp_path / "x.npz", inputs_of(two_in_two_out()), 3).validation
     assert [values.shape for values in samples.inputs] == [(5, 8), (5, 4)]
     assert samples.labels.dtype == np.int64
 
@@ -62,7 +67,7 @@ def test_pixels_are_scaled_and_numbers_are_not(tmp_path):
     pixels = np.full((2, 12, 12, 3), 255, np.uint8)
     for values, expected in ((pixels, 1), (pixels.astype(np.float64), 255)):
         np.savez(tmp_path / "x.npz", x=values)
-        samples = read_data(tmp_path / "x.npz", normalized(), 1).validation
+        samples = read_data(tmp_path / "x.npz", MODEL, 1).validation
         assert samples.inputs[0].dtype == np.float32
         assert samples.inputs[0].max() == expected
 
@@ -91,7 +96,7 @@ def test_pixels_are_scaled_and_numbers_are_not(tmp_path):
 def test_wrong_arrays_are_refused(tmp_path, arrays, says):
     np.savez(tmp_path / "x.npz", **arrays)
     with pytest.raises(EdgegolfError, match=says):
-        read_data(tmp_path / "x.npz", two_in_two_out(), 5)
+        read_data(tmp_path / "x.npz", inputs_of(two_in_two_out()), 5)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

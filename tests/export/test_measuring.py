@@ -6,20 +6,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ir_nets import images, outputs, shared_net
+from ir_nets import images, outputs, pixels, shared_net
 
-from edgegolf.data import Split
 from edgegolf.errors import EdgegolfError
-from edgegolf.export.measuring import (
+from edgegolf.export.choosing import (
+    GOOD_SQNR,
     SAME_LATENCY,
-    Candidate,
-    Draft,
+    STOCK,
+    LargerThanFloatError,
+    best_files,
     choose,
-    measure,
     pareto_front,
 )
+from edgegolf.export.measuring import Candidate, Draft, Task, measure
+from edgegolf.export.samples import Samples
 from edgegolf.export.variants import write_int8_weights
-from edgegolf.ir import QuantParams
+from edgegolf.ir import Graph, QuantParams
 from edgegolf.quantize.quantization import Quantization
 from edgegolf.runtimes import open_session
 from edgegolf.runtimes.classify import scores
@@ -27,7 +29,7 @@ from edgegolf.runtimes.classify import scores
 candidates = st.lists(
     st.builds(
         lambda size, latency, accuracy: Candidate(
-            "", "int8", size, accuracy / 10, {"litert": latency}, {"litert": latency}, b""
+            "", "int8", size, accuracy / 10, 20.0, {"litert": latency}, {"litert": latency}, b""
         ),
         size=st.integers(1, 6),
         latency=st.integers(1, 6).map(float),
@@ -38,23 +40,28 @@ candidates = st.lists(
 )
 
 
+def task_of(network: Graph, count: int) -> Task:
+    exact = outputs(network, count)
+    samples = Samples((pixels(network, count),), exact.argmax(axis=1))
+    return Task(("image",), samples, (exact,))
+
+
 def test_drafts_that_do_not_run_are_left_out() -> None:
     network = shared_net()
-    exact = outputs(network, 200)
-    validation = Split(images(network), exact.argmax(axis=1))
+    task = task_of(network, 200)
     scales = {
         weight: QuantParams((float(np.abs(weight.values).max()) / 127,))
         for weight in network.weights
     }
     runs = Draft("runs", "int8-weights", write_int8_weights(network, Quantization({}, scales)))
     broken = Draft("broken", "int8", b"\x1c\x00\x00\x00TFL3")
-    first, second = measure([runs, broken, runs], ".tflite", validation)
+    first, second = measure([runs, broken, runs], ".tflite", task)
     assert first.accuracy == second.accuracy > 0.95
     assert first.size_bytes == len(runs.data)
     assert first.latency_ratio["litert"] == 1
     assert second.latency_us["litert"] > 0
     with pytest.raises(EdgegolfError):
-        measure([broken, runs], ".tflite", validation)
+        measure([broken, runs], ".tflite", task)
 
 
 @pytest.mark.parametrize("count", [1, 97])
@@ -68,7 +75,9 @@ def test_accuracy_is_that_of_all_images_together(count: int, tmp_path: Path) -> 
     shown = images(network, count)
     labels = outputs(network, count).argmax(axis=1)
     labels[::3] = (labels[::3] + 1) % 5
-    (found,) = measure([Draft("", "int8-weights", data)], ".tflite", Split(shown, labels))
+    samples = Samples((pixels(network, count),), labels)
+    task = Task(("image",), samples, (outputs(network, count),))
+    (found,) = measure([Draft("", "int8-weights", data)], ".tflite", task)
     path = tmp_path / "network.tflite"
     path.write_bytes(data)
     with open_session(path) as session:
@@ -88,19 +97,15 @@ def test_nothing_beats_what_is_on_the_front_and_something_on_it_beats_the_rest(f
     assert all(any(dominates(a, b) for a in front) for b in found if b not in front)
 
 
-@given(candidates, st.sampled_from(["size", "latency", "balanced"]), st.floats(0, 1))
-def test_the_chosen_one_is_accurate_enough_and_the_best_for_its_goal(found, goal, least) -> None:
-    chosen = choose(found, goal, "litert", least)
-    accurate = [c for c in found if c.accuracy >= least]
-    if not accurate:
-        assert chosen.accuracy == max(c.accuracy for c in found)
-        return
+@given(candidates, st.sampled_from(["size", "latency", "balanced"]))
+def test_the_chosen_one_is_the_best_for_its_goal(found, goal) -> None:
+    chosen = choose(found, goal, "litert")
+    accurate = found
 
     def cost(candidate: Candidate) -> float:
         size, latency = candidate.size_bytes, candidate.latency_us["litert"]
         return {"size": size, "latency": latency, "balanced": size * latency}[goal]
 
-    assert chosen.accuracy >= least
     if goal == "balanced":
         faster = [c for c in accurate if c.latency_ratio["litert"] < 1]
         accurate = faster or accurate
@@ -112,15 +117,59 @@ def test_the_chosen_one_is_accurate_enough_and_the_best_for_its_goal(found, goal
 
 def test_a_difference_that_may_be_noise_does_not_pay_for_bytes() -> None:
     """TightResNet's loop and its unrolled form, as measured: their products change places."""
-    loop = Candidate("loop", "int8", 4102, 0.992, {"litert": 120.2}, {"litert": 1.82}, b"")
-    unrolled = Candidate("unrolled", "int8", 5426, 0.992, {"litert": 89.6}, {"litert": 1.36}, b"")
+    loop = Candidate("loop", "int8", 4102, 0.992, 30.0, {"litert": 120.2}, {"litert": 1.82}, b"")
+    unrolled = Candidate(
+        "unrolled", "int8", 5426, 0.992, 30.0, {"litert": 89.6}, {"litert": 1.36}, b""
+    )
     assert choose([loop, unrolled], "balanced", "litert") == loop
     assert choose([loop, unrolled], "latency", "litert") == unrolled
 
 
 def test_what_is_smaller_and_no_faster_than_float_is_not_the_balanced_one() -> None:
     """A net in mirror pairs and as it was, as measured."""
-    folded = Candidate("folded", "int8", 70650, 0.9, {"litert": 314.0}, {"litert": 1.01}, b"")
-    plain = Candidate("plain", "int8", 108778, 0.9, {"litert": 269.0}, {"litert": 0.86}, b"")
+    folded = Candidate("folded", "int8", 70650, 0.9, 30.0, {"litert": 314.0}, {"litert": 1.01}, b"")
+    plain = Candidate("plain", "int8", 108778, 0.9, 30.0, {"litert": 269.0}, {"litert": 0.86}, b"")
     assert choose([folded, plain], "balanced", "litert") == plain
     assert choose([folded, plain], "size", "litert") == folded
+
+
+def candidate(name: str, size: int, ratio: float, accuracy: float | None, noise: float, **more):
+    latency = {"litert": ratio}
+    return Candidate(name, "int8", size, accuracy, noise, latency, latency, b"", **more)
+
+
+EXACT = Candidate("stock", "float32", 4000, None, 120.0, {"litert": 1.0}, {"litert": 1.0}, b"")
+
+
+def test_the_main_file_is_never_worse_than_the_stock_one() -> None:
+    stock = candidate(STOCK, 1000, 0.8, None, 35.0)
+    worse = [
+        candidate("larger", 1001, 0.1, None, 50.0),
+        candidate("slower", 500, 0.9, None, 50.0),
+        candidate("noisier", 500, 0.5, None, 34.0),
+    ]
+    better = candidate("better", 990, 0.79, None, 36.0)
+    found = best_files([EXACT, stock, *worse], ".tflite", None)
+    assert found["int8.tflite"] is stock
+    found = best_files([EXACT, stock, *worse, better], ".tflite", None)
+    assert found["int8.tflite"] is better
+    shared = candidate("shared", 300, 0.9, None, GOOD_SQNR, shared=True)
+    found = best_files([EXACT, stock, *worse, better, shared], ".tflite", None)
+    assert found["int8.tflite"] is shared  # half the bytes are worth it
+
+
+def test_no_file_is_larger_than_the_float_file() -> None:
+    large = candidate("large", 4001, 0.5, None, 40.0)
+    with pytest.raises(LargerThanFloatError, match="4,001 bytes or more for 4,000"):
+        best_files([EXACT, large], ".tflite", None, largest=4000)
+    small = candidate("small", 3999, 0.5, None, 40.0)
+    found = best_files([EXACT, large, small], ".tflite", None, largest=4000)
+    assert found["int8.tflite"] is small
+
+
+@given(candidates)
+def test_what_is_kept_is_accurate_or_nothing_is(found) -> None:
+    exact = candidate("stock", 100, 1.0, 0.8, 100.0)
+    kept = best_files([exact, *found], ".tflite", "size")["int8.tflite"]
+    most = max(each.accuracy for each in [*found, exact])
+    assert kept.accuracy >= min(0.795, most)

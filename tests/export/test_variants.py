@@ -17,10 +17,11 @@ from ir_nets import (
 )
 
 from edgegolf.backends import onnx, tflite
-from edgegolf.data import Dataset, Split
+from edgegolf.data import Dataset
 from edgegolf.export import variants
-from edgegolf.export.measuring import measure, probabilities_of
+from edgegolf.export.measuring import Task, measure, outputs_of
 from edgegolf.export.model import load_model
+from edgegolf.export.samples import Samples
 from edgegolf.export.variants import Tuning, tflite_drafts, write_int8, write_int8_weights
 from edgegolf.formats.onnx.model import is_portable
 from edgegolf.formats.tflite.model import parse_tflite
@@ -203,9 +204,9 @@ def test_the_search_finds_scales_at_least_as_good_as_the_first(tmp_path) -> None
 @pytest.mark.parametrize("padding", [0, 1])
 def test_the_folded_graph_is_among_what_may_be_deployed(padding: int) -> None:
     graph = mirror_pairs_net((3, 5, 3), filters=64, padding=padding)
-    split = Split(images(graph), exact(graph).argmax(axis=1))
-    drafts = tflite_drafts(graph, tuning(split.images, ".tflite"))
-    found = {(each.name, each.compute): each for each in measure(drafts, ".tflite", split)}
+    drafts = tflite_drafts(graph, tuning(pixels(graph), ".tflite"))
+    task = Task(("image",), Samples((pixels(graph),), exact(graph).argmax(axis=1)), (exact(graph),))
+    found = {(each.name, each.compute): each for each in measure(drafts, ".tflite", task)}
     folded = [each for name, each in found.items() if name[0].startswith("mirror pairs, ")]
     assert {each.compute for each in folded} == {"int8", "int8-weights"}
     for each in folded:
@@ -217,7 +218,7 @@ def test_the_folded_graph_is_among_what_may_be_deployed(padding: int) -> None:
 @pytest.mark.parametrize("make", GRAPHS.values(), ids=GRAPHS)
 def test_every_draft_computes_nearly_the_same(make, tmp_path) -> None:
     graph = make()
-    drafts = tflite_drafts(graph, tuning(images(graph), ".tflite"))
+    drafts = tflite_drafts(graph, tuning(pixels(graph), ".tflite"))
     assert {draft.compute for draft in drafts} == {"int8", "int8-weights"}
     for draft in drafts:
         assert agreement(run(draft.data, graph, tmp_path), exact(graph)) > 0.9, draft.name
@@ -230,7 +231,8 @@ INTEGER_FORMS = ("int8 per-tensor", "int8 per-channel")
 
 
 def tuning(shown: np.ndarray, suffix: str) -> Tuning:
-    return Tuning(shown, partial(probabilities_of, suffix=suffix), steps=0)
+    samples = Samples((shown,))
+    return Tuning(samples, samples, partial(outputs_of, suffix=suffix), steps=0)
 
 
 def onnx_file(
@@ -255,7 +257,7 @@ def test_golfed_onnx_files_compute_what_the_graph_does(
 ) -> None:
     checker = pytest.importorskip("onnx")
     graph, path = GRAPHS[name](), tmp_path / "int8.onnx"
-    onnx_file(graph, images(graph), form, path)
+    onnx_file(graph, pixels(graph), form, path)
     checker.checker.check_model(checker.load(path), full_check=True)
     difference = np.abs(run_onnx(path, pixels(graph, 100)) - outputs(graph, 100))
     limits = {"weight-only, one scale": (0.06, 0.01), "weight-only, scale per tensor": (0.2, 0.02)}
@@ -269,7 +271,7 @@ def test_golfed_onnx_files_compute_what_the_graph_does(
 def test_others_read_the_portable_form(name: str, form: str, tmp_path: Path) -> None:
     openvino = pytest.importorskip("openvino")
     graph, path = GRAPHS[name](), tmp_path / "int8.onnx"
-    onnx_file(graph, images(graph), form, path, portable=True)
+    onnx_file(graph, pixels(graph), form, path, portable=True)
     assert is_portable(path)
     options = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
     compiled = openvino.Core().compile_model(path, "CPU", options)
@@ -281,7 +283,7 @@ def test_others_read_the_portable_form(name: str, form: str, tmp_path: Path) -> 
 def test_blocks_become_functions_once_golfed(tmp_path: Path) -> None:
     reader = pytest.importorskip("onnx")
     graph, path = shared_net(), tmp_path / "int8.onnx"
-    onnx_file(graph, images(graph), "weight-only, one scale", path)
+    onnx_file(graph, pixels(graph), "weight-only, one scale", path)
     model = reader.load(path)
     int8 = [t for t in model.graph.initializer if t.data_type == reader.TensorProto.INT8]
     stored = sum(reader.numpy_helper.to_array(tensor).size for tensor in int8)
@@ -293,8 +295,8 @@ def test_blocks_become_functions_once_golfed(tmp_path: Path) -> None:
 
 def test_loops_make_no_difference_in_onnx(tmp_path: Path) -> None:
     graph, form = shared_net(), "weight-only, one scale"
-    onnx_file(graph, images(graph), form, tmp_path / "unrolled.onnx")
-    onnx_file(reroll(graph), images(graph), form, tmp_path / "rolled.onnx")
+    onnx_file(graph, pixels(graph), form, tmp_path / "unrolled.onnx")
+    onnx_file(reroll(graph), pixels(graph), form, tmp_path / "rolled.onnx")
     # The order in which factors are numbered may change the last bit of one.
     sizes = [(tmp_path / f"{name}.onnx").stat().st_size for name in ("unrolled", "rolled")]
     assert sizes[0] == sizes[1]
@@ -309,7 +311,7 @@ def test_a_trained_keras_model_keeps_its_accuracy(
     expected = np.mean(found.argmax(axis=1) == validation.labels)
     for form in FORMS:
         path = tmp_path / f"{form}.onnx"
-        onnx_file(graph, train.images[:200], form, path)
+        onnx_file(graph, train.images[:200] / np.float32(255), form, path)
         with open_session(path) as session:
             lost = expected - accuracy(session, validation)
         assert lost <= (0.02 if form in INTEGER_FORMS else 0.01)
