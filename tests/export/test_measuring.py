@@ -117,18 +117,16 @@ def test_the_chosen_one_is_the_best_for_its_goal(found, goal) -> None:
 
 def test_a_difference_that_may_be_noise_does_not_pay_for_bytes() -> None:
     """TightResNet's loop and its unrolled form, as measured: their products change places."""
-    loop = Candidate("loop", "int8", 4102, 0.992, 30.0, {"litert": 120.2}, {"litert": 1.82}, b"")
-    unrolled = Candidate(
-        "unrolled", "int8", 5426, 0.992, 30.0, {"litert": 89.6}, {"litert": 1.36}, b""
-    )
+    loop = candidate("loop", 4102, 1.82, 0.992, 30.0)
+    unrolled = candidate("unrolled", 5426, 1.36, 0.992, 30.0)
     assert choose([loop, unrolled], "balanced", "litert") == loop
     assert choose([loop, unrolled], "latency", "litert") == unrolled
 
 
 def test_what_is_smaller_and_no_faster_than_float_is_not_the_balanced_one() -> None:
     """A net in mirror pairs and as it was, as measured."""
-    folded = Candidate("folded", "int8", 70650, 0.9, 30.0, {"litert": 314.0}, {"litert": 1.01}, b"")
-    plain = Candidate("plain", "int8", 108778, 0.9, 30.0, {"litert": 269.0}, {"litert": 0.86}, b"")
+    folded = candidate("folded", 70650, 1.01, 0.9, 30.0)
+    plain = candidate("plain", 108778, 0.86, 0.9, 30.0)
     assert choose([folded, plain], "balanced", "litert") == plain
     assert choose([folded, plain], "size", "litert") == folded
 

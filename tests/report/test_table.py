@@ -89,7 +89,7 @@ TABLES = {
     "export": lambda _: [
         export_table(
             [ExportedFile("int8-fastest.tflite", "tflite", "int8", 21_376_123, 0.9794, 0.98,
-                          1.2e-6, 1234.5)], f"/home/somebody/{FOLDER}/model.keras",
+                          1.2e-6, 31.2, 1234.5)], f"/home/somebody/{FOLDER}/model.keras",
         )
     ],
     "candidates": lambda _: [candidates_table(CANDIDATES, ".tflite candidates")],
