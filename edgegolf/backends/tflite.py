@@ -55,7 +55,7 @@ def write(graph: Graph) -> bytes:
     if found:
         raise EdgegolfError(f"TFLite files have no {', '.join(found)} here")
     file = _File()
-    main = _Subgraph(file)
+    main = _Subgraph(file, named=len(graph.inputs) > 1)
     main.add(_legal(graph))
     main.inputs = [main.indices[tensor] for tensor in graph.inputs]
     main.outputs = [main.indices[tensor] for tensor in graph.outputs]
@@ -149,6 +149,7 @@ class _Subgraph:
     """Tensors and operators of one graph in the making."""
 
     file: _File
+    named: bool = False  # where there are several inputs, to tell them apart
     tensors: list[Table] = field(default_factory=list)
     operators: list[Table] = field(default_factory=list)
     inputs: list[int] = field(default_factory=list)
@@ -223,7 +224,9 @@ class _Subgraph:
     def add(self, graph: Graph) -> None:
         """Add the nodes of a graph."""
         for tensor in graph.inputs:
-            self.input(tensor)
+            index = self.input(tensor)
+            if self.named:
+                self.tensors[index] = self.tensors[index].replace(name=tensor.name or None)
         for node in graph.nodes:
             if isinstance(node.op, ops.Loop):
                 self.loop(node, node.op)

@@ -78,10 +78,14 @@ class Task:
             return self.samples
         return self.compiled.given(self.samples)
 
+    def names_in(self, compiled: bool) -> tuple[str, ...] | None:
+        """What the inputs are found by; the compiler keeps their order."""
+        return None if compiled else self.names
+
     def run(self, path: Path, compiled: bool, samples: Samples | None = None) -> list[Array]:
         """A file's outputs for samples in its layout, in the model's layout."""
         given = self.given(compiled) if samples is None else samples
-        found = run_file(path, self.names, given)
+        found = run_file(path, self.names_in(compiled), given)
         if not compiled or self.compiled is None:
             return found
         return self.compiled.answers(found)
@@ -252,7 +256,7 @@ def latencies_of(
         with contextlib.suppress(EdgegolfError):
             session = open_session(path, runtime)
             arrays = next(task.given(is_compiled).batches(session.inputs[0].shape[0] or 1))
-            session.set_inputs(feed(session, task.names, arrays))
+            session.set_inputs(feed(session, task.names_in(is_compiled), arrays))
             session.invoke()
             sessions[index] = session
     if 0 not in sessions:

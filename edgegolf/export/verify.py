@@ -154,8 +154,6 @@ def feed(session: Session, names: Sequence[str] | None, arrays: Sequence[Array])
     """
     count = len(session.inputs)
     order = range(count) if names is None else [find_input(i.name, names) for i in session.inputs]
-    if sorted(order) != list(range(count)):  # without names, as they are written
-        order = range(count)
     return [
         _quantize(_laid_out(arrays[index], info), info)
         for index, info in zip(order, session.inputs, strict=True)

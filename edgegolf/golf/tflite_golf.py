@@ -148,7 +148,8 @@ def _with_everything_inside(model: TfliteModel, name: str) -> Table:
 
 
 def _without_names(root: Table) -> Table:
-    return transform(
+    """Names tell people what is what; programs too, where a model has several inputs or outputs."""
+    bare = transform(
         root,
         {
             "Tensor": lambda tensor: tensor.replace(name=None),
@@ -156,6 +157,13 @@ def _without_names(root: Table) -> Table:
             "Operator": lambda operator: operator.replace(debug_metadata_index=None),
         },
     )
+    main = root.subgraphs[0]
+    ends = [ends for ends in (main.inputs, main.outputs) if len(ends) > 1]
+    tensors = list(bare.subgraphs[0].tensors)
+    for index in {index for each in ends for index in each}:
+        tensors[index] = tensors[index].replace(name=main.tensors[index].name)
+    first = bare.subgraphs[0].replace(tensors=tuple(tensors))
+    return bare.replace(subgraphs=(first, *bare.subgraphs[1:]))
 
 
 def _without_metadata(root: Table) -> Table:

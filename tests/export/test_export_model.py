@@ -55,9 +55,9 @@ def test_what_is_no_archive_is_refused(tmp_path, content, says):
 def test_a_missing_file_and_another_suffix_are_refused(tmp_path):
     with pytest.raises(EdgegolfError, match="does not exist"):
         load_model(tmp_path / "none.keras")
-    (tmp_path / "x.h5").write_bytes(b"x")
+    (tmp_path / "x.pt").write_bytes(b"x")
     with pytest.raises(EdgegolfError, match=r"not a \.keras file"):
-        load_model(tmp_path / "x.h5")
+        load_model(tmp_path / "x.pt")
 
 
 def test_foreign_archives_are_refused(tmp_path):
