@@ -26,7 +26,7 @@ from edgegolf.emulation.instructions import (
 )
 from edgegolf.export.export import WAYS
 from edgegolf.export.model import for_inference, load_model
-from edgegolf.export.samples import read_data
+from edgegolf.export.samples import inputs_of, read_data
 from edgegolf.files import write_atomically
 from edgegolf.golf.golf import golf_file
 from edgegolf.progress import track
@@ -68,10 +68,10 @@ def write_stock_files(model_path: Path, folder: Path) -> None:
     """The converters' int8 files, as they are and losslessly rewritten."""
     folder.mkdir(parents=True)
     model = load_model(model_path)
-    calibration = read_data(load_dataset(DATASET), model, CALIBRATION_IMAGES).calibration
+    data = read_data(load_dataset(DATASET), inputs_of(model.inputs), CALIBRATION_IMAGES)
     for suffix in (".tflite", ".onnx"):
         stock = folder / f"stock-int8{suffix}"
-        WAYS[f"int8{suffix}"].write(for_inference(model, 1), calibration, stock)
+        WAYS[f"int8{suffix}"].write(for_inference(model, 1), data.calibration, stock)
         golf_file(stock, folder / f"golfed-int8{suffix}")
 
 

@@ -17,7 +17,7 @@ from edgegolf.export import onnx_export, tflite
 from edgegolf.export.candidates import best_files, onnx_candidates, tflite_candidates
 from edgegolf.export.measuring import Candidate, Goal
 from edgegolf.export.model import for_inference, load_model
-from edgegolf.export.samples import Samples, read_data
+from edgegolf.export.samples import Samples, inputs_of, read_data
 from edgegolf.export.verify import Comparison, check, predict, run_file
 from edgegolf.files import write_atomically
 from edgegolf.runtimes import Array
@@ -184,7 +184,7 @@ def export_model(
         return ()
     note("loading the model")
     model = load_model(model_path)
-    data = read_data(source, model, options.calibration_images)
+    data = read_data(source, inputs_of(model.inputs), options.calibration_images)
     reference = _Reference(
         [tensor.name for tensor in model.inputs],
         data.validation,
