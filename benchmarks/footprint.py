@@ -28,7 +28,7 @@ from edgegolf.data import load_dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.export import onnx_export, tflite
 from edgegolf.export.model import for_inference, load_model
-from edgegolf.export.samples import ModelInput, read_data
+from edgegolf.export.samples import inputs_of, read_data
 from edgegolf.files import write_atomically
 from edgegolf.progress import track
 from edgegolf.report.models_markdown import replace_section
@@ -197,9 +197,11 @@ def _conditions() -> str:
 
 def write_stock_files(model: Path, folder: Path) -> None:
     """The stock conversions of a model, float and int8."""
-    fixed = for_inference(load_model(model), 1)
-    inputs = [ModelInput(each.name, tuple(each.shape), each.dtype) for each in fixed.inputs]
-    samples = read_data(load_dataset(DATASET), inputs, CALIBRATION_IMAGES).calibration
+    loaded = load_model(model)
+    fixed = for_inference(loaded, 1)
+    samples = read_data(
+        load_dataset(DATASET), inputs_of(loaded.inputs), CALIBRATION_IMAGES
+    ).calibration
     tflite.write_float32(fixed, samples, folder / TFLITE)
     onnx_export.write_float32(fixed, samples, folder / ONNX)
     tflite.write_int8(fixed, samples, folder / "int8.tflite")

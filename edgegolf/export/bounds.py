@@ -181,21 +181,32 @@ def check_arrays(path: Path) -> None:
         _check_npz(source, path, limit)
 
 
+def check_array(path: Path) -> None:
+    """The same for an `.npy` file. Raises as `check_arrays`."""
+    size = check_size(path)
+    with path.open("rb") as file:
+        _check_header(file, size)
+
+
 def _check_npz(source: IO[bytes], path: Path, limit: int) -> None:
     with zipfile.ZipFile(source) as archive:
         _check_entries(archive, path, limit)
         for entry in archive.infolist():
             with archive.open(entry) as file:
-                version = np.lib.format.read_magic(file)
-                read = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }[version]
-                shape, _, dtype = read(file)
-                if dtype.hasobject:
-                    raise ValueError("objects would run code")
-                if math.prod(shape) * dtype.itemsize > entry.file_size:
-                    raise ValueError("its header tells of more than it holds")
+                _check_header(file, entry.file_size)
+
+
+def _check_header(file: IO[bytes], size: int) -> None:
+    version = np.lib.format.read_magic(file)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }[version]
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("objects would run code")
+    if math.prod(shape) * dtype.itemsize > size:
+        raise ValueError("its header tells of more than it holds")
 
 
 def _check_entries(archive: zipfile.ZipFile, path: Path, limit: int) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from edgegolf.backends import onnx, tflite
 from edgegolf.cards import exports_in
+from edgegolf.data import Dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.choosing import STOCK, Goal, LargerThanFloatError, best_files
 from edgegolf.export.measuring import Candidate, Compute, Draft, Task, measure, outputs_of
@@ -29,6 +30,7 @@ from edgegolf.export.variants import (
     tflite_drafts,
 )
 from edgegolf.export.verify import Comparison, check
+from edgegolf.export.warnings import reference_warnings, sample_warnings
 from edgegolf.export.worker import Worker
 from edgegolf.files import write_atomically
 from edgegolf.golf.golf import golf_file
@@ -36,7 +38,6 @@ from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
 
 if TYPE_CHECKING:
-    from edgegolf.data import Dataset
     from edgegolf.ir import Graph
     from edgegolf.ir.tensor import Array
 
@@ -280,6 +281,9 @@ class _Making:
         self.described: Described = worker.call("describe", what="reading the model")
         self.data: ExportData = read_data(source, self.described.inputs, options.calibration_images)
         self.notes = list(self.data.notes)
+        self.of_training = isinstance(source, Dataset)
+        for sentence in sample_warnings(self.described.inputs, self.data.validation):
+            self._tell(sentence)
         given = dict(options.input_shapes)
         self.shapes = tuple(
             (options.batch, *given.get(each.name, given.get("", array.shape[1:])))
@@ -289,6 +293,8 @@ class _Making:
         self.expected: tuple[Array, ...] = tuple(
             worker.call("predict", self.data.validation, what="running the model")
         )
+        for sentence in reference_warnings(self.data.validation, self.expected):
+            self._tell(sentence)
         self.floats: dict[str, Draft] = {}
         self.reasons: dict[str, EdgegolfError] = {}  # why a stock converter has no int8 file
         self._missing = ""  # what the compiler lacks
@@ -428,7 +434,7 @@ class _Making:
         of the net looks bad on these; as many training images take half of this prejudice out.
         """
         samples, expected = self.data.validation, self.expected
-        if self.data.training is not samples:
+        if self.of_training:
             seen = self.data.training.take(len(samples))
             answers = self.worker.call("predict", seen, what="running the model")
             samples = samples + seen
@@ -459,7 +465,10 @@ class _Making:
             path.write_bytes(file.data)
             outputs = task.run(path, file.compiled)
         is_exact = file.compute == "float32"
-        return check(name, is_exact, outputs, self.expected, task.samples, self.options.max_drop)
+        found = check(name, is_exact, outputs, self.expected, task.samples, self.options.max_drop)
+        for sentence in found.doubts:
+            self._tell(f"{name}: {sentence}")
+        return found
 
     def _tell(self, sentence: str) -> None:
         if sentence not in self.notes:

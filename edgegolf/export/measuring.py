@@ -240,7 +240,7 @@ def _outputs(path: Path, compiled: bool, task: Task) -> list[Array]:
     given = task.given(compiled)
     parts = np.array_split(np.arange(len(given)), min(available_cores(), len(given)))
     with ThreadPoolExecutor(len(parts)) as pool:
-        found = pool.map(lambda part: task.run(path, compiled, given.chosen(part)), parts)
+        found = pool.map(lambda part: task.run(path, compiled, given.at(part)), parts)
         return [np.concatenate(arrays) for arrays in zip(*found, strict=True)]
 
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegolf.data import Dataset, Split
 from edgegolf.errors import EdgegolfError
-from edgegolf.export.bounds import check_arrays
+from edgegolf.export.image_folder import read_folder
+from edgegolf.export.layouts import find_layout
+from edgegolf.export.sources import ModelInput, Source, in_order, inputs_of, read_arrays
+from edgegolf.export.user_function import call_function
 
-if TYPE_CHECKING:
-    from edgegolf.data import Dataset
+__all__ = ["ExportData", "ModelInput", "Samples", "inputs_of", "read_data"]
 
-LABELS = "labels"
-PIXEL_SCALE = np.float32(255)  # nets take pixels in 0...1
+PIXEL_SCALE = np.float32(255)  # nets take pixels in 0...1, unless they scale them themselves
+HELD_OUT = 200  # samples from which on calibration and verification share none
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,12 @@ class Samples:
         """At most `count` samples, evenly spread, because files are often sorted by class."""
         if count >= len(self):
             return self
-        return self.chosen(np.linspace(0, len(self) - 1, count).astype(np.int64))
+        return self.at(_spread(len(self), count))
 
-    def chosen(self, numbers: NDArray[np.int64]) -> Samples:
-        """Those of some numbers."""
-        labels = None if self.labels is None else self.labels[numbers]
-        return Samples(tuple(values[numbers] for values in self.inputs), labels)
+    def at(self, chosen: NDArray[np.int64]) -> Samples:
+        """Those at some positions."""
+        labels = None if self.labels is None else self.labels[chosen]
+        return Samples(tuple(values[chosen] for values in self.inputs), labels)
 
     def __add__(self, others: Samples) -> Samples:
         """These and others."""
@@ -62,31 +64,14 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class ModelInput:
-    """What a model takes.
-
-    Attributes:
-        name: Its name.
-        shape: With the batch; None for what is open.
-        dtype: Its numpy type.
-        scales_itself: Whether the model scales pixels itself.
-    """
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
-    scales_itself: bool = False
-
-
-@dataclass(frozen=True)
 class ExportData:
-    """Calibration never sees what verification uses, where there is more than one file of it.
+    """Calibration never sees what verification uses, where there is enough of it.
 
     Attributes:
-        training: All that weights may be adapted to.
-        calibration: Of these, what scales are chosen on.
+        training: What rounded weights may be adapted to; the training images of a data set.
+        calibration: Of these, what the int8 scales are chosen on.
         validation: What accuracies and differences are measured on.
-        notes: What was taken how, sentences for the user.
+        notes: What was read and what was done with it, sentences for people.
     """
 
     training: Samples
@@ -96,92 +81,163 @@ class ExportData:
 
 
 def read_data(
-    source: Dataset | Path | str, inputs: Sequence[ModelInput], calibration_images: int
+    source: Dataset | Path | str,
+    inputs: Sequence[ModelInput],
+    calibration_samples: int,
+    labels: Path | None = None,
 ) -> ExportData:
     """The samples for one model.
 
+    uint8 values for a float input are pixels. They are divided by 255, unless the model scales
+    them itself. Samples whose axes are in another order, or are there or not for being 1, are
+    brought to the model's shape. Both is told.
+
     Args:
-        source: A data set of images, or an `.npz` file with one array for each input, named
-            like it (any name where there is one input only), and `labels` if they are known.
-            uint8 values for a float input are pixels and are divided by 255.
-        inputs: The model's, which they must fit.
-        calibration_images: How many of the training images to calibrate on.
+        source: A data set of images, or a path: an `.npz` file with one array for each input,
+            named like it (any name where there is one input only), and `labels` if they are known;
+            an `.npy` file; a folder of images; or `my.py:samples`, a function of the user's.
+        inputs: What the model takes.
+        calibration_samples: How many of the training samples to calibrate on.
+        labels: A CSV file of rows `file,label`, for a folder of images.
 
     Raises:
-        EdgegolfError: They do not fit the model, or the file is damaged.
+        EdgegolfError: They do not fit the model, are not finite, or the file is damaged.
     """
-    if calibration_images < 1:
-        raise EdgegolfError(f"{calibration_images} calibration images are not enough")
-    if isinstance(source, Path):
-        samples = _read_npz(source, inputs)
-        return ExportData(samples, samples.take(calibration_images), samples)
+    if calibration_samples < 1:
+        raise EdgegolfError(f"{calibration_samples} calibration images are not enough")
+    if isinstance(source, Dataset):
+        return _of_dataset(source, inputs, calibration_samples)
+    if labels is not None and not Path(source).is_dir():
+        raise EdgegolfError(f"{labels} has labels of images, but {source} is no folder of images")
+    found = _read(source, inputs, 2 * calibration_samples, labels)
+    samples, notes = _fit_all(found, inputs, str(source))
+    calibration, validation = _divided(samples, calibration_samples)
+    used = (
+        f"{len(calibration):,} samples calibrate, {len(validation):,} others verify"
+        if len(samples) >= HELD_OUT
+        else f"{len(validation):,} samples verify, {len(calibration):,} of them also calibrate"
+    )
+    labelled = "with labels" if samples.labels is not None else "without labels"
+    return ExportData(
+        calibration,
+        calibration,
+        validation,
+        (*found.notes, *notes, f"{source}: {used}, {labelled}"),
+    )
+
+
+def _of_dataset(dataset: Dataset, inputs: Sequence[ModelInput], count: int) -> ExportData:
     if len(inputs) != 1:
         raise EdgegolfError(
-            f"the model has {len(inputs)} inputs, data set {source.name} has images only",
+            f"the model has {len(inputs)} inputs, data set {dataset.name} has images only",
             hint="give --calibration-data samples.npz with one array for each input",
         )
-    train, validation = (
-        Samples((_fit(split.images, inputs[0], f"data set {source.name}"),), split.labels)
-        for split in (source.split("train"), source.split("validation"))
-    )
-    return ExportData(train, train.take(calibration_images), validation)
+    where = f"data set {dataset.name}"
+    notes: list[str] = []
+
+    def fit(split: Split) -> Samples:
+        values, notes[:] = _fit(split.images, inputs[0], where)
+        return Samples((values,), split.labels)
+
+    training = fit(dataset.split("train"))
+    calibration = training.take(count)
+    validation = fit(dataset.split("validation"))
+    used = f"{len(calibration):,} training images calibrate, {len(validation):,} others verify"
+    return ExportData(training, calibration, validation, (*notes, f"{where}: {used}, with labels"))
 
 
-def _read_npz(path: Path, model_inputs: Sequence[ModelInput]) -> Samples:
-    arrays = _load_arrays(path)
-    labels = arrays.pop(LABELS, None)
-    names = [tensor.name for tensor in model_inputs]
-    if len(names) == 1 and len(arrays) == 1:
-        arrays = {names[0]: next(iter(arrays.values()))}
-    if missing := [name for name in names if name not in arrays]:
+def _read(
+    source: Path | str, inputs: Sequence[ModelInput], count: int, labels: Path | None
+) -> Source:
+    path = Path(source)
+    if ".py:" in str(source):
+        return call_function(str(source), inputs, count)
+    if not path.is_dir():
+        return read_arrays(path)
+    if len(inputs) != 1:
         raise EdgegolfError(
-            f"{path} has no array {missing[0]!r}, but {', '.join(arrays) or 'none'}",
-            hint=f"name the arrays like the model's inputs: {', '.join(names)}",
+            f"the model has {len(inputs)} inputs, the folder {path} has images only",
+            hint="give an .npz file with one array for each input",
         )
-    inputs = tuple(
-        _fit(arrays[tensor.name], tensor, f"array {tensor.name!r} of {path}")
-        for tensor in model_inputs
-    )
-    _check_counts(inputs, labels, path)
-    return Samples(inputs, None if labels is None else labels.astype(np.int64))
+    return read_folder(path, inputs[0], labels)
 
 
-def _load_arrays(path: Path) -> dict[str, NDArray]:
-    try:
-        check_arrays(path)
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except EdgegolfError:
-        raise
-    except Exception:  # numpy's reader of a damaged header raises errors of any type
+def _fit_all(
+    found: Source, inputs: Sequence[ModelInput], where: str
+) -> tuple[Samples, tuple[str, ...]]:
+    """The samples in the shapes and types of the inputs, and what was done to them."""
+    arrays = in_order(found.arrays, inputs, where)
+    named = [where if len(inputs) == 1 else f"array {each.name!r} of {where}" for each in inputs]
+    fitted = [_fit(*each) for each in zip(arrays, inputs, named, strict=True)]
+    labels = None if found.labels is None else _label_row(found.labels, where)
+    counts = {len(values) for values, _ in fitted}
+    counts |= set() if labels is None else {len(labels)}
+    if len(counts) != 1:
+        raise EdgegolfError(f"{where} has arrays with {sorted(counts)} samples, not all the same")
+    if counts == {0}:
+        raise EdgegolfError(f"{where} has no samples")
+    samples = Samples(tuple(values for values, _ in fitted), labels)
+    return samples, tuple(note for _, notes in fitted for note in notes)
+
+
+def _label_row(labels: NDArray, where: str) -> NDArray[np.int64]:
+    row = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if row.ndim != 1 or row.dtype.kind not in "iu":
+        raise EdgegolfError(f"{where} has labels that are not a row of integers")
+    return row.astype(np.int64)
+
+
+def _fit(values: NDArray, wanted: ModelInput, what: str) -> tuple[NDArray, list[str]]:
+    """The values in the shape and type of a model's input, and what was done to them."""
+    if values.ndim == 0 or values.dtype.kind not in "biuf":
+        raise EdgegolfError(f"{what} is not an array of numbers")
+    layout = find_layout(values.shape[1:], wanted.shape[1:])
+    if layout is None:
         raise EdgegolfError(
-            f"{path} is damaged or not an .npz file of plain arrays",
-            hint="write it with numpy.savez(path, INPUT=array, labels=integers)",
+            f"{what} has shape {values.shape[1:]}, the model's input {wanted.name!r} takes "
+            f"{wanted.shape[1:]}",
+            hint="choose the data set the model was trained on",
+        )
+    notes = []
+    if layout.told:
+        notes.append(f"{what} has samples of shape {values.shape[1:]}: {layout.told}")
+    values = layout.apply(values)
+    is_real = "float" in wanted.dtype
+    if is_real and values.dtype == np.uint8:
+        if wanted.scales_itself:
+            notes.append(f"{what}: uint8 pixels stay 0…255, since the model scales them itself")
+            return values.astype(np.float32), notes
+        notes.append(f"{what}: uint8 pixels were divided by 255")
+        return values / PIXEL_SCALE, notes
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        at = int(np.argwhere(~np.isfinite(values))[0, 0])
+        raise EdgegolfError(f"{what} has NaN or infinite numbers, first in sample {at}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = values.astype(np.float32 if wanted.dtype == "bfloat16" else _numpy_type(wanted))
+    if not (np.isfinite(cast).all() if is_real else np.array_equal(cast, values)):
+        raise EdgegolfError(
+            f"{what} has numbers that the model's input {wanted.name!r} of {wanted.dtype} cannot "
+            "hold"
+        )
+    return cast, notes
+
+
+def _numpy_type(wanted: ModelInput) -> np.dtype:
+    try:
+        return np.dtype(wanted.dtype)
+    except TypeError:
+        raise EdgegolfError(
+            f"the model's input {wanted.name!r} takes {wanted.dtype}, no numbers"
         ) from None
 
 
-def _fit(values: NDArray, tensor: ModelInput, what: str) -> NDArray:
-    """The values in the type of a model's input."""
-    if values.ndim == 0 or values.dtype.kind not in "biuf":
-        raise EdgegolfError(f"{what} is not an array of numbers")
-    expected: Sequence[int | None] = tensor.shape[1:]
-    if len(expected) != values.ndim - 1 or any(
-        size not in (None, found) for size, found in zip(expected, values.shape[1:], strict=True)
-    ):
-        raise EdgegolfError(
-            f"{what} has shape {values.shape[1:]}, the model's input {tensor.name!r} takes "
-            f"{tuple(expected)}",
-            hint="choose the data set the model was trained on",
-        )
-    is_pixels = values.dtype == np.uint8 and "float" in tensor.dtype
-    return values / PIXEL_SCALE if is_pixels else values.astype(tensor.dtype)
+def _divided(samples: Samples, count: int) -> tuple[Samples, Samples]:
+    """Up to half of the samples to calibrate, the others to verify; of few, all verify."""
+    if len(samples) < HELD_OUT:
+        return samples.take(count), samples
+    chosen = _spread(len(samples), min(count, len(samples) // 2))
+    return samples.at(chosen), samples.at(np.setdiff1d(np.arange(len(samples)), chosen))
 
 
-def _check_counts(inputs: tuple[NDArray, ...], labels: NDArray | None, path: Path) -> None:
-    if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
-        raise EdgegolfError(f"{path} has labels that are not a row of integers")
-    counts = {len(values) for values in (*inputs, *([] if labels is None else [labels]))}
-    if len(counts) != 1:
-        raise EdgegolfError(f"{path} has arrays with {sorted(counts)} samples, not all the same")
-    if counts == {0}:
-        raise EdgegolfError(f"{path} has no samples")
+def _spread(total: int, count: int) -> NDArray[np.int64]:
+    return np.linspace(0, total - 1, count).astype(np.int64)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from edgegolf.bench.quick import latencies_in_turns
 from edgegolf.bench.system import describe_system
 from edgegolf.errors import EdgegolfError
-from edgegolf.export.samples import Samples, read_data
+from edgegolf.export.samples import Samples, inputs_of, read_data
 from edgegolf.footprint.heap import heap_bytes
 from edgegolf.footprint.holding import measure_holdings
 from edgegolf.footprint.measure import file_costs, heap_costs, resident_costs
@@ -74,7 +74,9 @@ def footprint(net: str, dataset: Dataset, iterations: Sequence[int] = ITERATIONS
             for count in sorted(set(iterations))
             for shared in (True, False)
         ]
-        calibration = read_data(dataset, compared[0].model, CALIBRATION_IMAGES).calibration
+        calibration = read_data(
+            dataset, inputs_of(compared[0].model.inputs), CALIBRATION_IMAGES
+        ).calibration
         comparison = [
             _compare(
                 each,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgegolf.bench.quick import latencies_in_turns
 from edgegolf.export.model import import_keras_on_tensorflow
-from edgegolf.export.samples import read_data
+from edgegolf.export.samples import inputs_of, read_data
 from edgegolf.footprint.footprint import CALIBRATION_IMAGES
 from edgegolf.footprint.nets import with_random_weights
 from edgegolf.footprint.variants import MadeFile, golfed_files, sharing_tflite_files, stock_files
@@ -53,7 +53,7 @@ def net_costs(net: str, dataset: Dataset) -> tuple[FileCosts, ...]:
     """What the `.tflite` files of a net cost: the stock ones golfed, and those of edgegolf."""
     import_keras_on_tensorflow()
     model = with_random_weights(find_recipe(net).build(dataset.image_shape, dataset.classes))
-    calibration = read_data(dataset, model, CALIBRATION_IMAGES).calibration
+    calibration = read_data(dataset, inputs_of(model.inputs), CALIBRATION_IMAGES).calibration
     with tempfile.TemporaryDirectory() as folder:
         files = _files(model, calibration, Path(folder))
         runs = [(file.path, preferred_runtime(file.path)) for file in files]

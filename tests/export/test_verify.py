@@ -60,6 +60,13 @@ def test_columns_of_like_ranges_pass_and_weak_ones_are_told():
     assert doubt.startswith("column 2 of output 0 keeps only 1")
 
 
+def test_samples_that_tell_nothing_refuse_nothing_but_are_told():
+    expected = (300 + RANDOM.normal(size=(500, 2))).astype(np.float32)
+    stuck = np.full_like(expected, 300)
+    (doubt,) = check("f", False, [stuck], [expected], samples(500), 0).doubts
+    assert "of output 0 keeps only 0.0 dB" in doubt or "of output 0 keeps only -0.0 dB" in doubt
+
+
 def test_an_autoencoder_loses_no_accuracy_and_no_dark_pixels():
     expected = RANDOM.random((200, 400)).astype(np.float32)
     expected[:, :40] *= 1e-3  # a border that hardly varies
@@ -121,7 +128,7 @@ def test_lost_accuracy_is_refused_above_what_may_be_lost():
 
 
 def test_without_labels_classes_may_change_where_the_signal_is_kept():
-    expected = softmax(0.1 * RANDOM.normal(size=(500, 10)))  # all alike
+    expected = softmax(0.4 * RANDOM.normal(size=(500, 10)))  # rather alike
     noise = expected.std() * RANDOM.normal(size=expected.shape)
     slightly, badly = (np.float32(expected + size * noise) for size in (0.1, 0.6))
     result = check("x", False, [slightly], [expected], samples(500), 0.005)

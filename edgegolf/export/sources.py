@@ -1,0 +1,111 @@
+"""What users have samples in: arrays in files. Nothing here knows what they mean yet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from edgegolf.errors import EdgegolfError
+from edgegolf.export.bounds import check_array, check_arrays
+from edgegolf.export.layouts import OpenShape
+from edgegolf.ir.tensor import Array
+
+LABELS = "labels"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """What a model takes.
+
+    Attributes:
+        name: What the model calls it.
+        shape: Its dimensions, the batch first; None for an open one.
+        dtype: Name of the type of its numbers; of a quantized input, that of what they stand for.
+        scales_itself: The model brings pixels of 0…255 to small numbers itself.
+    """
+
+    name: str
+    shape: OpenShape
+    dtype: str
+    scales_itself: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """Samples as they were found.
+
+    Attributes:
+        arrays: By name, [samples, …] each.
+        labels: Whatever was given as such.
+        notes: What was done with them, sentences for people.
+    """
+
+    arrays: Mapping[str, Array]
+    labels: Array | None = None
+    notes: tuple[str, ...] = ()
+
+
+def inputs_of(tensors: Iterable[Any]) -> tuple[ModelInput, ...]:
+    """The inputs that tensors with a name, a shape and a dtype are, such as those of Keras."""
+    return tuple(ModelInput(each.name, tuple(each.shape), str(each.dtype)) for each in tensors)
+
+
+def read_arrays(path: Path) -> Source:
+    """The arrays of an `.npz` file, or the only one of an `.npy` file.
+
+    Raises:
+        EdgegolfError: It is missing, damaged, takes more than it is worth, or would run code.
+    """
+    try:
+        if path.suffix == ".npy":
+            check_array(path)
+            return Source({path.stem: np.load(path, allow_pickle=False)})
+        check_arrays(path)
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        labels = arrays.pop(LABELS, None)
+        return Source(arrays, labels)
+    except EdgegolfError:
+        raise
+    except Exception:  # numpy's reader of a damaged header raises errors of any type
+        raise EdgegolfError(
+            f"{path} is damaged or not an {path.suffix or '.npz'} file of plain arrays",
+            hint="write it with numpy.savez(path, INPUT=array, labels=integers)",
+        ) from None
+
+
+def in_order(arrays: Mapping[str, T], inputs: Sequence[ModelInput], where: str) -> list[T]:
+    """What belongs to each input: of its name, or of its position where names say nothing.
+
+    Raises:
+        EdgegolfError: An input has none.
+    """
+    names = list(arrays)
+    if len(inputs) == len(names) == 1 or names == [f"arr_{i}" for i in range(len(inputs))]:
+        return list(arrays.values())
+    plain = {plain_name(name): value for name, value in arrays.items()}
+    found: list[T] = []
+    for each in inputs:
+        if each.name in arrays:
+            found.append(arrays[each.name])
+        elif plain_name(each.name) in plain:
+            found.append(plain[plain_name(each.name)])
+        else:
+            raise EdgegolfError(
+                f"{where} has no array {each.name!r}, but {', '.join(names) or 'none'}",
+                hint="name the arrays like the model's inputs: "
+                + ", ".join(each.name for each in inputs),
+            )
+    return found
+
+
+def plain_name(name: str) -> str:
+    """A tensor's name without what TensorFlow adds to it, and without special characters."""
+    return re.sub(r"\W", "_", name.removeprefix("serving_default_").removesuffix(":0"))
