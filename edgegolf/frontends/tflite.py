@@ -15,9 +15,11 @@ from edgegolf.formats.tflite.flatbuffer import MAXIMUM_DEPTH, Table
 from edgegolf.formats.tflite.model import TfliteModel, read_tflite, type_name
 from edgegolf.formats.tflite.schema import ENUMERATIONS, number
 from edgegolf.ir import Graph, Node, Op, QuantParams, Tensor, ops
-from edgegolf.ir.interpreter import constant_result
+from edgegolf.ir.interpreter import constant_results
 from edgegolf.ir.kernels.call import MAXIMUM_ELEMENTS
 from edgegolf.ir.tensor import BITS, Array, Shape
+
+_FEW_BYTES = 512  # of what is computed from constants
 
 _TYPES = {name.upper(): name for name in BITS}
 
@@ -57,14 +59,19 @@ class _Call:
     Attributes:
         name: Such as `CONV_2D`.
         inputs: Its inputs, None for one that is left out.
-        output: Its first result.
+        outputs: Its results.
         options: Its options; an empty table if the file has none.
     """
 
     name: str
     inputs: tuple[Tensor | None, ...]
-    output: Tensor
+    outputs: tuple[Tensor, ...]
     options: Any
+
+    @property
+    def output(self) -> Tensor:
+        """The first result."""
+        return self.outputs[0]
 
     def integers(self, index: int) -> tuple[int, ...]:
         """A constant input such as a shape or axes, flattened."""
@@ -72,6 +79,13 @@ class _Call:
         if tensor is None or tensor.data is None or tensor.data.dtype.kind not in "iu":
             raise _NotCoveredError(f"an input {index} that is no constant")
         return tuple(int(n) for n in tensor.data.ravel())
+
+    def integer(self, index: int) -> int:
+        """A constant input that is one number."""
+        numbers = self.integers(index)
+        if len(numbers) != 1:
+            raise EdgegolfError(f"{self.name} has {len(numbers)} numbers where one is needed")
+        return numbers[0]
 
     def shape(self, index: int = 0) -> Shape:
         """The shape of an input that must be there."""
@@ -187,18 +201,21 @@ class _Reader:
         options = operator.builtin_options or Table(expected, {})
         if expected and options.table_name != expected:
             raise EdgegolfError(f"{name} has options of another operator, {options.table_name}")
-        if len(outputs) != 1:
+        if len(outputs) != 1 and not name.startswith(("SPLIT", "UNPACK")):
             raise EdgegolfError(f"{name} does not have {len(outputs)} outputs")
         try:
-            op, count = make(_Call(name, inputs, outputs[0], options))
+            op, chosen = make(_Call(name, inputs, outputs, options))
         except _NotCoveredError as error:
             return Node(ops.Unsupported(name, str(error)), inputs, outputs), {}
-        node = Node(op, inputs[:count], outputs)
+        positions = range(min(chosen, len(inputs))) if isinstance(chosen, int) else chosen
+        if any(position >= len(inputs) for position in positions):
+            raise EdgegolfError(f"{name} lacks an input")
+        node = Node(op, tuple(inputs[position] for position in positions), outputs)
         shape = op.shape(node.inputs)
-        if shape is not None and shape != node.output.shape:
-            raise EdgegolfError(f"{name} gives {list(shape)}, not {list(node.output.shape)}")
-        if _computes_a_shape(node):
-            return None, {0: constant_result(node)}
+        if shape is not None and shape != outputs[0].shape:
+            raise EdgegolfError(f"{name} gives {list(shape)}, not {list(outputs[0].shape)}")
+        if _is_known(node):
+            return None, dict(enumerate(constant_results(node)))
         return node, {}
 
     def loop(
@@ -258,11 +275,15 @@ def _stored(content: bytes, shape: Shape, dtype: str) -> Array:
     return np.frombuffer(content, stored).astype(dtype).reshape(shape)
 
 
-def _computes_a_shape(node: Node) -> bool:
-    """Whether it computes from a few integer constants, as converters compute shapes."""
-    tensors = [*(tensor for tensor in node.inputs if tensor is not None), node.output]
-    return all(t.dtype in ("int32", "int64") and t.elements <= 64 for t in tensors) and all(
-        tensor.data is not None for tensor in tensors[:-1]
+def _is_known(node: Node) -> bool:
+    """Whether it computes from constants what takes no more bytes, as converters compute shapes."""
+    inputs = [tensor for tensor in node.inputs if tensor is not None]
+    decodes = isinstance(node.op, ops.Dequantize | ops.Quantize)
+    size = sum(tensor.size_bytes for tensor in inputs)
+    return (
+        not decodes
+        and all(tensor.data is not None for tensor in inputs)
+        and sum(tensor.size_bytes for tensor in node.outputs) <= max(size, _FEW_BYTES)
     )
 
 
@@ -336,8 +357,8 @@ def _number(tensor: Tensor | None) -> float | None:
 
 # --------------------------------------------------------------------------------- operators
 
-# How many of the file's inputs the node has: the others became attributes.
-_Made = tuple[Op, int]
+# How many of the file's inputs the node has, or which: the others became attributes.
+_Made = tuple[Op, "int | tuple[int, ...]"]
 
 
 def _conv_2d(call: _Call) -> _Made:
@@ -363,19 +384,20 @@ def _pool(call: _Call) -> _Made:
 
 
 def _arithmetic(call: _Call) -> _Made:
-    kind = {"ADD": ops.Add, "SUB": ops.Sub, "MUL": ops.Mul}[call.name]
+    kind = {"ADD": ops.Add, "DIV": ops.Div, "MUL": ops.Mul, "SUB": ops.Sub}[call.name]
     return kind(call.activation), 2
 
 
-def _mean(call: _Call) -> _Made:
-    rank = len(call.shape())
-    axes = sorted({call.axis(axis, rank) for axis in call.integers(1)})
-    return ops.Mean(tuple(axes), bool(call.options.keep_dims)), 1
+def _reduction(kind: Callable[[tuple[int, ...], bool], Op]) -> Callable[[_Call], _Made]:
+    def make(call: _Call) -> _Made:
+        axes = {call.axis(axis, len(call.shape())) for axis in call.integers(1)}
+        return kind(tuple(sorted(axes)), bool(call.options.keep_dims)), 1
+
+    return make
 
 
 def _pad(call: _Call) -> _Made:
-    numbers = call.integers(1)
-    margins = tuple(zip(numbers[::2], numbers[1::2], strict=False))
+    margins = _pairs(call.integers(1))
     value = call.inputs[2] if len(call.inputs) > 2 else None
     if value is None:
         return ops.Pad(margins), 1
@@ -447,6 +469,105 @@ def _pack(call: _Call) -> _Made:
     return ops.Stack(call.axis(call.options.axis, len(call.shape()) + 1)), len(call.inputs)
 
 
+def _unpack(call: _Call) -> _Made:
+    shape, axis = call.shape(), call.axis(call.options.axis, len(call.shape()))
+    rest = (*shape[:axis], *shape[axis + 1 :])
+    if [tensor.shape for tensor in call.outputs] != [rest] * shape[axis]:
+        raise EdgegolfError(f"UNPACK of {list(shape)} along axis {axis}")
+    return ops.Unstack(axis), 1
+
+
+def _split(call: _Call) -> _Made:
+    data, where = (0, 2) if call.name == "SPLIT_V" else (1, 0)
+    shape = call.shape(data)
+    axis = call.axis(call.integer(where), len(shape))
+    parts = [tensor.shape for tensor in call.outputs]
+    others = {(*part[:axis], *part[axis + 1 :]) for part in parts}
+    if others != {(*shape[:axis], *shape[axis + 1 :])} or (
+        sum(part[axis] for part in parts if len(part) == len(shape)) != shape[axis]
+    ):
+        raise EdgegolfError(f"{call.name} of {list(shape)} along axis {axis}")
+    return ops.Split(axis), (data,)
+
+
+def _transpose_conv(call: _Call) -> _Made:
+    filters, image, result = call.shape(1), call.shape(2), call.output.shape
+    if not len(filters) == len(image) == len(result) == 4 or call.integers(0) != result:
+        raise EdgegolfError(f"{call.name} has an impossible shape")
+    strides = (call.options.stride_h, call.options.stride_w)
+    before = (0, 0)
+    if call.options.padding == number("Padding", "SAME") and min(strides) > 0:
+        rows, columns = ops.same_padding((result[1], result[2]), (filters[1], filters[2]), strides)
+        before = rows[0], columns[0]
+    rows, columns = (
+        (first, (image[axis] - 1) * stride + filters[axis] - result[axis] - first)
+        for axis, stride, first in zip((1, 2), strides, before, strict=True)
+    )
+    op = ops.TransposeConv2D(strides, (rows, columns), call.activation)
+    return op, (2, 1, 3) if len(call.inputs) > 3 else (2, 1)
+
+
+def _batch_matmul(call: _Call) -> _Made:
+    return ops.BatchMatMul(bool(call.options.adj_x), bool(call.options.adj_y)), 2
+
+
+def _resize(call: _Call) -> _Made:
+    kind = ops.ResizeBilinear if call.name == "RESIZE_BILINEAR" else ops.ResizeNearest
+    if call.integers(1) != call.output.shape[1:3] or call.shape()[3:] != call.output.shape[3:]:
+        raise EdgegolfError(f"{call.name} of {call.shape()} is {call.output.shape}")
+    options = call.options
+    return kind(bool(options.align_corners), bool(options.half_pixel_centers)), 1
+
+
+def _gather(call: _Call) -> _Made:
+    axis = call.axis(call.options.axis, len(call.shape()))
+    batch = call.options.batch_dims
+    return ops.Gather(axis, batch + len(call.shape(1)) if batch < 0 else batch), 2
+
+
+def _cumsum(call: _Call) -> _Made:
+    axis = call.axis(call.integer(1), len(call.shape()))
+    return ops.CumSum(axis, bool(call.options.exclusive), bool(call.options.reverse)), 1
+
+
+def _extreme(call: _Call) -> _Made:
+    kind = ops.ArgMax if call.name == "ARG_MAX" else ops.ArgMin
+    return kind(call.axis(call.integer(1), len(call.shape()))), 1
+
+
+def _pairs(numbers: Sequence[int]) -> tuple[ops.Pair, ...]:
+    return tuple(zip(numbers[::2], numbers[1::2], strict=False))
+
+
+def _reverse(call: _Call) -> _Made:
+    return ops.Reverse(tuple(call.axis(axis, len(call.shape())) for axis in call.integers(1))), 1
+
+
+def _mirror_pad(call: _Call) -> _Made:
+    return ops.MirrorPad(_pairs(call.integers(1)), None, bool(call.options.mode)), 1
+
+
+def _space_to_batch(call: _Call) -> _Made:
+    kind = ops.SpaceToBatch if call.name == "SPACE_TO_BATCH_ND" else ops.BatchToSpace
+    return kind(call.integers(1), _pairs(call.integers(2))), 1
+
+
+def _broadcast_to(call: _Call) -> _Made:
+    try:
+        shape = np.broadcast_shapes(call.shape(), call.output.shape)
+    except ValueError:
+        shape = ()
+    if shape != call.output.shape:
+        raise EdgegolfError(f"{call.name} of {call.shape()} is {call.output.shape}")
+    return ops.BroadcastTo(), (1,) if call.name == "FILL" else 1
+
+
+def _l2_normalization(call: _Call) -> _Made:
+    if call.options.fused_activation_function:
+        raise _NotCoveredError("a fused activation")
+    return ops.L2Normalize(), 1
+
+
 def _simple(op: Op, inputs: int = 1) -> Callable[[_Call], _Made]:
     return lambda call: (op, inputs)
 
@@ -466,38 +587,97 @@ def _transpose(call: _Call) -> _Made:
 
 #: How each operator becomes one of `ops`, and the table of its options.
 _OPERATORS: dict[str, tuple[Callable[[_Call], _Made], str]] = {
+    "ABS": (_simple(ops.Abs()), "AbsOptions"),
     "ADD": (_arithmetic, "AddOptions"),
+    "ARG_MAX": (_extreme, "ArgMaxOptions"),
+    "ARG_MIN": (_extreme, "ArgMinOptions"),
     "AVERAGE_POOL_2D": (_pool, "Pool2DOptions"),
+    "BATCH_MATMUL": (_batch_matmul, "BatchMatMulOptions"),
+    "BATCH_TO_SPACE_ND": (_space_to_batch, "BatchToSpaceNDOptions"),
+    "BROADCAST_TO": (_broadcast_to, "BroadcastToOptions"),
     "CAST": (_simple(ops.Cast()), "CastOptions"),
+    "CEIL": (_simple(ops.Ceil()), ""),
     "CONCATENATION": (_concatenate, "ConcatenationOptions"),
     "CONV_2D": (_conv_2d, "Conv2DOptions"),
+    "COS": (_simple(ops.Cos()), "CosOptions"),
+    "CUMSUM": (_cumsum, "CumsumOptions"),
     "DEPTHWISE_CONV_2D": (_conv_2d, "DepthwiseConv2DOptions"),
+    "DEPTH_TO_SPACE": (
+        lambda call: (ops.DepthToSpace(call.options.block_size), 1),
+        "DepthToSpaceOptions",
+    ),
     "DEQUANTIZE": (_simple(ops.Dequantize()), "DequantizeOptions"),
+    "DIV": (_arithmetic, "DivOptions"),
+    "ELU": (_simple(ops.ELU()), ""),
+    "EQUAL": (_simple(ops.Equal(), 2), "EqualOptions"),
+    "EXP": (_simple(ops.Exp()), "ExpOptions"),
     "EXPAND_DIMS": (_reshape, "ExpandDimsOptions"),
+    "FILL": (_broadcast_to, "FillOptions"),
+    "FLOOR": (_simple(ops.Floor()), ""),
     "FULLY_CONNECTED": (_fully_connected, "FullyConnectedOptions"),
+    "GATHER": (_gather, "GatherOptions"),
+    "GELU": (lambda call: (ops.GELU(bool(call.options.approximate)), 1), "GeluOptions"),
     "GREATER": (_simple(ops.Greater(), 2), "GreaterOptions"),
+    "GREATER_EQUAL": (_simple(ops.GreaterEqual(), 2), "GreaterEqualOptions"),
     "HARD_SWISH": (_simple(ops.HardSwish()), "HardSwishOptions"),
+    "L2_NORMALIZATION": (_l2_normalization, "L2NormOptions"),
     "LEAKY_RELU": (_leaky_relu, "LeakyReluOptions"),
     "LESS": (_simple(ops.Less(), 2), "LessOptions"),
+    "LESS_EQUAL": (_simple(ops.LessEqual(), 2), "LessEqualOptions"),
+    "LOG": (_simple(ops.Log()), ""),
+    "LOGICAL_AND": (_simple(ops.LogicalAnd(), 2), "LogicalAndOptions"),
+    "LOGICAL_NOT": (_simple(ops.LogicalNot()), "LogicalNotOptions"),
+    "LOGICAL_OR": (_simple(ops.LogicalOr(), 2), "LogicalOrOptions"),
     "LOGISTIC": (_simple(ops.Logistic()), ""),
+    "LOG_SOFTMAX": (_simple(ops.LogSoftmax()), "LogSoftmaxOptions"),
     "MAXIMUM": (_simple(ops.Maximum(), 2), "MaximumMinimumOptions"),
     "MAX_POOL_2D": (_pool, "Pool2DOptions"),
-    "MEAN": (_mean, "ReducerOptions"),
+    "MEAN": (_reduction(ops.Mean), "ReducerOptions"),
     "MINIMUM": (_simple(ops.Minimum(), 2), "MaximumMinimumOptions"),
+    "MIRROR_PAD": (_mirror_pad, "MirrorPadOptions"),
     "MUL": (_arithmetic, "MulOptions"),
+    "NEG": (_simple(ops.Neg()), "NegOptions"),
+    "NOT_EQUAL": (_simple(ops.NotEqual(), 2), "NotEqualOptions"),
     "PACK": (_pack, "PackOptions"),
     "PAD": (_pad, "PadOptions"),
     "PADV2": (_pad, "PadV2Options"),
+    "POW": (_simple(ops.Pow(), 2), "PowOptions"),
+    "PRELU": (_simple(ops.PReLU(), 2), ""),
     "QUANTIZE": (_simple(ops.Quantize()), "QuantizeOptions"),
+    "REDUCE_MAX": (_reduction(ops.ReduceMax), "ReducerOptions"),
+    "REDUCE_MIN": (_reduction(ops.ReduceMin), "ReducerOptions"),
     "RELU": (_simple(ops.ReLU()), ""),
     "RELU6": (_simple(ops.ReLU(high=6.0)), ""),
     "RELU_N1_TO_1": (_simple(ops.ReLU(-1.0, 1.0)), ""),
     "RESHAPE": (_reshape, "ReshapeOptions"),
+    "RESIZE_BILINEAR": (_resize, "ResizeBilinearOptions"),
+    "RESIZE_NEAREST_NEIGHBOR": (_resize, "ResizeNearestNeighborOptions"),
+    "REVERSE_V2": (_reverse, "ReverseV2Options"),
+    "ROUND": (_simple(ops.Round()), ""),
+    "RSQRT": (_simple(ops.Rsqrt()), ""),
+    "SELECT": (_simple(ops.Select(), 3), "SelectOptions"),
+    "SELECT_V2": (_simple(ops.Select(), 3), "SelectV2Options"),
+    "SIGN": (_simple(ops.Sign()), ""),
+    "SIN": (_simple(ops.Sin()), ""),
     "SLICE": (_slice, "SliceOptions"),
     "SOFTMAX": (_softmax, "SoftmaxOptions"),
+    "SPACE_TO_BATCH_ND": (_space_to_batch, "SpaceToBatchNDOptions"),
+    "SPACE_TO_DEPTH": (
+        lambda call: (ops.SpaceToDepth(call.options.block_size), 1),
+        "SpaceToDepthOptions",
+    ),
+    "SPLIT": (_split, "SplitOptions"),
+    "SPLIT_V": (_split, "SplitVOptions"),
+    "SQRT": (_simple(ops.Sqrt()), ""),
+    "SQUARE": (_simple(ops.Square()), "SquareOptions"),
+    "SQUARED_DIFFERENCE": (_simple(ops.SquaredDifference(), 2), "SquaredDifferenceOptions"),
     "SQUEEZE": (_reshape, "SqueezeOptions"),
     "STRIDED_SLICE": (_strided_slice, "StridedSliceOptions"),
     "SUB": (_arithmetic, "SubOptions"),
+    "SUM": (_reduction(ops.Sum), "ReducerOptions"),
     "TANH": (_simple(ops.Tanh()), ""),
+    "TILE": (lambda call: (ops.Tile(call.integers(1)), 1), "TileOptions"),
     "TRANSPOSE": (_transpose, "TransposeOptions"),
+    "TRANSPOSE_CONV": (_transpose_conv, "TransposeConvOptions"),
+    "UNPACK": (_unpack, "UnpackOptions"),
 }
