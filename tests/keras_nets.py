@@ -170,9 +170,7 @@ def _activation(name: str) -> None:
         activation = (
             (lambda x: keras.activations.gelu(x, approximate=True)) if name == "gelu_tanh" else name
         )
-        return _sequential(
-            keras, L.Conv2D(4, 3), L.Activation(activation), L.Flatten(), L.Dense(3)
-        )
+        return _sequential(keras, L.Conv2D(4, 3), L.Activation(activation), L.Flatten(), L.Dense(3))
 
     NETS[f"activation_{name}"] = make
 

@@ -34,9 +34,10 @@ from edgegolf.ir.ops import (
     Reshape,
     Slice,
     Sub,
+    TransposeConv2D,
 )
 from edgegolf.ir.tensor import Tensor
-from edgegolf.quantize.quantization import LAYERS
+from edgegolf.quantize.quantization import is_layer
 
 Indices: TypeAlias = NDArray[np.int64]
 Array: TypeAlias = NDArray[np.float32]
@@ -122,7 +123,7 @@ class _Groups:
                 for other in tensors[1:]:
                     self.join_tensors(tensors[0], other)
             self.join_nodes(body)
-        elif isinstance(op, LAYERS) and node.constant(1) is not None:
+        elif is_layer(node):
             self.join_weights(node)
         elif isinstance(op, Reshape):
             self.join_elements(node, np.reshape(self.elements(node.source), node.output.shape))
@@ -141,7 +142,7 @@ class _Groups:
         if isinstance(node.op, DepthwiseConv2D):
             before = np.repeat(before, len(after) // len(before))
             numbers = before, after
-        elif isinstance(node.op, Conv2D):
+        elif isinstance(node.op, Conv2D | TransposeConv2D):
             numbers = before, after[:, None, None, None]
         else:
             numbers = before, after[:, None]
@@ -247,7 +248,7 @@ def importances(graph: Graph, images: Array) -> dict[Tensor, Array]:
     powers = _powers(graph, images)
     found: dict[Tensor, Array] = {}
     for node in graph.walk():
-        if not isinstance(node.op, LAYERS) or node.constant(1) is None:
+        if not is_layer(node):
             continue
         before, after = powers[node.source], powers[node.output]
         # A channel that is hardly ever active must not outweigh the others.
