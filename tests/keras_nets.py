@@ -1,5 +1,7 @@
 """Small Keras models of the kinds that people have, by name, and their TFLite files."""
 
+# ruff: noqa: N812 -- L are the layers, as in Keras's own guides
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator

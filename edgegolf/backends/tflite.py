@@ -286,7 +286,7 @@ class _Subgraph:
         # The counter starts at 1. Doubling it needs no constant in the body.
         doubles = loop.iterations <= LONGEST_DOUBLING
         counter = condition.tensor((), "int32")
-        state = [condition.tensor(t.shape, t.dtype, t.quant) for t in node.computed]
+        state = [condition.tensor(t.shape, t.dtype, t.quant) for t in node.inputs if t]
         condition.inputs = [counter, *state]
         goes_on = condition.tensor((), "bool")
         last = 2**loop.iterations if doubles else 1 + loop.iterations

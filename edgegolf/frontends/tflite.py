@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, prod
+from math import ceil, log2, prod
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -131,6 +131,7 @@ class _Reader:
         self.model = model
         self.building: set[int] = set()
         self.graphs: dict[int, Graph] = {}
+        self.open: set[Tensor | None] = set()
         self.stored: dict[tuple[bytes, Shape, str], Array] = {}
         self.constants: dict[tuple[int, QuantParams | None], Tensor] = {}
 
@@ -177,7 +178,10 @@ class _Reader:
         dtype, quant = _TYPES[kind], _quantization(table.quantization)
         content = self.model.buffer_data(table.buffer)
         if not content and count:
-            return Tensor(shape, dtype, quant, name=table.name)
+            tensor = Tensor(shape, dtype, quant, name=table.name)
+            if min((*table.shape, *table.shape_signature), default=0) < 0:
+                self.open.add(tensor)
+            return tensor
         stored = (content, shape, dtype)
         if stored not in self.stored:
             self.stored[stored] = _stored(content, shape, dtype)
@@ -205,15 +209,19 @@ class _Reader:
             raise EdgegolfError(f"{name} does not have {len(outputs)} outputs")
         try:
             op, chosen = make(_Call(name, inputs, outputs, options))
+            positions = range(min(chosen, len(inputs))) if isinstance(chosen, int) else chosen
+            if any(position >= len(inputs) for position in positions):
+                raise EdgegolfError(f"{name} lacks an input")
+            node = Node(op, tuple(inputs[position] for position in positions), outputs)
+            shape = op.shape(node.inputs)
+            if shape is not None and shape != outputs[0].shape:
+                raise EdgegolfError(f"{name} gives {list(shape)}, not {list(outputs[0].shape)}")
         except _NotCoveredError as error:
             return Node(ops.Unsupported(name, str(error)), inputs, outputs), {}
-        positions = range(min(chosen, len(inputs))) if isinstance(chosen, int) else chosen
-        if any(position >= len(inputs) for position in positions):
-            raise EdgegolfError(f"{name} lacks an input")
-        node = Node(op, tuple(inputs[position] for position in positions), outputs)
-        shape = op.shape(node.inputs)
-        if shape is not None and shape != outputs[0].shape:
-            raise EdgegolfError(f"{name} gives {list(shape)}, not {list(outputs[0].shape)}")
+        except EdgegolfError:
+            if self.open.isdisjoint((*inputs, *outputs)):
+                raise
+            return Node(ops.Unsupported(name, "shapes that only a run tells"), inputs, outputs), {}
         if _is_known(node):
             return None, dict(enumerate(constant_results(node)))
         return node, {}
@@ -234,15 +242,16 @@ class _Reader:
         counted = _counted(condition, body, state)
         if counted is None:
             return Node(ops.While(condition, body), state, outputs), {}
-        position = counted.position
+        gone = {counter.position for counter in counted.dropped}
 
         def rest(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-            return (*tensors[:position], *tensors[position + 1 :])
+            return tuple(tensor for index, tensor in enumerate(tensors) if index not in gone)
 
-        nodes = tuple(node for node in body.nodes if node is not counted.increment)
+        increments = [counter.increment for counter in counted.dropped]
+        nodes = tuple(node for node in body.nodes if node not in increments)
         inner = Graph(rest(body.inputs), rest(body.outputs), nodes)
         node = Node(ops.Loop(inner, counted.iterations), rest(state), rest(outputs))
-        return node, {position: np.array(counted.end)}
+        return node, {c.position: np.array(c.after(counted.iterations)) for c in counted.dropped}
 
 
 def _quantization(table: Table | None) -> QuantParams | None:
@@ -295,32 +304,71 @@ class _Counter:
     """What a loop counts with.
 
     Attributes:
-        position: Of the counter among the loop's inputs and outputs.
+        position: Among the loop's inputs and outputs.
         increment: The node of the body that counts.
-        iterations: How often the body runs.
-        end: The counter after the loop.
+        start: The number before the loop.
+        step: What is added each time; None if it doubles.
+        end: The loop goes on while it is below.
     """
 
     position: int
     increment: Node
-    iterations: int
+    start: float
+    step: float | None
     end: float
 
+    @property
+    def iterations(self) -> int | None:
+        """How often it is below the end; None if for ever."""
+        if self.start >= self.end:
+            return 0
+        if self.step is not None:
+            return ceil((self.end - self.start) / self.step) if self.step > 0 else None
+        return ceil(log2(self.end / self.start)) if self.start > 0 else None
 
-def _counted(condition: Graph, body: Graph, state: tuple[Tensor, ...]) -> _Counter | None:
-    """The counter of a loop that ends when it reaches a constant and is used for nothing else."""
-    (comparison,) = condition.nodes if len(condition.nodes) == 1 else (None,)
-    if comparison is None or not isinstance(comparison.op, ops.Less):
+    def after(self, iterations: int) -> float:
+        """The number after the loop."""
+        if self.step is None:
+            return self.start * 2**iterations
+        return self.start + iterations * self.step
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """A loop of known length, and its counters that are used for nothing else."""
+
+    iterations: int
+    dropped: tuple[_Counter, ...]
+
+
+def _counted(condition: Graph, body: Graph, state: tuple[Tensor, ...]) -> _Counted | None:
+    """A loop that ends when a counter reaches a constant, or one of several does."""
+    comparisons = [node for node in condition.nodes if isinstance(node.op, ops.Less)]
+    joined = [node for node in condition.nodes if isinstance(node.op, ops.LogicalAnd)]
+    if len(comparisons) + len(joined) != len(condition.nodes) or len(joined) != (
+        len(comparisons) - 1
+    ):
         return None
+    counters = [_counter(node, condition, body, state) for node in comparisons]
+    known = [counter for counter in counters if counter is not None]
+    lengths = [counter.iterations for counter in known if counter.iterations is not None]
+    is_last = [condition.outputs[0] in node.outputs for node in (joined or comparisons)]
+    if len(known) < len(counters) or not lengths or not any(is_last):
+        return None
+    return _Counted(min(lengths), tuple(c for c in known if _counts_only(c, body)))
+
+
+def _counter(
+    comparison: Node, condition: Graph, body: Graph, state: tuple[Tensor, ...]
+) -> _Counter | None:
+    """The counter that a condition compares with a constant."""
     count, limit = comparison.inputs
     position = next((i for i, t in enumerate(condition.inputs) if t is count), None)
-    if position is None or comparison.output is not condition.outputs[0]:
+    if position is None:
         return None
     counter, counted = body.inputs[position], body.outputs[position]
     increment = next((node for node in body.nodes if counted in node.outputs), None)
-    others = [tensor for node in body.nodes if node is not increment for tensor in node.inputs]
-    others += [t for index, t in enumerate(body.outputs) if index != position]
-    if increment is None or not isinstance(increment.op, ops.Add) or {counter, counted} & {*others}:
+    if increment is None or not isinstance(increment.op, ops.Add):
         return None
     steps = [tensor for tensor in increment.inputs if tensor is not counter]
     start, end, step = (
@@ -330,22 +378,15 @@ def _counted(condition: Graph, body: Graph, state: tuple[Tensor, ...]) -> _Count
     )
     if len(steps) == 2 or start is None or end is None or (steps and step is None):
         return None
-    found = _run_out(start, end, step)
-    return None if found is None else _Counter(position, increment, *found)
+    return _Counter(position, increment, start, step, end)
 
 
-def _run_out(count: float, end: float, step: float | None) -> tuple[int, float] | None:
-    """How often a counter is below an end, and where it then is; without a step it doubles."""
-    if step is not None:
-        trips = ceil((end - count) / step) if step > 0 else 0 if count >= end else None
-        return None if trips is None else (max(0, trips), count + max(0, trips) * step)
-    if count <= 0 and count < end:
-        return None
-    trips = 0
-    while count < end:
-        count *= 2
-        trips += 1
-    return trips, count
+def _counts_only(counter: _Counter, body: Graph) -> bool:
+    """Whether nothing but its increment reads a counter."""
+    place = counter.position
+    others = [t for node in body.nodes if node is not counter.increment for t in node.inputs]
+    others += [t for index, t in enumerate(body.outputs) if index != place]
+    return not {body.inputs[place], body.outputs[place]} & {*others}
 
 
 def _number(tensor: Tensor | None) -> float | None:

@@ -119,9 +119,14 @@ class _Groups:
     def join_node(self, node: Node, op: Any) -> None:
         if isinstance(op, Loop):
             body = op.body
-            for tensors in zip(node.computed, body.inputs, body.outputs, node.outputs, strict=True):
-                for other in tensors[1:]:
-                    self.join_tensors(tensors[0], other)
+            for start, *others in zip(
+                node.inputs, body.inputs, body.outputs, node.outputs, strict=True
+            ):
+                assert start is not None
+                for other in others:
+                    self.join_tensors(start, other)
+                if start.data is not None:
+                    self.fix(start)
             self.join_nodes(body)
         elif is_layer(node):
             self.join_weights(node)
