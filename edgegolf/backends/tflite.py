@@ -20,6 +20,10 @@ from edgegolf.golf.tflite_renumbering import renumber_tensors
 from edgegolf.ir import Graph, Node, QuantParams, Tensor, ops
 from edgegolf.ir.tensor import BITS, Array, Shape
 
+_NEEDING_OPTIONS = ("MIRROR_PAD",)  # which have no defaults
+
+_LARGEST_BYTE = 127  # among operator codes it says that the code stands elsewhere
+
 LONGEST_DOUBLING = 30  # times that 1 can be doubled in an int32
 
 _ACTIVATIONS = {
@@ -37,7 +41,7 @@ def unsupported(graph: Graph) -> tuple[str, ...]:
         name = type(node.op).__name__
         if isinstance(node.op, ops.Unsupported):
             reasons.append(node.op.name)
-        elif type(node.op) not in _RULES and not isinstance(node.op, ops.Loop):
+        elif type(node.op) not in _RULES and not isinstance(node.op, ops.Loop | ops.While):
             reasons.append(name)
     return tuple(dict.fromkeys(reasons))
 
@@ -46,7 +50,8 @@ def write(graph: Graph) -> bytes:
     """The bytes of a file that computes what a graph does.
 
     Args:
-        graph: With tensors in float32, int8 or uint8.
+        graph: With tensors in float32, int8 or uint8; integers and booleans where operators take
+            them.
 
     Raises:
         EdgegolfError: TFLite has no operator for an operation.
@@ -63,11 +68,17 @@ def write(graph: Graph) -> bytes:
     model = table(
         "Model",
         version=3,
-        operator_codes=[table("OperatorCode", deprecated_builtin_code=code) for code in codes],
+        operator_codes=[_operator_code(code) for code in codes],
         subgraphs=[subgraph.table() for subgraph in file.subgraphs],
         buffers=[table("Buffer", data=data or None) for data in file.buffers],
     )
     return write_tflite(renumber_tensors(model))
+
+
+def _operator_code(code: int) -> Table:
+    if code < _LARGEST_BYTE:
+        return table("OperatorCode", deprecated_builtin_code=code)
+    return table("OperatorCode", deprecated_builtin_code=_LARGEST_BYTE, builtin_code=code)
 
 
 # --------------------------------------------------------------------------------- legalization
@@ -88,6 +99,11 @@ def _legal(graph: Graph) -> Graph:
         op: Any = node.op
         if isinstance(op, ops.Loop):
             op = ops.Loop(_legal(op.body), op.iterations)
+        elif isinstance(op, ops.While):
+            op = ops.While(_legal(op.condition), _legal(op.body))
+        elif isinstance(op, ops.TransposeConv2D):
+            nodes += _legal_transpose(node, inputs)
+            continue
         padding = getattr(op, "padding", ops.NO_PADDING)
         if padding != ops.NO_PADDING and padding != _same_padding(node):
             source = inputs[0]
@@ -102,6 +118,29 @@ def _legal(graph: Graph) -> Graph:
             inputs = (*inputs[:2], zeros)
         nodes.append(Node(op, inputs, node.outputs))
     return Graph(graph.inputs, graph.outputs, tuple(nodes))
+
+
+def _legal_transpose(node: Node, inputs: tuple[Tensor | None, ...]) -> list[Node]:
+    """Without cuts that differ from TensorFlow's, which a slice makes then."""
+    op, result = node.op, node.output
+    assert isinstance(op, ops.TransposeConv2D)
+    before = (op.padding[0][0], op.padding[1][0])
+    if before in ((0, 0), _same_cut(node)):
+        return [Node(op, inputs, node.outputs)]
+    batch, rows, columns, channels = result.shape
+    whole = replace(result, shape=(batch, rows + before[0], columns + before[1], channels))
+    uncut = replace(op, padding=((0, op.padding[0][1]), (0, op.padding[1][1])))
+    crop = ops.Slice((0, *before, 0), (1, 1, 1, 1), result.shape)
+    return [Node(uncut, inputs, (whole,)), Node(crop, (whole,), (result,))]
+
+
+def _same_cut(node: Node) -> ops.Pair:
+    """The rows and columns before the result that padding "same" cuts off."""
+    op: Any = node.op
+    _, height, width, _ = node.output.shape
+    _, rows, columns, _ = node.filter.shape
+    found = ops.same_padding((height, width), (rows, columns), op.strides)
+    return found[0][0], found[1][0]
 
 
 def _is_flattening(graph: Graph, node: Node) -> bool:
@@ -216,7 +255,7 @@ class _Subgraph:
                 inputs=inputs,
                 outputs=outputs,
                 builtin_options=table(options, **fields)
-                if options and any(fields.values())
+                if options and (any(fields.values()) or name in _NEEDING_OPTIONS)
                 else None,
             )
         )
@@ -231,8 +270,16 @@ class _Subgraph:
             if isinstance(node.op, ops.Loop):
                 self.loop(node, node.op)
                 continue
+            if isinstance(node.op, ops.While):
+                self.repeat(node, node.op)
+                continue
             rule = _RULES[type(node.op)](node.op, node)
             inputs = [*map(self.input, node.inputs), *map(self.constant, rule.constants)]
+            if rule.value is not None:
+                value = np.array(rule.value, node.output.dtype)
+                inputs.append(self.constant(value, node.output.dtype, node.output.quant))
+            if rule.order:
+                inputs = [inputs[index] for index in rule.order if index < len(inputs)]
             outputs = [*map(self.input, node.outputs)]
             self.operator(rule.name, inputs, outputs, rule.options, **rule.fields)
 
@@ -242,7 +289,7 @@ class _Subgraph:
         # The counter starts at 1. Doubling it needs no constant in the body.
         doubles = loop.iterations <= LONGEST_DOUBLING
         counter = condition.tensor((), "int32")
-        state = [condition.tensor(t.shape, t.dtype, t.quant) for t in node.computed]
+        state = [condition.tensor(t.shape, t.dtype, t.quant) for t in node.inputs if t]
         condition.inputs = [counter, *state]
         goes_on = condition.tensor((), "bool")
         last = 2**loop.iterations if doubles else 1 + loop.iterations
@@ -266,6 +313,23 @@ class _Subgraph:
             "WhileOptions",
             cond_subgraph_index=condition.index,
             body_subgraph_index=body.index,
+        )
+
+    def repeat(self, node: Node, loop: ops.While) -> None:
+        graphs = []
+        for graph in (loop.condition, loop.body):
+            part = _Subgraph(self.file)
+            part.add(graph)
+            part.inputs = [*map(part.input, graph.inputs)]
+            part.outputs = [*map(part.input, graph.outputs)]
+            graphs.append(part.index)
+        self.operator(
+            "WHILE",
+            [*map(self.input, node.inputs)],
+            [*map(self.input, node.outputs)],
+            "WhileOptions",
+            cond_subgraph_index=graphs[0],
+            body_subgraph_index=graphs[1],
         )
 
 
@@ -294,12 +358,23 @@ def _quantization(quant: QuantParams) -> Table:
 
 @dataclass(frozen=True)
 class _Rule:
-    """An operator of the file: its options, and what comes behind the node's inputs."""
+    """An operator of the file.
+
+    Attributes:
+        name: Such as `CONV_2D`.
+        options: The table of its options.
+        fields: What it holds.
+        constants: What comes behind the node's inputs.
+        value: A number behind them, in the type and quantization of the output.
+        order: Which of all these comes where, if they are in another order in the file.
+    """
 
     name: str
     options: str | None = None
     fields: dict[str, Any] = field(default_factory=dict)
     constants: tuple[Array, ...] = ()
+    value: float | None = None
+    order: tuple[int, ...] = ()
 
 
 _Make: TypeAlias = Callable[[Any, Node], _Rule]
@@ -358,21 +433,93 @@ def _relu(op: ops.ReLU, node: Node) -> _Rule:
     return _Rule(_ACTIVATIONS[op])
 
 
-def _mean(op: ops.Mean, node: Node) -> _Rule:
-    axes = np.array(op.axes, np.int32)
-    return _Rule("MEAN", "ReducerOptions", {"keep_dims": op.keep_dims}, (axes,))
+def _integers(*numbers: Any) -> Array:
+    return np.array(numbers, np.int32)
+
+
+def _reduction(name: str) -> _Make:
+    def make(op: Any, node: Node) -> _Rule:
+        return _Rule(name, "ReducerOptions", {"keep_dims": op.keep_dims}, (_integers(*op.axes),))
+
+    return make
 
 
 def _pad(op: ops.Pad, node: Node) -> _Rule:
-    if op.value is not None:
-        raise EdgegolfError("padding with other numbers than zero is not written")
-    return _Rule("PAD", constants=(np.array(op.margins, np.int32),))
+    margins = _integers(*op.margins)
+    if op.value is None:
+        return _Rule("PAD", constants=(margins,))
+    return _Rule("PADV2", constants=(margins,), value=op.value)
 
 
 def _slice(op: ops.Slice, node: Node) -> _Rule:
-    if set(op.steps) != {1} or op.sizes != node.output.shape:
-        raise EdgegolfError("slices with steps are not written")
-    return _Rule("SLICE", constants=(np.array(op.starts, "<i4"), np.array(op.sizes, "<i4")))
+    if set(op.steps) <= {1} and op.sizes == node.output.shape:
+        return _Rule("SLICE", constants=(_integers(*op.starts), _integers(*op.sizes)))
+    rank = len(node.output.shape)
+    gone = [axis for axis, size in enumerate(op.sizes) if size == 1] if rank < len(op.sizes) else []
+    gone = gone[: len(op.sizes) - rank]
+    if tuple(n for axis, n in enumerate(op.sizes) if axis not in gone) != node.output.shape:
+        raise EdgegolfError(f"TFLite has no slice of sizes {op.sizes} as {node.output.shape}")
+    ends, masks = [], {"end_mask": 0, "shrink_axis_mask": sum(1 << axis for axis in gone)}
+    for axis, numbers in enumerate(zip(op.starts, op.steps, op.sizes, strict=True)):
+        start, step, size = numbers
+        last = start + step * (size - 1)
+        ends.append(last + (1 if step > 0 else -1))
+        if ends[-1] < 0:  # which would count from the end
+            masks["end_mask"] |= 1 << axis
+    steps = [1 if axis in gone else step for axis, step in enumerate(op.steps)]
+    constants = (_integers(*op.starts), _integers(*ends), _integers(*steps))
+    return _Rule("STRIDED_SLICE", "StridedSliceOptions", dict(masks), constants)
+
+
+def _transpose_conv(op: ops.TransposeConv2D, node: Node) -> _Rule:
+    before = (op.padding[0][0], op.padding[1][0])
+    fields = _activation(op) | {
+        "padding": number("Padding", "SAME" if before == _same_cut(node) else "VALID"),
+        "stride_h": op.strides[0],
+        "stride_w": op.strides[1],
+    }
+    has_bias = len(node.inputs) > 2
+    order = (3, 1, 0, 2) if has_bias else (2, 1, 0)
+    shape = _integers(*node.output.shape)
+    return _Rule("TRANSPOSE_CONV", "TransposeConvOptions", fields, (shape,), order=order)
+
+
+def _split(op: ops.Split, node: Node) -> _Rule:
+    sizes = [tensor.shape[op.axis] for tensor in node.outputs]
+    fields = {"num_splits": len(sizes)}
+    axis = np.array(op.axis, np.int32)
+    if len(set(sizes)) == 1:
+        return _Rule("SPLIT", "SplitOptions", fields, (axis,), order=(1, 0))
+    return _Rule("SPLIT_V", "SplitVOptions", fields, (_integers(*sizes), axis))
+
+
+def _along(name: str, options: str, **fields: str) -> _Make:
+    """An operator whose axis is an input."""
+
+    def make(op: Any, node: Node) -> _Rule:
+        values: dict[str, Any] = {key: getattr(op, field) for key, field in fields.items()}
+        if isinstance(op, ops.ArgMax):
+            values["output_type"] = number("TensorType", node.output.dtype.upper())
+        return _Rule(name, options, values, (np.array(op.axis, np.int32),))
+
+    return make
+
+
+def _cast(op: ops.Cast, node: Node) -> _Rule:
+    source, result = (number("TensorType", t.dtype.upper()) for t in (node.source, node.output))
+    return _Rule("CAST", "CastOptions", {"in_data_type": source, "out_data_type": result})
+
+
+def _resize(name: str, options: str) -> _Make:
+    def make(op: Any, node: Node) -> _Rule:
+        fields = {"align_corners": op.align_corners, "half_pixel_centers": op.half_pixel_centers}
+        return _Rule(name, options, fields, (_integers(*node.output.shape[1:3]),))
+
+    return make
+
+
+def _blocks(name: str) -> _Make:
+    return lambda op, node: _Rule(name, constants=(_integers(*op.block), _integers(*op.margins)))
 
 
 def _simple(name: str, options: str | None = None, *fields: str, **named: str) -> _Make:
@@ -386,30 +533,92 @@ def _simple(name: str, options: str | None = None, *fields: str, **named: str) -
 
 
 _RULES: dict[type, _Make] = {
+    ops.Abs: _simple("ABS"),
     ops.Add: _arithmetic,
+    ops.ArgMax: _along("ARG_MAX", "ArgMaxOptions"),
+    ops.ArgMin: _along("ARG_MIN", "ArgMinOptions"),
     ops.AveragePool2D: _pool,
+    ops.BatchMatMul: _simple(
+        "BATCH_MATMUL", "BatchMatMulOptions", adj_x="transpose_first", adj_y="transpose_second"
+    ),
+    ops.BatchToSpace: _blocks("BATCH_TO_SPACE_ND"),
+    ops.BroadcastTo: lambda op, node: _Rule(
+        "BROADCAST_TO", constants=(_integers(*node.output.shape),)
+    ),
+    ops.Cast: _cast,
+    ops.Ceil: _simple("CEIL"),
     ops.Concatenate: _simple("CONCATENATION", "ConcatenationOptions", "axis"),
     ops.Conv2D: _convolution,
+    ops.Cos: _simple("COS"),
+    ops.CumSum: _along("CUMSUM", "CumsumOptions", exclusive="exclusive", reverse="reverse"),
+    ops.DepthToSpace: _simple("DEPTH_TO_SPACE", "DepthToSpaceOptions", block_size="block"),
     ops.DepthwiseConv2D: _convolution,
     ops.Dequantize: _simple("DEQUANTIZE"),
+    ops.Div: _arithmetic,
+    ops.ELU: _simple("ELU"),
+    ops.Equal: _simple("EQUAL"),
+    ops.Exp: _simple("EXP"),
+    ops.Floor: _simple("FLOOR"),
     ops.FullyConnected: _fully_connected,
+    ops.Gather: _simple("GATHER", "GatherOptions", "axis", batch_dims="batch_axes"),
+    ops.GELU: _simple("GELU", "GeluOptions", "approximate"),
+    ops.Greater: _simple("GREATER"),
+    ops.GreaterEqual: _simple("GREATER_EQUAL"),
     ops.HardSwish: _simple("HARD_SWISH"),
+    ops.L2Normalize: _simple("L2_NORMALIZATION"),
     ops.LeakyReLU: _simple("LEAKY_RELU", "LeakyReluOptions", alpha="slope"),
+    ops.Less: _simple("LESS"),
+    ops.LessEqual: _simple("LESS_EQUAL"),
+    ops.Log: _simple("LOG"),
+    ops.LogicalAnd: _simple("LOGICAL_AND"),
+    ops.LogicalNot: _simple("LOGICAL_NOT"),
+    ops.LogicalOr: _simple("LOGICAL_OR"),
     ops.Logistic: _simple("LOGISTIC"),
+    ops.LogSoftmax: _simple("LOG_SOFTMAX"),
     ops.Maximum: _simple("MAXIMUM"),
     ops.MaxPool2D: _pool,
-    ops.Mean: _mean,
+    ops.Mean: _reduction("MEAN"),
     ops.Minimum: _simple("MINIMUM"),
-    ops.Mul: _arithmetic,
-    ops.Pad: _pad,
-    ops.Quantize: _simple("QUANTIZE"),
-    ops.ReLU: _relu,
-    ops.Reshape: lambda op, node: _Rule(
-        "RESHAPE", constants=(np.array(node.output.shape, np.int32),)
+    ops.MirrorPad: lambda op, node: _Rule(
+        "MIRROR_PAD", "MirrorPadOptions", {"mode": int(op.symmetric)}, (_integers(*op.margins),)
     ),
+    ops.Mul: _arithmetic,
+    ops.Neg: _simple("NEG"),
+    ops.NotEqual: _simple("NOT_EQUAL"),
+    ops.Pad: _pad,
+    ops.Pow: _simple("POW"),
+    ops.PReLU: _simple("PRELU"),
+    ops.Quantize: _simple("QUANTIZE"),
+    ops.ReduceMax: _reduction("REDUCE_MAX"),
+    ops.ReduceMin: _reduction("REDUCE_MIN"),
+    ops.ReLU: _relu,
+    ops.Reshape: lambda op, node: _Rule("RESHAPE", constants=(_integers(*node.output.shape),)),
+    ops.ResizeBilinear: _resize("RESIZE_BILINEAR", "ResizeBilinearOptions"),
+    ops.ResizeNearest: _resize("RESIZE_NEAREST_NEIGHBOR", "ResizeNearestNeighborOptions"),
+    ops.Reverse: lambda op, node: _Rule("REVERSE_V2", constants=(_integers(*op.axes),)),
+    ops.Round: _simple("ROUND"),
+    ops.Rsqrt: _simple("RSQRT"),
+    ops.Select: _simple("SELECT_V2"),
+    ops.Sign: _simple("SIGN"),
+    ops.Sin: _simple("SIN"),
     ops.Slice: _slice,
     ops.Softmax: _simple("SOFTMAX", "SoftmaxOptions", "beta"),
+    ops.SpaceToBatch: _blocks("SPACE_TO_BATCH_ND"),
+    ops.SpaceToDepth: _simple("SPACE_TO_DEPTH", "SpaceToDepthOptions", block_size="block"),
+    ops.Split: _split,
+    ops.Sqrt: _simple("SQRT"),
+    ops.Square: _simple("SQUARE"),
+    ops.SquaredDifference: _simple("SQUARED_DIFFERENCE"),
+    ops.Stack: lambda op, node: _Rule(
+        "PACK", "PackOptions", {"axis": op.axis, "values_count": len(node.inputs)}
+    ),
     ops.Sub: _arithmetic,
+    ops.Sum: _reduction("SUM"),
     ops.Tanh: _simple("TANH"),
-    ops.Transpose: lambda op, node: _Rule("TRANSPOSE", constants=(np.array(op.axes, np.int32),)),
+    ops.Tile: lambda op, node: _Rule("TILE", constants=(_integers(*op.multiples),)),
+    ops.Transpose: lambda op, node: _Rule("TRANSPOSE", constants=(_integers(*op.axes),)),
+    ops.TransposeConv2D: _transpose_conv,
+    ops.Unstack: lambda op, node: _Rule(
+        "UNPACK", "UnpackOptions", {"axis": op.axis, "num": len(node.outputs)}
+    ),
 }

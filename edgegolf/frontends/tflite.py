@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, prod
+from math import ceil, log2, prod
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,9 +16,11 @@ from edgegolf.formats.tflite.model import TfliteModel, read_tflite, type_name
 from edgegolf.formats.tflite.schema import ENUMERATIONS, number
 from edgegolf.frontends.constants import Constants
 from edgegolf.ir import Graph, Node, Op, QuantParams, Tensor, ops
-from edgegolf.ir.interpreter import constant_result
+from edgegolf.ir.interpreter import constant_results
 from edgegolf.ir.kernels.call import MAXIMUM_ELEMENTS
 from edgegolf.ir.tensor import BITS, Array, Shape
+
+_FEW_BYTES = 512  # of what is computed from constants
 
 _TYPES = {name.upper(): name for name in BITS}
 
@@ -58,14 +60,19 @@ class _Call:
     Attributes:
         name: Such as `CONV_2D`.
         inputs: Its inputs, None for one that is left out.
-        output: Its first result.
+        outputs: Its results.
         options: Its options; an empty table if the file has none.
     """
 
     name: str
     inputs: tuple[Tensor | None, ...]
-    output: Tensor
+    outputs: tuple[Tensor, ...]
     options: Any
+
+    @property
+    def output(self) -> Tensor:
+        """The first result."""
+        return self.outputs[0]
 
     def integers(self, index: int) -> tuple[int, ...]:
         """A constant input such as a shape or axes, flattened."""
@@ -73,6 +80,13 @@ class _Call:
         if tensor is None or tensor.data is None or tensor.data.dtype.kind not in "iu":
             raise _NotCoveredError(f"an input {index} that is no constant")
         return tuple(int(n) for n in tensor.data.ravel())
+
+    def integer(self, index: int) -> int:
+        """A constant input that is one number."""
+        numbers = self.integers(index)
+        if len(numbers) != 1:
+            raise EdgegolfError(f"{self.name} has {len(numbers)} numbers where one is needed")
+        return numbers[0]
 
     def shape(self, index: int = 0) -> Shape:
         """The shape of an input that must be there."""
@@ -118,6 +132,7 @@ class _Reader:
         self.model = model
         self.building: set[int] = set()
         self.graphs: dict[int, Graph] = {}
+        self.open: set[Tensor | None] = set()
         self.constants = Constants()
 
     def graph(self, index: int, depth: int) -> Graph:
@@ -163,7 +178,10 @@ class _Reader:
         dtype, quant = _TYPES[kind], _quantization(table.quantization)
         content = self.model.buffer_data(table.buffer)
         if not content and count:
-            return Tensor(shape, dtype, quant, name=table.name)
+            tensor = Tensor(shape, dtype, quant, name=table.name)
+            if min((*table.shape, *table.shape_signature), default=0) < 0:
+                self.open.add(tensor)
+            return tensor
         return self.constants.tensor(
             content, shape, dtype, lambda: _stored(content, shape, dtype), quant, table.name
         )
@@ -183,18 +201,25 @@ class _Reader:
         options = operator.builtin_options or Table(expected, {})
         if expected and options.table_name != expected:
             raise EdgegolfError(f"{name} has options of another operator, {options.table_name}")
-        if len(outputs) != 1:
+        if len(outputs) != 1 and not name.startswith(("SPLIT", "UNPACK")):
             raise EdgegolfError(f"{name} does not have {len(outputs)} outputs")
         try:
-            op, count = make(_Call(name, inputs, outputs[0], options))
+            op, chosen = make(_Call(name, inputs, outputs, options))
+            positions = range(min(chosen, len(inputs))) if isinstance(chosen, int) else chosen
+            if any(position >= len(inputs) for position in positions):
+                raise EdgegolfError(f"{name} lacks an input")
+            node = Node(op, tuple(inputs[position] for position in positions), outputs)
+            shape = op.shape(node.inputs)
+            if shape is not None and shape != outputs[0].shape:
+                raise EdgegolfError(f"{name} gives {list(shape)}, not {list(outputs[0].shape)}")
         except _NotCoveredError as error:
             return Node(ops.Unsupported(name, str(error)), inputs, outputs), {}
-        node = Node(op, inputs[:count], outputs)
-        shape = op.shape(node.inputs)
-        if shape is not None and shape != node.output.shape:
-            raise EdgegolfError(f"{name} gives {list(shape)}, not {list(node.output.shape)}")
-        if _computes_a_shape(node):
-            return None, {0: constant_result(node)}
+        except EdgegolfError:
+            if self.open.isdisjoint((*inputs, *outputs)):
+                raise
+            return Node(ops.Unsupported(name, "shapes that only a run tells"), inputs, outputs), {}
+        if _is_known(node):
+            return None, dict(enumerate(constant_results(node)))
         return node, {}
 
     def loop(
@@ -213,15 +238,16 @@ class _Reader:
         counted = _counted(condition, body, state)
         if counted is None:
             return Node(ops.While(condition, body), state, outputs), {}
-        position = counted.position
+        gone = {counter.position for counter in counted.dropped}
 
         def rest(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-            return (*tensors[:position], *tensors[position + 1 :])
+            return tuple(tensor for index, tensor in enumerate(tensors) if index not in gone)
 
-        nodes = tuple(node for node in body.nodes if node is not counted.increment)
+        increments = [counter.increment for counter in counted.dropped]
+        nodes = tuple(node for node in body.nodes if node not in increments)
         inner = Graph(rest(body.inputs), rest(body.outputs), nodes)
         node = Node(ops.Loop(inner, counted.iterations), rest(state), rest(outputs))
-        return node, {position: np.array(counted.end)}
+        return node, {c.position: np.array(c.after(counted.iterations)) for c in counted.dropped}
 
 
 def _quantization(table: Table | None) -> QuantParams | None:
@@ -254,11 +280,15 @@ def _stored(content: bytes, shape: Shape, dtype: str) -> Array:
     return np.frombuffer(content, stored).astype(dtype).reshape(shape)
 
 
-def _computes_a_shape(node: Node) -> bool:
-    """Whether it computes from a few integer constants, as converters compute shapes."""
-    tensors = [*(tensor for tensor in node.inputs if tensor is not None), node.output]
-    return all(t.dtype in ("int32", "int64") and t.elements <= 64 for t in tensors) and all(
-        tensor.data is not None for tensor in tensors[:-1]
+def _is_known(node: Node) -> bool:
+    """Whether it computes from constants what takes no more bytes, as converters compute shapes."""
+    inputs = [tensor for tensor in node.inputs if tensor is not None]
+    decodes = isinstance(node.op, ops.Dequantize | ops.Quantize)
+    size = sum(tensor.size_bytes for tensor in inputs)
+    return (
+        not decodes
+        and all(tensor.data is not None for tensor in inputs)
+        and sum(tensor.size_bytes for tensor in node.outputs) <= max(size, _FEW_BYTES)
     )
 
 
@@ -270,32 +300,71 @@ class _Counter:
     """What a loop counts with.
 
     Attributes:
-        position: Of the counter among the loop's inputs and outputs.
+        position: Among the loop's inputs and outputs.
         increment: The node of the body that counts.
-        iterations: How often the body runs.
-        end: The counter after the loop.
+        start: The number before the loop.
+        step: What is added each time; None if it doubles.
+        end: The loop goes on while it is below.
     """
 
     position: int
     increment: Node
-    iterations: int
+    start: float
+    step: float | None
     end: float
 
+    @property
+    def iterations(self) -> int | None:
+        """How often it is below the end; None if for ever."""
+        if self.start >= self.end:
+            return 0
+        if self.step is not None:
+            return ceil((self.end - self.start) / self.step) if self.step > 0 else None
+        return ceil(log2(self.end / self.start)) if self.start > 0 else None
 
-def _counted(condition: Graph, body: Graph, state: tuple[Tensor, ...]) -> _Counter | None:
-    """The counter of a loop that ends when it reaches a constant and is used for nothing else."""
-    (comparison,) = condition.nodes if len(condition.nodes) == 1 else (None,)
-    if comparison is None or not isinstance(comparison.op, ops.Less):
+    def after(self, iterations: int) -> float:
+        """The number after the loop."""
+        if self.step is None:
+            return self.start * 2**iterations
+        return self.start + iterations * self.step
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """A loop of known length, and its counters that are used for nothing else."""
+
+    iterations: int
+    dropped: tuple[_Counter, ...]
+
+
+def _counted(condition: Graph, body: Graph, state: tuple[Tensor, ...]) -> _Counted | None:
+    """A loop that ends when a counter reaches a constant, or one of several does."""
+    comparisons = [node for node in condition.nodes if isinstance(node.op, ops.Less)]
+    joined = [node for node in condition.nodes if isinstance(node.op, ops.LogicalAnd)]
+    if len(comparisons) + len(joined) != len(condition.nodes) or len(joined) != (
+        len(comparisons) - 1
+    ):
         return None
+    counters = [_counter(node, condition, body, state) for node in comparisons]
+    known = [counter for counter in counters if counter is not None]
+    lengths = [counter.iterations for counter in known if counter.iterations is not None]
+    is_last = [condition.outputs[0] in node.outputs for node in (joined or comparisons)]
+    if len(known) < len(counters) or not lengths or not any(is_last):
+        return None
+    return _Counted(min(lengths), tuple(c for c in known if _counts_only(c, body)))
+
+
+def _counter(
+    comparison: Node, condition: Graph, body: Graph, state: tuple[Tensor, ...]
+) -> _Counter | None:
+    """The counter that a condition compares with a constant."""
     count, limit = comparison.inputs
     position = next((i for i, t in enumerate(condition.inputs) if t is count), None)
-    if position is None or comparison.output is not condition.outputs[0]:
+    if position is None:
         return None
     counter, counted = body.inputs[position], body.outputs[position]
     increment = next((node for node in body.nodes if counted in node.outputs), None)
-    others = [tensor for node in body.nodes if node is not increment for tensor in node.inputs]
-    others += [t for index, t in enumerate(body.outputs) if index != position]
-    if increment is None or not isinstance(increment.op, ops.Add) or {counter, counted} & {*others}:
+    if increment is None or not isinstance(increment.op, ops.Add):
         return None
     steps = [tensor for tensor in increment.inputs if tensor is not counter]
     start, end, step = (
@@ -305,22 +374,15 @@ def _counted(condition: Graph, body: Graph, state: tuple[Tensor, ...]) -> _Count
     )
     if len(steps) == 2 or start is None or end is None or (steps and step is None):
         return None
-    found = _run_out(start, end, step)
-    return None if found is None else _Counter(position, increment, *found)
+    return _Counter(position, increment, start, step, end)
 
 
-def _run_out(count: float, end: float, step: float | None) -> tuple[int, float] | None:
-    """How often a counter is below an end, and where it then is; without a step it doubles."""
-    if step is not None:
-        trips = ceil((end - count) / step) if step > 0 else 0 if count >= end else None
-        return None if trips is None else (max(0, trips), count + max(0, trips) * step)
-    if count <= 0 and count < end:
-        return None
-    trips = 0
-    while count < end:
-        count *= 2
-        trips += 1
-    return trips, count
+def _counts_only(counter: _Counter, body: Graph) -> bool:
+    """Whether nothing but its increment reads a counter."""
+    place = counter.position
+    others = [t for node in body.nodes if node is not counter.increment for t in node.inputs]
+    others += [t for index, t in enumerate(body.outputs) if index != place]
+    return not {body.inputs[place], body.outputs[place]} & {*others}
 
 
 def _number(tensor: Tensor | None) -> float | None:
@@ -332,8 +394,8 @@ def _number(tensor: Tensor | None) -> float | None:
 
 # --------------------------------------------------------------------------------- operators
 
-# How many of the file's inputs the node has: the others became attributes.
-_Made = tuple[Op, int]
+# How many of the file's inputs the node has, or which: the others became attributes.
+_Made = tuple[Op, "int | tuple[int, ...]"]
 
 
 def _conv_2d(call: _Call) -> _Made:
@@ -359,19 +421,20 @@ def _pool(call: _Call) -> _Made:
 
 
 def _arithmetic(call: _Call) -> _Made:
-    kind = {"ADD": ops.Add, "SUB": ops.Sub, "MUL": ops.Mul}[call.name]
+    kind = {"ADD": ops.Add, "DIV": ops.Div, "MUL": ops.Mul, "SUB": ops.Sub}[call.name]
     return kind(call.activation), 2
 
 
-def _mean(call: _Call) -> _Made:
-    rank = len(call.shape())
-    axes = sorted({call.axis(axis, rank) for axis in call.integers(1)})
-    return ops.Mean(tuple(axes), bool(call.options.keep_dims)), 1
+def _reduction(kind: Callable[[tuple[int, ...], bool], Op]) -> Callable[[_Call], _Made]:
+    def make(call: _Call) -> _Made:
+        axes = {call.axis(axis, len(call.shape())) for axis in call.integers(1)}
+        return kind(tuple(sorted(axes)), bool(call.options.keep_dims)), 1
+
+    return make
 
 
 def _pad(call: _Call) -> _Made:
-    numbers = call.integers(1)
-    margins = tuple(zip(numbers[::2], numbers[1::2], strict=False))
+    margins = _pairs(call.integers(1))
     value = call.inputs[2] if len(call.inputs) > 2 else None
     if value is None:
         return ops.Pad(margins), 1
@@ -443,6 +506,105 @@ def _pack(call: _Call) -> _Made:
     return ops.Stack(call.axis(call.options.axis, len(call.shape()) + 1)), len(call.inputs)
 
 
+def _unpack(call: _Call) -> _Made:
+    shape, axis = call.shape(), call.axis(call.options.axis, len(call.shape()))
+    rest = (*shape[:axis], *shape[axis + 1 :])
+    if [tensor.shape for tensor in call.outputs] != [rest] * shape[axis]:
+        raise EdgegolfError(f"UNPACK of {list(shape)} along axis {axis}")
+    return ops.Unstack(axis), 1
+
+
+def _split(call: _Call) -> _Made:
+    data, where = (0, 2) if call.name == "SPLIT_V" else (1, 0)
+    shape = call.shape(data)
+    axis = call.axis(call.integer(where), len(shape))
+    parts = [tensor.shape for tensor in call.outputs]
+    others = {(*part[:axis], *part[axis + 1 :]) for part in parts}
+    if others != {(*shape[:axis], *shape[axis + 1 :])} or (
+        sum(part[axis] for part in parts if len(part) == len(shape)) != shape[axis]
+    ):
+        raise EdgegolfError(f"{call.name} of {list(shape)} along axis {axis}")
+    return ops.Split(axis), (data,)
+
+
+def _transpose_conv(call: _Call) -> _Made:
+    filters, image, result = call.shape(1), call.shape(2), call.output.shape
+    if not len(filters) == len(image) == len(result) == 4 or call.integers(0) != result:
+        raise EdgegolfError(f"{call.name} has an impossible shape")
+    strides = (call.options.stride_h, call.options.stride_w)
+    before = (0, 0)
+    if call.options.padding == number("Padding", "SAME") and min(strides) > 0:
+        rows, columns = ops.same_padding((result[1], result[2]), (filters[1], filters[2]), strides)
+        before = rows[0], columns[0]
+    rows, columns = (
+        (first, (image[axis] - 1) * stride + filters[axis] - result[axis] - first)
+        for axis, stride, first in zip((1, 2), strides, before, strict=True)
+    )
+    op = ops.TransposeConv2D(strides, (rows, columns), call.activation)
+    return op, (2, 1, 3) if len(call.inputs) > 3 else (2, 1)
+
+
+def _batch_matmul(call: _Call) -> _Made:
+    return ops.BatchMatMul(bool(call.options.adj_x), bool(call.options.adj_y)), 2
+
+
+def _resize(call: _Call) -> _Made:
+    kind = ops.ResizeBilinear if call.name == "RESIZE_BILINEAR" else ops.ResizeNearest
+    if call.integers(1) != call.output.shape[1:3] or call.shape()[3:] != call.output.shape[3:]:
+        raise EdgegolfError(f"{call.name} of {call.shape()} is {call.output.shape}")
+    options = call.options
+    return kind(bool(options.align_corners), bool(options.half_pixel_centers)), 1
+
+
+def _gather(call: _Call) -> _Made:
+    axis = call.axis(call.options.axis, len(call.shape()))
+    batch = call.options.batch_dims
+    return ops.Gather(axis, batch + len(call.shape(1)) if batch < 0 else batch), 2
+
+
+def _cumsum(call: _Call) -> _Made:
+    axis = call.axis(call.integer(1), len(call.shape()))
+    return ops.CumSum(axis, bool(call.options.exclusive), bool(call.options.reverse)), 1
+
+
+def _extreme(call: _Call) -> _Made:
+    kind = ops.ArgMax if call.name == "ARG_MAX" else ops.ArgMin
+    return kind(call.axis(call.integer(1), len(call.shape()))), 1
+
+
+def _pairs(numbers: Sequence[int]) -> tuple[ops.Pair, ...]:
+    return tuple(zip(numbers[::2], numbers[1::2], strict=False))
+
+
+def _reverse(call: _Call) -> _Made:
+    return ops.Reverse(tuple(call.axis(axis, len(call.shape())) for axis in call.integers(1))), 1
+
+
+def _mirror_pad(call: _Call) -> _Made:
+    return ops.MirrorPad(_pairs(call.integers(1)), None, bool(call.options.mode)), 1
+
+
+def _space_to_batch(call: _Call) -> _Made:
+    kind = ops.SpaceToBatch if call.name == "SPACE_TO_BATCH_ND" else ops.BatchToSpace
+    return kind(call.integers(1), _pairs(call.integers(2))), 1
+
+
+def _broadcast_to(call: _Call) -> _Made:
+    try:
+        shape = np.broadcast_shapes(call.shape(), call.output.shape)
+    except ValueError:
+        shape = ()
+    if shape != call.output.shape:
+        raise EdgegolfError(f"{call.name} of {call.shape()} is {call.output.shape}")
+    return ops.BroadcastTo(), (1,) if call.name == "FILL" else 1
+
+
+def _l2_normalization(call: _Call) -> _Made:
+    if call.options.fused_activation_function:
+        raise _NotCoveredError("a fused activation")
+    return ops.L2Normalize(), 1
+
+
 def _simple(op: Op, inputs: int = 1) -> Callable[[_Call], _Made]:
     return lambda call: (op, inputs)
 
@@ -462,38 +624,97 @@ def _transpose(call: _Call) -> _Made:
 
 #: How each operator becomes one of `ops`, and the table of its options.
 _OPERATORS: dict[str, tuple[Callable[[_Call], _Made], str]] = {
+    "ABS": (_simple(ops.Abs()), "AbsOptions"),
     "ADD": (_arithmetic, "AddOptions"),
+    "ARG_MAX": (_extreme, "ArgMaxOptions"),
+    "ARG_MIN": (_extreme, "ArgMinOptions"),
     "AVERAGE_POOL_2D": (_pool, "Pool2DOptions"),
+    "BATCH_MATMUL": (_batch_matmul, "BatchMatMulOptions"),
+    "BATCH_TO_SPACE_ND": (_space_to_batch, "BatchToSpaceNDOptions"),
+    "BROADCAST_TO": (_broadcast_to, "BroadcastToOptions"),
     "CAST": (_simple(ops.Cast()), "CastOptions"),
+    "CEIL": (_simple(ops.Ceil()), ""),
     "CONCATENATION": (_concatenate, "ConcatenationOptions"),
     "CONV_2D": (_conv_2d, "Conv2DOptions"),
+    "COS": (_simple(ops.Cos()), "CosOptions"),
+    "CUMSUM": (_cumsum, "CumsumOptions"),
     "DEPTHWISE_CONV_2D": (_conv_2d, "DepthwiseConv2DOptions"),
+    "DEPTH_TO_SPACE": (
+        lambda call: (ops.DepthToSpace(call.options.block_size), 1),
+        "DepthToSpaceOptions",
+    ),
     "DEQUANTIZE": (_simple(ops.Dequantize()), "DequantizeOptions"),
+    "DIV": (_arithmetic, "DivOptions"),
+    "ELU": (_simple(ops.ELU()), ""),
+    "EQUAL": (_simple(ops.Equal(), 2), "EqualOptions"),
+    "EXP": (_simple(ops.Exp()), "ExpOptions"),
     "EXPAND_DIMS": (_reshape, "ExpandDimsOptions"),
+    "FILL": (_broadcast_to, "FillOptions"),
+    "FLOOR": (_simple(ops.Floor()), ""),
     "FULLY_CONNECTED": (_fully_connected, "FullyConnectedOptions"),
+    "GATHER": (_gather, "GatherOptions"),
+    "GELU": (lambda call: (ops.GELU(bool(call.options.approximate)), 1), "GeluOptions"),
     "GREATER": (_simple(ops.Greater(), 2), "GreaterOptions"),
+    "GREATER_EQUAL": (_simple(ops.GreaterEqual(), 2), "GreaterEqualOptions"),
     "HARD_SWISH": (_simple(ops.HardSwish()), "HardSwishOptions"),
+    "L2_NORMALIZATION": (_l2_normalization, "L2NormOptions"),
     "LEAKY_RELU": (_leaky_relu, "LeakyReluOptions"),
     "LESS": (_simple(ops.Less(), 2), "LessOptions"),
+    "LESS_EQUAL": (_simple(ops.LessEqual(), 2), "LessEqualOptions"),
+    "LOG": (_simple(ops.Log()), ""),
+    "LOGICAL_AND": (_simple(ops.LogicalAnd(), 2), "LogicalAndOptions"),
+    "LOGICAL_NOT": (_simple(ops.LogicalNot()), "LogicalNotOptions"),
+    "LOGICAL_OR": (_simple(ops.LogicalOr(), 2), "LogicalOrOptions"),
     "LOGISTIC": (_simple(ops.Logistic()), ""),
+    "LOG_SOFTMAX": (_simple(ops.LogSoftmax()), "LogSoftmaxOptions"),
     "MAXIMUM": (_simple(ops.Maximum(), 2), "MaximumMinimumOptions"),
     "MAX_POOL_2D": (_pool, "Pool2DOptions"),
-    "MEAN": (_mean, "ReducerOptions"),
+    "MEAN": (_reduction(ops.Mean), "ReducerOptions"),
     "MINIMUM": (_simple(ops.Minimum(), 2), "MaximumMinimumOptions"),
+    "MIRROR_PAD": (_mirror_pad, "MirrorPadOptions"),
     "MUL": (_arithmetic, "MulOptions"),
+    "NEG": (_simple(ops.Neg()), "NegOptions"),
+    "NOT_EQUAL": (_simple(ops.NotEqual(), 2), "NotEqualOptions"),
     "PACK": (_pack, "PackOptions"),
     "PAD": (_pad, "PadOptions"),
     "PADV2": (_pad, "PadV2Options"),
+    "POW": (_simple(ops.Pow(), 2), "PowOptions"),
+    "PRELU": (_simple(ops.PReLU(), 2), ""),
     "QUANTIZE": (_simple(ops.Quantize()), "QuantizeOptions"),
+    "REDUCE_MAX": (_reduction(ops.ReduceMax), "ReducerOptions"),
+    "REDUCE_MIN": (_reduction(ops.ReduceMin), "ReducerOptions"),
     "RELU": (_simple(ops.ReLU()), ""),
     "RELU6": (_simple(ops.ReLU(high=6.0)), ""),
     "RELU_N1_TO_1": (_simple(ops.ReLU(-1.0, 1.0)), ""),
     "RESHAPE": (_reshape, "ReshapeOptions"),
+    "RESIZE_BILINEAR": (_resize, "ResizeBilinearOptions"),
+    "RESIZE_NEAREST_NEIGHBOR": (_resize, "ResizeNearestNeighborOptions"),
+    "REVERSE_V2": (_reverse, "ReverseV2Options"),
+    "ROUND": (_simple(ops.Round()), ""),
+    "RSQRT": (_simple(ops.Rsqrt()), ""),
+    "SELECT": (_simple(ops.Select(), 3), "SelectOptions"),
+    "SELECT_V2": (_simple(ops.Select(), 3), "SelectV2Options"),
+    "SIGN": (_simple(ops.Sign()), ""),
+    "SIN": (_simple(ops.Sin()), ""),
     "SLICE": (_slice, "SliceOptions"),
     "SOFTMAX": (_softmax, "SoftmaxOptions"),
+    "SPACE_TO_BATCH_ND": (_space_to_batch, "SpaceToBatchNDOptions"),
+    "SPACE_TO_DEPTH": (
+        lambda call: (ops.SpaceToDepth(call.options.block_size), 1),
+        "SpaceToDepthOptions",
+    ),
+    "SPLIT": (_split, "SplitOptions"),
+    "SPLIT_V": (_split, "SplitVOptions"),
+    "SQRT": (_simple(ops.Sqrt()), ""),
+    "SQUARE": (_simple(ops.Square()), "SquareOptions"),
+    "SQUARED_DIFFERENCE": (_simple(ops.SquaredDifference(), 2), "SquaredDifferenceOptions"),
     "SQUEEZE": (_reshape, "SqueezeOptions"),
     "STRIDED_SLICE": (_strided_slice, "StridedSliceOptions"),
     "SUB": (_arithmetic, "SubOptions"),
+    "SUM": (_reduction(ops.Sum), "ReducerOptions"),
     "TANH": (_simple(ops.Tanh()), ""),
+    "TILE": (lambda call: (ops.Tile(call.integers(1)), 1), "TileOptions"),
     "TRANSPOSE": (_transpose, "TransposeOptions"),
+    "TRANSPOSE_CONV": (_transpose_conv, "TransposeConvOptions"),
+    "UNPACK": (_unpack, "UnpackOptions"),
 }

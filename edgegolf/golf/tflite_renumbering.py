@@ -40,7 +40,8 @@ def _orders(
     sizes: tuple[int, ...], lists: tuple[tuple[Numbers, ...], ...]
 ) -> tuple[list[int], ...]:
     """New numbers for the tensors of each subgraph, from the lists of old ones."""
-    orders = tuple(list(range(size)) for size in sizes)
+    # Behind the numbers stands that of an input that is left out, -1, where it finds itself.
+    orders = tuple([*range(size), -1] for size in sizes)
     stored: Counter[Numbers] = Counter()
     for numbers, order in zip(lists, orders, strict=True):
         stored.update(_renumbered(numbers, order))
@@ -55,7 +56,7 @@ def _improve(
     lists: Sequence[Numbers], order: list[int], stored: Counter[Numbers], generator: random.Random
 ) -> None:
     """Exchange numbers wherever that does not cost bytes."""
-    pairs = [(a, b) for a in range(len(order)) for b in range(a)]
+    pairs = [(a, b) for a in range(len(order) - 1) for b in range(a)]
     generator.shuffle(pairs)
     for first, second in pairs:
         changed = [numbers for numbers in lists if first in numbers or second in numbers]
@@ -104,8 +105,8 @@ def _lists(subgraph: Table) -> tuple[Numbers, ...]:
 
 def _reordered(subgraph: Table, order: list[int]) -> Table:
     """The subgraph whose tensor `n` has the number `order[n]`."""
-    tensors = [None] * len(order)
-    for old, new in enumerate(order):
+    tensors = [None] * (len(order) - 1)
+    for old, new in enumerate(order[:-1]):
         tensors[new] = subgraph.tensors[old]
 
     def move(numbers: Numbers) -> Numbers:

@@ -57,15 +57,13 @@ def run(graph: Graph, images: Sequence[Array], observe: Observer | None = None) 
     return [a.reshape(-1, *a.shape[2:]) if a.ndim > 1 else a for a in joined]
 
 
-def constant_result(node: Node) -> Array:
-    """The result of a node whose inputs are all constants, `[*shape]`.
+def constant_results(node: Node) -> list[Array]:
+    """The results of a node whose inputs are all constants, each `[*shape]`.
 
     Raises:
         EdgegolfError: The operator or a type is not covered.
     """
-    (result,) = _Run(1, None).execute(node, _constants(node))
-    array: Array = result[0]
-    return array
+    return [result[0] for result in _Run(1, None).execute(node, _constants(node))]
 
 
 class _Run:
@@ -125,11 +123,13 @@ class _Run:
             raise
         except Exception as error:  # shapes and numbers that contradict each other
             raise EdgegolfError(f"{type(node.op).__name__} cannot be run: {error}") from None
-        if result.shape[1:] != node.output.shape or len(result) not in (1, self.images):
-            raise EdgegolfError(
-                f"{type(node.op).__name__} gives {result.shape[1:]}, not {node.output.shape}"
-            )
-        return [result]
+        results = result if isinstance(result, list) else [result]
+        for array, tensor in zip(results, node.outputs, strict=True):
+            if array.shape[1:] != tensor.shape or len(array) not in (1, self.images):
+                raise EdgegolfError(
+                    f"{type(node.op).__name__} gives {array.shape[1:]}, not {tensor.shape}"
+                )
+        return results
 
     def repeat(self, condition: Graph, body: Graph, state: list[Array]) -> list[Array]:
         """WHILE: all images take the same number of turns."""

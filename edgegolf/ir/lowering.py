@@ -17,34 +17,57 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.ir.fixed_point import (
     Requant,
     Rounding,
+    inverse_root,
     round_half_away,
     rounding_shift,
     saturating_left_shift,
+    scaled,
 )
+from edgegolf.ir.functions import FUNCTIONS
 from edgegolf.ir.graph import Node
 from edgegolf.ir.ops import (
+    Abs,
     Add,
     AveragePool2D,
+    BatchMatMul,
     Conv2D,
     DepthwiseConv2D,
+    Div,
+    Equal,
     FullyConnected,
+    Greater,
+    GreaterEqual,
     HardSwish,
+    L2Normalize,
     LeakyReLU,
-    Logistic,
+    Less,
+    LessEqual,
+    Log,
+    LogSoftmax,
     MaxPool2D,
     Mean,
     Mul,
+    Neg,
+    NotEqual,
     Op,
+    PReLU,
     Quantize,
     ReLU,
+    Rsqrt,
     Softmax,
+    Sqrt,
+    SquaredDifference,
     Sub,
-    Tanh,
+    Sum,
+    TransposeConv2D,
 )
 from edgegolf.ir.tensor import Array, Tensor
 
 #: Bits by which Add and Sub shift their inputs to the left before they are brought to one scale.
 ADDITION_BITS = 20
+#: Those of SquaredDifference, and of comparisons.
+DIFFERENCE_BITS = 7
+COMPARISON_BITS = 8
 #: Differences of logits in a softmax are fixed-point numbers with 5 integer and 26 other bits.
 SOFTMAX_INTEGER_BITS = 5
 
@@ -72,8 +95,10 @@ def lower(node: Node) -> IntegerArithmetic:
     Raises:
         EdgegolfError: The operator has none, or scales are missing or too many.
     """
+    if node.output.dtype == "bool":
+        return IntegerArithmetic(_requants(node.op, node))
     low, high = output_limits(node.output, getattr(node.op, "activation", None))
-    if isinstance(node.op, Logistic | Tanh | HardSwish):
+    if type(node.op) in FUNCTIONS:
         return IntegerArithmetic((), low, high, _table(node))
     if isinstance(node.op, ReLU):
         low, high = output_limits(node.output, node.op)
@@ -101,12 +126,23 @@ def _requants(op: Op, node: Node) -> tuple[Requant, ...]:
 
 
 @_requants.register
-def _(op: Conv2D | DepthwiseConv2D, node: Node) -> tuple[Requant, ...]:
+def _(op: Conv2D | DepthwiseConv2D | TransposeConv2D, node: Node) -> tuple[Requant, ...]:
     """Of the sum."""
-    data, weights = _inputs(node, 2)
-    if data.dtype == "uint8":  # these kernels multiply the scales in float32
-        return (Requant.of(np.float64(data.scale * weights.scale) / np.float64(node.output.scale)),)
+    if node.source.dtype == "uint8":
+        return _product_in_float32(node)
     return (Requant.of(_sum_scale(node)),)
+
+
+@_requants.register
+def _(op: BatchMatMul, node: Node) -> tuple[Requant, ...]:
+    """Of the sum."""
+    return _product_in_float32(node)
+
+
+def _product_in_float32(node: Node) -> tuple[Requant, ...]:
+    """Of a sum, by kernels that multiply the scales in float32."""
+    data, weights = _inputs(node, 2)
+    return (Requant.of(np.float64(data.scale * weights.scale) / np.float64(node.output.scale)),)
 
 
 @_requants.register
@@ -139,6 +175,40 @@ def _(op: Mul, node: Node) -> tuple[Requant, ...]:
     """Of the product; the factor is computed in float32."""
     first, second = _inputs(node, 2)
     return (Requant.of(first.scale * second.scale / node.output.scale),)
+
+
+@_requants.register
+def _(op: Div, node: Node) -> tuple[Requant, ...]:
+    """Of the quotient; the factor is computed in float32."""
+    first, second = _inputs(node, 2)
+    return (Requant.of(first.scale / (second.scale * node.output.scale)),)
+
+
+@_requants.register
+def _(op: SquaredDifference, node: Node) -> tuple[Requant, ...]:
+    """Of both inputs, to half of the larger scale with more bits, and of the square."""
+    scales = [np.float64(tensor.scale) for tensor in _inputs(node, 2)]
+    twice_larger = 2 * max(scales)
+    back = twice_larger**2 / ((1 << 2 * DIFFERENCE_BITS) * np.float64(node.output.scale))
+    return tuple(Requant.of(factor) for factor in (*(s / twice_larger for s in scales), back))
+
+
+@_requants.register
+def _(
+    op: Less | LessEqual | Greater | GreaterEqual | Equal | NotEqual, node: Node
+) -> tuple[Requant, ...]:
+    """Of both inputs, to units of 2^-`COMPARISON_BITS`."""
+    return tuple(Requant.of(np.float64(tensor.scale)) for tensor in _inputs(node, 2))
+
+
+@_requants.register
+def _(op: PReLU, node: Node) -> tuple[Requant, ...]:
+    """Of inputs from 0 on, and of products of those below; computed in float32."""
+    data, slopes = _inputs(node, 2)
+    return (
+        Requant.of(data.scale / node.output.scale),
+        Requant.of(data.scale * slopes.scale / node.output.scale),
+    )
 
 
 @_requants.register
@@ -178,7 +248,13 @@ def _(op: Mean, node: Node) -> tuple[Requant, ...]:
 
 
 @_requants.register
-def _(op: Quantize, node: Node) -> tuple[Requant, ...]:
+def _(op: L2Normalize, node: Node) -> tuple[Requant, ...]:
+    """None: the result's scale is 1/128."""
+    return ()
+
+
+@_requants.register
+def _(op: Quantize | Sum, node: Node) -> tuple[Requant, ...]:
     """From one quantization to another."""
     (data,) = _inputs(node, 1)
     return (Requant.of(np.float64(data.scale) / np.float64(node.output.scale)),)
@@ -187,26 +263,60 @@ def _(op: Quantize, node: Node) -> tuple[Requant, ...]:
 @_requants.register
 def _(op: Softmax, node: Node) -> tuple[Requant, ...]:
     """Of differences of logits, to fixed point."""
+    return (_of_logits(node, op.beta),)
+
+
+@_requants.register
+def _(op: LogSoftmax, node: Node) -> tuple[Requant, ...]:
+    """Of differences of logits to fixed point, and back."""
+    requant = _of_logits(node, 1.0)
+    return requant, Requant.of(2.0 ** (31 - requant.shift[0]) / requant.multiplier[0])
+
+
+def _of_logits(node: Node, beta: float) -> Requant:
     (data,) = _inputs(node, 1)
     unit = 1 << (31 - SOFTMAX_INTEGER_BITS)
-    return (Requant.of(min(float(np.float32(op.beta)) * float(data.scale) * unit, 2.0**31 - 1)),)
+    return Requant.of(min(float(np.float32(beta)) * float(data.scale) * unit, 2.0**31 - 1))
 
 
 def _table(node: Node) -> tuple[int, ...]:
     (data,) = _inputs(node, 1)
+    output = node.output
     low, high = data.limits
     centred = np.arange(low, high + 1) - data.zero_point
-    if isinstance(node.op, HardSwish):
-        numbers = _hard_swish(centred, data.scale, node.output)
-    else:
-        reals = (data.scale * centred.astype(np.float32)).astype(np.float64)
-        if isinstance(node.op, Logistic):  # the exponential in float32, then the rest
-            results = 1 / (1 + np.exp(-reals).astype(np.float32))
-        else:
-            results = np.tanh(reals).astype(np.float32)
-        inverse = np.float32(1) / node.output.scale
-        numbers = round_half_away(results * inverse).astype(np.int64) + node.output.zero_point
-    return tuple(np.clip(numbers, *node.output.limits).tolist())
+    reals = data.scale * centred.astype(np.float32)
+    match node.op:
+        case HardSwish():
+            numbers = _hard_swish(centred, data.scale, output)
+        case Abs():
+            requant = Requant.of(data.scale / output.scale)
+            numbers = np.abs(centred)
+            numbers = numbers if data.scale == output.scale else requant(numbers)
+        case Neg():  # scales and zero points are not heeded
+            return tuple((-np.arange(low, high + 1)).astype(output.dtype).tolist())
+        case Rsqrt():
+            numbers = _inverse_roots(centred, data.scale, output)
+        case Sqrt():  # cut off, not rounded
+            numbers = (np.sqrt(np.maximum(reals, 0)) / output.scale).astype(np.int64)
+        case _:
+            results = FUNCTIONS[type(node.op)](node.op, reals)
+            if isinstance(node.op, Log):
+                lowest = np.float32(output.limits[0] - output.zero_point) * output.scale
+                results = np.where(reals <= 0, lowest, results)
+            wide = round_half_away(results * (np.float32(1) / output.scale))
+            numbers = np.clip(wide, -(2.0**31), 2.0**31).astype(np.int64)
+    return tuple(np.clip(numbers + output.zero_point, *output.limits).tolist())
+
+
+def _inverse_roots(centred: Array, scale: np.float32, output: Tensor) -> Array:
+    """In fixed point with 20 bits more; 1/√0 is the largest number."""
+    requant = Requant.of(1 / np.float64(np.sqrt(scale) * output.scale))
+    multiplier, shift = inverse_root(np.maximum(centred, 0))
+    roots = scaled(1, multiplier, shift + 20)
+    numbers = scaled(
+        roots, np.array(requant.multiplier, np.int64), np.array(requant.shift, np.int64) - 20
+    )
+    return np.where(centred == 0, output.limits[1] - output.zero_point, numbers)
 
 
 def _hard_swish(centred: Array, scale: np.float32, output: Tensor) -> Array:
@@ -227,7 +337,7 @@ def _hard_swish(centred: Array, scale: np.float32, output: Tensor) -> Array:
     share = rounding_shift(share, max(0, -bits))
     share = (share + (1 << 15)) >> 1  # from [-1, 1] to [0, 1]
     product = np.trunc(share * shifted_output / 2**15).astype(np.int64)
-    return rounding_shift(product, -to_output.shift[0]) + output.zero_point
+    return rounding_shift(product, -to_output.shift[0])
 
 
 def _multiplier_16(requant: Requant) -> int:

@@ -8,22 +8,19 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from edgegolf.ir import ops
 from edgegolf.ir.graph import Graph, Node
 from edgegolf.ir.interpreter import run
-from edgegolf.ir.ops import (
-    AveragePool2D,
-    Concatenate,
-    LeakyReLU,
-    Loop,
-    MaxPool2D,
-    Pad,
-    ReLU,
-    Reshape,
-    Slice,
-    Softmax,
-)
+from edgegolf.ir.ops import LeakyReLU, Loop, ReLU
 from edgegolf.ir.tensor import Array, QuantParams, Tensor
-from edgegolf.quantize.quantization import LAYERS, Quantization, channel_axis, channel_scales
+from edgegolf.quantize.quantization import (
+    FIXED,
+    Quantization,
+    activations_of,
+    channel_axis,
+    channel_scales,
+    is_layer,
+)
 
 Range: TypeAlias = tuple[float, float]
 
@@ -31,7 +28,12 @@ Range: TypeAlias = tuple[float, float]
 PIXELS: Range = (0.0, 1.0)
 PROBABILITIES: Range = (0.0, 255 / 256)
 
-_KEEPING_THE_SCALE = (MaxPool2D, AveragePool2D, Slice, Pad, Reshape, Concatenate)
+_KEEPING_THE_SCALE = (
+    ops.AveragePool2D, ops.BatchToSpace, ops.BroadcastTo, ops.Concatenate, ops.DepthToSpace,
+    ops.Gather, ops.MaxPool2D, ops.Maximum, ops.Minimum, ops.Pad, ops.ReduceMax, ops.ReduceMin,
+    ops.Reshape, ops.ResizeBilinear, ops.ResizeNearest, ops.Reverse, ops.Select, ops.Slice,
+    ops.SpaceToBatch, ops.SpaceToDepth, ops.Split, ops.Stack, ops.Tile, ops.Transpose, ops.Unstack,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,38 +55,50 @@ class Scheme:
 
 
 def ranges(graph: Graph, inputs: Sequence[Array]) -> dict[Tensor, Range]:
-    """The smallest and largest element of every tensor, over samples and iterations.
+    """The smallest and largest element of every real tensor, over images and iterations.
+
+    Infinite ones do not count. What kernels fix has the range that they fix, and an input of
+    fractions, at least one of them over a half, is taken for pixels.
 
     Args:
         graph: In float32, its activations fused.
-        inputs: For each input samples [n, …].
+        inputs: An array [n, …] for each input.
     """
     found: dict[Tensor, Range] = {}
 
     def observe(tensor: Tensor, array: Array) -> None:
-        low, high = found.get(tensor, (0.0, 0.0))  # a scale has to have a zero
-        found[tensor] = min(low, float(array.min())), max(high, float(array.max()))
+        if tensor.dtype == "float32":
+            low, high = found.get(tensor, (0.0, 0.0))  # a scale has to have a zero
+            finite = np.where(np.isfinite(array), array, 0)
+            found[tensor] = (
+                min(low, float(finite.min(initial=0))),
+                max(high, float(finite.max(initial=0))),
+            )
 
     run(graph, inputs, observe)
     for tensor in graph.inputs:
-        low, high = found[tensor]
-        if low >= 0 and 0.5 < high <= 1:
+        if tensor in found and found[tensor][0] == 0 and 0.5 < found[tensor][1] <= 1:
             found[tensor] = PIXELS
     for node in graph.walk():
-        if isinstance(node.op, Softmax):
-            found[node.output] = PROBABILITIES
+        for tensor in activations_of(node):
+            if tensor.data is not None:
+                observe(tensor, tensor.data)
+        if type(node.op) in FIXED:
+            params = FIXED[type(node.op)]
+            low, high = ((n - params.zero_point[0]) * params.scale[0] for n in (-128, 127))
+            found[node.output] = low, high
     return found
 
 
 def calibrate(graph: Graph, found: Mapping[Tensor, Range], scheme: Scheme) -> Quantization:
     """Scales that just hold the ranges."""
-    fixed = {*graph.inputs, *_probabilities(graph)}
+    fixed = _fixed(graph)
     activations: dict[Tensor, QuantParams] = {}
     for group in _groups(graph, scheme):
         low = min(found[tensor][0] for tensor in group)
         high = max(found[tensor][1] for tensor in group)
         one = scheme.activations == "one"
-        if one and group & {*graph.inputs} and (low, high) == PIXELS:
+        if one and (low, high) == PIXELS and group & {*graph.inputs}:
             low, high = PROBABILITIES  # a scale less; white becomes 255/256
         is_symmetric = (one or (scheme.relu == "leaky" and low < 0)) and not fixed & group
         params = symmetric(low, high) if is_symmetric else asymmetric(low, high)
@@ -105,7 +119,7 @@ def weight_scales(graph: Graph, scheme: Scheme) -> dict[Tensor, QuantParams]:
 
 def filters_of(graph: Graph) -> dict[Tensor, Node]:
     """The weights of each layer but its bias, with a node that applies it."""
-    return {node.filter: node for node in graph.walk() if isinstance(node.op, LAYERS)}
+    return {node.filter: node for node in graph.walk() if is_layer(node)}
 
 
 def symmetric(low: float, high: float) -> QuantParams:
@@ -125,8 +139,10 @@ def _per_channel(weight: Tensor, node: Node) -> QuantParams:
     return QuantParams(scales, (0,) * len(scales), axis)
 
 
-def _probabilities(graph: Graph) -> set[Tensor]:
-    return {node.output for node in graph.walk() if isinstance(node.op, Softmax)}
+def _fixed(graph: Graph) -> set[Tensor]:
+    """The tensors whose quantization is not ours to choose."""
+    known = {node.output for node in graph.walk() if type(node.op) in FIXED}
+    return known | {tensor for tensor in graph.inputs if tensor.dtype == "float32"}
 
 
 def _groups(graph: Graph, scheme: Scheme) -> list[set[Tensor]]:
@@ -143,23 +159,24 @@ def _groups(graph: Graph, scheme: Scheme) -> list[set[Tensor]]:
     sources: dict[object, list[Tensor]] = {}
     for node in graph.walk():
         op = node.op
-        for tensor in (*node.computed, *node.outputs):
+        tensors = activations_of(node)
+        for tensor in tensors:
             unite([tensor])
         if isinstance(op, Loop):
-            for tensors in zip(
-                node.computed, node.outputs, op.body.inputs, op.body.outputs, strict=True
+            for state in zip(
+                node.inputs, node.outputs, op.body.inputs, op.body.outputs, strict=True
             ):
-                unite(tensors)
+                unite(t for t in state if t is not None and t.dtype == "float32")
         elif isinstance(op, (*_KEEPING_THE_SCALE, LeakyReLU)) or (
             isinstance(op, ReLU) and scheme.relu == "leaky"
         ):
-            unite([*node.computed, *node.outputs])
-        if isinstance(op, LAYERS):
+            unite(tensors)
+        if is_layer(node):
             sources.setdefault(node.layer, []).append(node.source)
     if scheme.activations == "shared":
         for inputs in sources.values():
             unite(inputs)
     if scheme.activations == "one":
-        fixed = {*graph.inputs, *_probabilities(graph)}
+        fixed = _fixed(graph)
         unite(tensor for tensor, group in list(group_of.items()) if not group & fixed)
     return list({id(group): group for group in group_of.values()}.values())

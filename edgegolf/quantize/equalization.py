@@ -35,9 +35,10 @@ from edgegolf.ir.ops import (
     Reshape,
     Slice,
     Sub,
+    TransposeConv2D,
 )
 from edgegolf.ir.tensor import Tensor
-from edgegolf.quantize.quantization import LAYERS
+from edgegolf.quantize.quantization import is_layer
 
 Indices: TypeAlias = NDArray[np.int64]
 Array: TypeAlias = NDArray[np.float32]
@@ -119,11 +120,16 @@ class _Groups:
     def join_node(self, node: Node, op: Any) -> None:
         if isinstance(op, Loop):
             body = op.body
-            for tensors in zip(node.computed, body.inputs, body.outputs, node.outputs, strict=True):
-                for other in tensors[1:]:
-                    self.join_tensors(tensors[0], other)
+            for start, *others in zip(
+                node.inputs, body.inputs, body.outputs, node.outputs, strict=True
+            ):
+                assert start is not None
+                for other in others:
+                    self.join_tensors(start, other)
+                if start.data is not None:
+                    self.fix(start)
             self.join_nodes(body)
-        elif isinstance(op, LAYERS) and node.constant(1) is not None:
+        elif is_layer(node):
             self.join_weights(node)
         elif isinstance(op, Reshape):
             self.join_elements(node, np.reshape(self.elements(node.source), node.output.shape))
@@ -142,7 +148,7 @@ class _Groups:
         if isinstance(node.op, DepthwiseConv2D):
             before = np.repeat(before, len(after) // len(before))
             numbers = before, after
-        elif isinstance(node.op, Conv2D):
+        elif isinstance(node.op, Conv2D | TransposeConv2D):
             numbers = before, after[:, None, None, None]
         else:
             numbers = before, after[:, None]
@@ -248,7 +254,7 @@ def importances(graph: Graph, inputs: Sequence[Array]) -> dict[Tensor, Array]:
     powers = _powers(graph, inputs)
     found: dict[Tensor, Array] = {}
     for node in graph.walk():
-        if not isinstance(node.op, LAYERS) or node.constant(1) is None:
+        if not is_layer(node):
             continue
         before, after = powers[node.source], powers[node.output]
         # A channel that is hardly ever active must not outweigh the others.

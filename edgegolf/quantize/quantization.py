@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from edgegolf.errors import EdgegolfError
+from edgegolf.ir import ops
 from edgegolf.ir.graph import Graph, Node
+from edgegolf.ir.lowering import quantize
 from edgegolf.ir.ops import (
     Conv2D,
     DepthwiseConv2D,
@@ -18,10 +22,30 @@ from edgegolf.ir.ops import (
     Op,
     Quantize,
     ReLU,
+    TransposeConv2D,
 )
 from edgegolf.ir.tensor import Array, QuantParams, Tensor
 
-LAYERS = (Conv2D, DepthwiseConv2D, FullyConnected)
+LAYERS = (Conv2D, DepthwiseConv2D, FullyConnected, TransposeConv2D)
+
+#: What kernels insist on: an output's quantization.
+FIXED: dict[type[Op], QuantParams] = {
+    ops.L2Normalize: QuantParams((1 / 128,), (0,)),
+    ops.Logistic: QuantParams((1 / 256,), (-128,)),
+    ops.LogSoftmax: QuantParams((1 / 16,), (127,)),
+    ops.Softmax: QuantParams((1 / 256,), (-128,)),
+    ops.Tanh: QuantParams((1 / 128,), (0,)),
+}
+
+# Computed in float32: TFLite has no int8 kernel, or one that is wrong (SUM in its reference
+# kernels, DIV by shifts of more than 31 bits), or 8 bits are too few for such curves.
+_IN_FLOAT = (
+    ops.Ceil, ops.Cos, ops.CumSum, ops.Div, ops.Exp, ops.Floor, ops.Log, ops.Neg, ops.Pow,
+    ops.Round, ops.Rsqrt, ops.Sign, ops.Sin, ops.Sqrt, ops.Square, ops.SquaredDifference, ops.Sum,
+)  # fmt: skip
+
+# Constants from here on mean infinity, as masks of attention have them: no 8-bit scale holds them.
+_INFINITE = 1e4
 
 # XNNPACK refuses int8 RELU. It accepts a leaky ReLU of this slope, the smallest it can express,
 # whose negative results all round to zero where the zero point is 0 and the scales are equal.
@@ -37,7 +61,7 @@ class Quantization:
     """How the tensors of a float graph become integers.
 
     Attributes:
-        activations: Of each computed tensor.
+        activations: Of each computed tensor, and of constants that are no weights.
         weights: Of filters and matrices: a scale for the tensor, or one for each output channel.
             Their integers are −127…127.
     """
@@ -100,15 +124,35 @@ def bias_scales(source: QuantParams, weights: QuantParams) -> Array:
     return units
 
 
+def is_layer(node: Node) -> bool:
+    """Whether it multiplies with constant weights, which have scales of their own."""
+    return isinstance(node.op, LAYERS) and node.constant(1) is not None
+
+
+def activations_of(node: Node) -> tuple[Tensor, ...]:
+    """The real numbers that a node computes with, its weights left out, and its results."""
+    inputs = node.inputs[:1] if isinstance(node.op, LAYERS) else node.inputs
+    if isinstance(node.op, LAYERS) and not is_layer(node):
+        inputs = node.inputs[:2]
+    tensors = (*(tensor for tensor in inputs if tensor is not None), *node.outputs)
+    return tuple(tensor for tensor in tensors if tensor.dtype == "float32")
+
+
 # ----------------------------------------------------------------------------- quantized graphs
 
 
 def quantized(graph: Graph, quantization: Quantization) -> Graph:
     """The graph on int8 tensors, with int32 biases.
 
+    What 8 bits cannot compute stays in float32, with what follows until the next product of
+    matrices, between nodes that convert. Integers that stand for no real numbers stay as they are.
+
     Args:
         graph: In float32, its activations fused.
         quantization: Of all of its tensors.
+
+    Raises:
+        EdgegolfError: It has an operator that is not covered, named in the message.
     """
     return _Writer(quantization).graph(graph)
 
@@ -116,37 +160,95 @@ def quantized(graph: Graph, quantization: Quantization) -> Graph:
 class _Writer:
     def __init__(self, quantization: Quantization) -> None:
         self.quantization = quantization
-        self.tensors: dict[Tensor, Tensor] = {}
+        self.integers: dict[Tensor, Tensor] = {}
+        self.reals: dict[Tensor, Tensor] = {}  # of those that are computed so, the tensor itself
         self.weights: dict[Tensor, Tensor] = {}
         self.biases: dict[tuple[bytes, QuantParams], Tensor] = {}
         self.units: list[QuantParams] = []
+        self.nodes: list[Node] = []
 
     def graph(self, graph: Graph) -> Graph:
-        return Graph(
-            tuple(map(self.activation, graph.inputs)),
-            tuple(map(self.activation, graph.outputs)),
-            tuple(map(self.node, graph.nodes)),
-        )
+        outside, self.nodes = self.nodes, []
+        inputs = tuple(map(self.activation, graph.inputs))
+        for node in graph.nodes:
+            self.add(node)
+        outputs = tuple(map(self.integer, graph.outputs))
+        nodes, self.nodes = tuple(self.nodes), outside
+        return Graph(inputs, outputs, nodes)
 
     def activation(self, tensor: Tensor) -> Tensor:
-        if tensor not in self.tensors:
+        """The tensor in integers, which is computed elsewhere."""
+        if tensor.dtype != "float32":
+            return tensor
+        if tensor not in self.integers:
             quant = self.quantization.activations[tensor]
-            self.tensors[tensor] = Tensor(tensor.shape, "int8", quant, name=tensor.name)
-        return self.tensors[tensor]
+            made = Tensor(tensor.shape, "int8", quant, name=tensor.name)
+            if tensor.data is not None:
+                made = replace(made, data=quantize(tensor.values, made))
+            self.integers[tensor] = made
+        return self.integers[tensor]
 
-    def node(self, node: Node) -> Node:
-        op = node.op
+    def integer(self, tensor: Tensor) -> Tensor:
+        """The tensor in integers, converted if it is in reals."""
+        if tensor in self.reals and tensor not in self.integers:
+            self.nodes.append(Node(Quantize(), (tensor,), (self.activation(tensor),)))
+        return self.activation(tensor)
+
+    def real(self, tensor: Tensor) -> Tensor:
+        """The tensor in reals, converted if it is in integers."""
+        if tensor.dtype != "float32" or tensor.data is not None:
+            return tensor
+        if tensor not in self.reals:
+            self.reals[tensor] = Tensor(tensor.shape, name=tensor.name)
+            source = self.activation(tensor)
+            self.nodes.append(Node(Dequantize(), (source,), (self.reals[tensor],)))
+        return self.reals[tensor]
+
+    def add(self, node: Node) -> None:
+        if self.is_in_float(node):
+            inputs = tuple(None if t is None else self.real(t) for t in node.inputs)
+            self.nodes.append(Node(node.op, inputs, node.outputs))
+            self.reals |= {tensor: tensor for tensor in node.outputs}
+            return
+        op: Any = node.op
+        if isinstance(op, LAYERS):
+            self.add_layer(node)
+            return
+        inputs = tuple(None if t is None else self.integer(t) for t in node.inputs)
         outputs = tuple(map(self.activation, node.outputs))
-        inputs = tuple(map(self.activation, node.computed))
         if isinstance(op, Loop):
             op = Loop(self.graph(op.body), op.iterations)
-        elif isinstance(op, LAYERS):
-            return Node(op, (*inputs, self.weight(node.filter), self.bias(node)), outputs)
         elif op == ReLU():
             # Where zero is the smallest integer, storing the input there is a ReLU.
             lowest = outputs[0].zero_point == outputs[0].limits[0]
             op = Quantize() if lowest else LeakyReLU(SMALLEST_SLOPE)
-        return Node(op, inputs, outputs)
+        elif isinstance(op, ops.Pad) and op.value is not None:
+            op = replace(op, value=int(quantize(np.float32(op.value), outputs[0])))
+        fixed = FIXED.get(type(op))
+        if fixed is not None and fixed != outputs[0].quant:
+            own = replace(outputs[0], quant=fixed)
+            self.nodes.append(Node(op, inputs, (own,)))
+            op, inputs = Quantize(), (own,)
+        self.nodes.append(Node(op, inputs, outputs))
+
+    def is_in_float(self, node: Node) -> bool:
+        """Whether it is computed in float32: what 8 bits cannot, and what it leads to."""
+        if isinstance(node.op, ops.Unsupported | ops.While):
+            name = node.op.name if isinstance(node.op, ops.Unsupported) else "WHILE"
+            raise EdgegolfError(f"{name} cannot be quantized")
+        tensors = activations_of(node)
+        if isinstance(node.op, (*LAYERS, ops.BatchMatMul, Loop)) or not tensors:
+            return False
+        return isinstance(node.op, _IN_FLOAT) or any(
+            (tensor in self.reals and self.reals[tensor] is tensor)
+            or (tensor.data is not None and bool((np.abs(tensor.data) > _INFINITE).any()))
+            for tensor in tensors
+        )
+
+    def add_layer(self, node: Node) -> None:
+        source, output = self.integer(node.source), self.activation(node.output)
+        filters = self.weight(node.filter) if is_layer(node) else self.integer(node.filter)
+        self.nodes.append(Node(node.op, (source, filters, self.bias(node, filters)), (output,)))
 
     def weight(self, weight: Tensor) -> Tensor:
         if weight not in self.weights:
@@ -155,13 +257,15 @@ class _Writer:
             self.weights[weight] = Tensor(data.shape, "int8", params, data, weight.name)
         return self.weights[weight]
 
-    def bias(self, node: Node) -> Tensor:
+    def bias(self, node: Node, filters: Tensor) -> Tensor:
         """Its integers, zeros where it has none: runtimes crash on depthwise layers without one."""
-        source = self.quantization.activations[node.source]
-        scales = bias_scales(source, self.quantization.weights[node.filter])
+        assert filters.quant is not None
+        scales = bias_scales(self.quantization.activations[node.source], filters.quant)
         data = np.zeros(node.output.shape[-1], np.int32)
         if node.bias is not None:
-            data = np.rint(node.bias.values / scales).astype(np.int32)
+            limits = np.iinfo(np.int32)
+            wide = np.rint(node.bias.values.astype(np.float64) / scales)
+            data = np.clip(wide, limits.min, limits.max).astype(np.int32)
         unit = self.unit(scales, self.quantization.activations[node.output].scale[0])
         key = (data.tobytes(), unit)
         if key not in self.biases:

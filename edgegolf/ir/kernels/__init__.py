@@ -1,6 +1,15 @@
 """One kernel for each operator, for real and for quantized tensors."""
 
-from edgegolf.ir.kernels import elementwise, movement, pooling, products, softmax
+from edgegolf.ir.kernels import elementwise, movement, pooling, products, resizing, softmax
 from edgegolf.ir.kernels.call import Call, compute
 
-__all__ = ["Call", "compute", "elementwise", "movement", "pooling", "products", "softmax"]
+__all__ = [
+    "Call",
+    "compute",
+    "elementwise",
+    "movement",
+    "pooling",
+    "products",
+    "resizing",
+    "softmax",
+]

@@ -114,6 +114,9 @@ def check_size(shape: tuple[int, ...]) -> None:
 
 
 @singledispatch
-def compute(op: Op, call: Call) -> Array:
-    """The result of a node, `[images or 1, *shape]`; each operator registers its kernel."""
+def compute(op: Op, call: Call) -> Array | list[Array]:
+    """The result of a node, `[images or 1, *shape]`, or the list of its results.
+
+    Each operator registers its kernel.
+    """
     raise EdgegolfError(f"the interpreter does not have the operator {call.name}")

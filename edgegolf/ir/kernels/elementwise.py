@@ -7,25 +7,30 @@ from collections.abc import Callable
 import numpy as np
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.ir.fixed_point import Requant
+from edgegolf.ir import ops
+from edgegolf.ir.fixed_point import Requant, bit_lengths, reciprocal, rounding_shift
+from edgegolf.ir.functions import FUNCTIONS
 from edgegolf.ir.kernels.call import QUANTIZED, Call, compute
-from edgegolf.ir.lowering import ADDITION_BITS, quantize
+from edgegolf.ir.lowering import ADDITION_BITS, COMPARISON_BITS, DIFFERENCE_BITS, quantize
 from edgegolf.ir.ops import (
     Add,
     Cast,
     Dequantize,
-    Greater,
-    HardSwish,
+    Div,
     LeakyReLU,
-    Less,
-    Logistic,
+    LogicalAnd,
+    LogicalNot,
+    LogicalOr,
     Maximum,
     Minimum,
     Mul,
+    Pow,
+    PReLU,
     Quantize,
     ReLU,
+    Select,
+    SquaredDifference,
     Sub,
-    Tanh,
 )
 from edgegolf.ir.tensor import Array
 
@@ -54,6 +59,45 @@ def _(op: Mul, call: Call) -> Array:
     return call.stored(_only(call)(left * right))
 
 
+@compute.register
+def _(op: Div, call: Call) -> Array:
+    if call.kind(*_NUMBERS, inputs=2) not in QUANTIZED:
+        left, right = call.aligned(call.array(0), call.array(1))
+        if left.dtype.kind == "f":
+            return _plain(call, left / right)
+        return np.trunc(left / right).astype(left.dtype)  # exact for int32
+    left, right = call.aligned(call.centred(0), call.centred(1))
+    if not right.all():
+        raise EdgegolfError("a division by zero")
+    inverse, bits = reciprocal(np.abs(right), 31)
+    left = left * np.sign(right)
+    headroom = np.where(left < 0, 32 - bit_lengths(2 * np.abs(left) - 1), 31 - bit_lengths(left))
+    quotient = ((left << headroom) * inverse + (1 << 30)) >> 31
+    requant = _only(call)
+    product = (quotient * int(requant.multiplier[0]) + (1 << 30)) >> 31
+    shift = np.clip(bits + headroom - requant.shift[0], 0, 62)
+    return call.stored(rounding_shift(product, shift))
+
+
+@compute.register
+def _(op: SquaredDifference, call: Call) -> Array:
+    if call.kind(*_NUMBERS, inputs=2) not in QUANTIZED:
+        left, right = call.aligned(call.array(0), call.array(1))
+        return np.square(left - right)
+    first, second, back = call.arithmetic.requants
+    left, right = call.aligned(
+        first(call.centred(0) << DIFFERENCE_BITS), second(call.centred(1) << DIFFERENCE_BITS)
+    )
+    return call.stored(back(np.square(left - right)))
+
+
+@compute.register
+def _(op: Pow, call: Call) -> Array:
+    call.kind("float32", "int32", inputs=2)
+    left, right = call.aligned(call.array(0), call.array(1))
+    return np.power(left, right)
+
+
 def _plain(call: Call, result: Array) -> Array:
     return result if result.dtype.kind == "i" else call.activated(result)
 
@@ -77,16 +121,24 @@ def _(op: LeakyReLU, call: Call) -> Array:
 
 
 @compute.register
-def _(op: Logistic | Tanh | HardSwish, call: Call) -> Array:
-    if call.kind(*QUANTIZED, "float32") in QUANTIZED:
+def _(op: PReLU, call: Call) -> Array:
+    if call.kind(*QUANTIZED, "float32", inputs=2) not in QUANTIZED:
+        data, slopes = call.aligned(call.array(0), call.array(1))
+        return np.where(data >= 0, data, data * slopes)
+    kept, leaked = call.arithmetic.requants
+    data, slopes = call.aligned(call.centred(0), call.centred(1))
+    return call.stored(np.where(data >= 0, kept(data), leaked(data * slopes)))
+
+
+def _function(op: ops.Op, call: Call) -> Array:
+    if call.kind(*_NUMBERS) in QUANTIZED:
         table = np.array(call.arithmetic.table, call.output.dtype)
         return table[call.array().astype(np.int64) - call.tensor(0).limits[0]]
-    reals = call.array()
-    if isinstance(op, Tanh):
-        return np.tanh(reals)
-    if isinstance(op, Logistic):
-        return 1 / (1 + np.exp(-reals))
-    return reals * np.clip(reals + np.float32(3), 0, 6) / np.float32(6)
+    return FUNCTIONS[type(op)](op, call.array()).astype(call.output.dtype)
+
+
+for kind in FUNCTIONS:
+    compute.register(kind)(_function)
 
 
 @compute.register
@@ -98,13 +150,51 @@ def _(op: Maximum | Minimum, call: Call) -> Array:
     return result
 
 
+_COMPARISONS: dict[type[ops.Op], Callable[..., Array]] = {
+    ops.Less: np.less,
+    ops.LessEqual: np.less_equal,
+    ops.Greater: np.greater,
+    ops.GreaterEqual: np.greater_equal,
+    ops.Equal: np.equal,
+    ops.NotEqual: np.not_equal,
+}
+
+
+def _comparison(op: ops.Op, call: Call) -> Array:
+    left, right = call.array(0), call.array(1)
+    if left.dtype != right.dtype:
+        raise EdgegolfError(f"the interpreter has no {call.name} of {left.dtype} and {right.dtype}")
+    if call.tensor(0).is_quantized:
+        first, second = call.arithmetic.requants
+        left = first(call.centred(0) << COMPARISON_BITS)
+        right = second(call.centred(1) << COMPARISON_BITS)
+    return _COMPARISONS[type(op)](*call.aligned(left, right))
+
+
+for kind in _COMPARISONS:
+    compute.register(kind)(_comparison)
+
+
 @compute.register
-def _(op: Less | Greater, call: Call) -> Array:
-    types = call.tensor(0).dtype, call.tensor(1).dtype
-    if types[0] != types[1] or types[0] in QUANTIZED:
-        raise EdgegolfError(f"the interpreter has no {call.name} of {types[0]} and {types[1]}")
-    compare: Callable[..., Array] = np.less if isinstance(op, Less) else np.greater
-    return compare(*call.aligned(call.array(0), call.array(1)))
+def _(op: LogicalAnd | LogicalOr, call: Call) -> Array:
+    function = np.logical_and if isinstance(op, LogicalAnd) else np.logical_or
+    result: Array = function(*call.aligned(call.array(0), call.array(1)))
+    return result
+
+
+@compute.register
+def _(op: LogicalNot, call: Call) -> Array:
+    return ~call.array()
+
+
+@compute.register
+def _(op: Select, call: Call) -> Array:
+    """Quantized operands must have one scale."""
+    condition = call.array(0)
+    missing = call.array(1).ndim - condition.ndim
+    if condition.ndim == 2 and missing > 0 and condition.shape[1] == call.array(1).shape[1] != 1:
+        condition = condition.reshape(*condition.shape, *(1,) * missing)  # along the first axis
+    return np.where(*call.aligned(condition, call.array(1), call.array(2)))
 
 
 @compute.register

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgegolf.ir.fixed_point import inverse_root, scaled
 from edgegolf.ir.kernels.call import QUANTIZED, Call, compute
 from edgegolf.ir.kernels.windows import merge_images, slide, split_images
-from edgegolf.ir.ops import AveragePool2D, MaxPool2D, Mean
+from edgegolf.ir.ops import (
+    ArgMax,
+    ArgMin,
+    AveragePool2D,
+    CumSum,
+    L2Normalize,
+    MaxPool2D,
+    Mean,
+    ReduceMax,
+    ReduceMin,
+    Sum,
+)
 from edgegolf.ir.tensor import Array
 
 
@@ -44,10 +56,54 @@ def _clipped(call: Call, numbers: Array) -> Array:
 
 
 @compute.register
-def _(op: Mean, call: Call) -> Array:
+def _(op: Mean | Sum, call: Call) -> Array:
     axes = tuple(axis + 1 for axis in op.axes)
-    if call.kind(*QUANTIZED, "float32") == "float32":
-        return call.array().mean(axis=axes, keepdims=op.keep_dims, dtype=np.float32)
-    sums = call.centred().sum(axis=axes, keepdims=op.keep_dims)
-    (requant,) = call.arithmetic.requants
-    return call.stored(requant(sums))
+    kind = call.kind(*QUANTIZED, "float32", "int32", "int64")
+    if kind in QUANTIZED:
+        sums = call.centred().sum(axis=axes, keepdims=op.keep_dims)
+        (requant,) = call.arithmetic.requants
+        return call.stored(requant(sums))
+    data = call.array()
+    if isinstance(op, Sum):
+        return np.asarray(data.sum(axis=axes, keepdims=op.keep_dims, dtype=data.dtype))
+    means = data.mean(
+        axis=axes, keepdims=op.keep_dims, dtype=np.float32 if kind[0] == "f" else None
+    )
+    return np.trunc(means).astype(data.dtype) if kind[0] == "i" else means
+
+
+@compute.register
+def _(op: ReduceMax | ReduceMin, call: Call) -> Array:
+    """Quantized tensors must have one scale."""
+    reduce = np.max if isinstance(op, ReduceMax) else np.min
+    axes = tuple(axis + 1 for axis in op.axes)
+    return np.asarray(reduce(call.array(), axis=axes, keepdims=op.keep_dims))
+
+
+@compute.register
+def _(op: ArgMax, call: Call) -> Array:
+    choose = np.argmin if isinstance(op, ArgMin) else np.argmax
+    return np.asarray(choose(call.array(), axis=1 + op.axis)).astype(call.output.dtype)
+
+
+@compute.register
+def _(op: CumSum, call: Call) -> Array:
+    call.kind("float32", "int32", "int64")
+    axis = 1 + op.axis
+    data = np.flip(call.array(), axis) if op.reverse else call.array()
+    sums = np.cumsum(data, axis, dtype=data.dtype)
+    if op.exclusive:
+        sums = sums - data
+    return np.flip(sums, axis) if op.reverse else sums
+
+
+@compute.register
+def _(op: L2Normalize, call: Call) -> Array:
+    if call.kind("int8", "float32") == "float32":
+        data = call.array()
+        norms = np.sqrt(np.square(data).sum(axis=-1, keepdims=True))
+        return data / np.maximum(norms, np.float32(1e-6))
+    numbers = call.centred()
+    multiplier, shift = inverse_root(np.square(numbers).sum(axis=-1, keepdims=True))
+    results = scaled(numbers, multiplier, shift + 7)
+    return np.clip(results, *call.output.limits).astype(call.output.dtype)

@@ -8,7 +8,13 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.ir.fixed_point import wrap
 from edgegolf.ir.kernels.call import QUANTIZED, Call, check_size, compute
 from edgegolf.ir.kernels.windows import merge_images, slide, split_images
-from edgegolf.ir.ops import Conv2D, DepthwiseConv2D, FullyConnected
+from edgegolf.ir.ops import (
+    BatchMatMul,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    TransposeConv2D,
+)
 from edgegolf.ir.tensor import Array
 
 
@@ -51,7 +57,50 @@ def _(op: DepthwiseConv2D, call: Call) -> Array:
 
 
 @compute.register
+def _(op: TransposeConv2D, call: Call) -> Array:
+    data, weights = _factors(call)
+    images = merge_images(data)
+    (rows, columns), (down, across) = images.shape[1:3], op.strides
+    units, height, width, _ = weights.shape
+    (top, _), (left, _) = op.padding
+    size = max((rows - 1) * down + height, top + call.output.shape[1])
+    breadth = max((columns - 1) * across + width, left + call.output.shape[2])
+    check_size((len(images), size, breadth, units))
+    whole = np.zeros((len(images), size, breadth, units), images.dtype)
+    for row in range(height):
+        for column in range(width):
+            place = np.s_[
+                :, row : row + rows * down : down, column : column + columns * across : across
+            ]
+            whole[place] += images @ weights[:, row, column].T
+    kept = whole[:, top : top + call.output.shape[1], left : left + call.output.shape[2]]
+    return _finished(call, split_images(kept, data))
+
+
+@compute.register
+def _(op: BatchMatMul, call: Call) -> Array:
+    kind = call.kind("int8", "float32", inputs=2)
+    # Floats are faster, and hold all sums of integers exactly.
+    factors = [
+        call.array(index) if kind == "float32" else call.centred(index).astype(np.float64)
+        for index in (0, 1)
+    ]
+    rank = 1 + len(call.output.shape)
+    first, second = (f.reshape(len(f), *(1,) * (rank - f.ndim), *f.shape[1:]) for f in factors)
+    first = first.swapaxes(-1, -2) if op.transpose_first else first
+    second = second.swapaxes(-1, -2) if op.transpose_second else second
+    check_size((max(len(first), len(second)), *call.output.shape))
+    sums: Array = first @ second
+    if kind == "float32":
+        return sums
+    (requant,) = call.arithmetic.requants
+    return call.stored(requant(wrap(sums.astype(np.int64))))
+
+
+@compute.register
 def _(op: FullyConnected, call: Call) -> Array:
+    if len(call.array(1)) > 1:
+        raise EdgegolfError("the weights of FullyConnected differ between images")
     data, weights = _factors(call)
     result = data.reshape(len(data), -1, weights.shape[1]) @ weights.T
     return _finished(call, result.reshape(len(data), *call.output.shape))

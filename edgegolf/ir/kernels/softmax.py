@@ -1,4 +1,4 @@
-"""SOFTMAX, for int8 with the exponential and the reciprocal of gemmlowp's `fixedpoint.h`.
+"""Softmax and its logarithm, for int8 in the fixed-point arithmetic of gemmlowp's `fixedpoint.h`.
 
 In the comments Qi.f is a fixed-point format of i integer and f fractional bits besides the sign.
 """
@@ -9,13 +9,16 @@ import numpy as np
 
 from edgegolf.ir.fixed_point import (
     Requant,
+    bit_lengths,
     doubling_high_multiply,
+    inverse_of_one_plus,
+    reciprocal,
     rounding_shift,
     saturating_left_shift,
 )
 from edgegolf.ir.kernels.call import QUANTIZED, Call, compute
 from edgegolf.ir.lowering import SOFTMAX_INTEGER_BITS
-from edgegolf.ir.ops import Softmax
+from edgegolf.ir.ops import LogSoftmax, Softmax
 from edgegolf.ir.tensor import Array
 
 _DIFFERENCE_BITS = SOFTMAX_INTEGER_BITS  # differences of logits are Q5.26
@@ -41,17 +44,66 @@ def _(op: Softmax, call: Call) -> Array:
     return np.clip(_shares(differences, requant) + low, low, high).astype(kind)
 
 
+@compute.register
+def _(op: LogSoftmax, call: Call) -> Array:
+    kind = call.kind("int8", "float32")
+    logits = call.array() if kind == "float32" else call.array().astype(np.int64)
+    differences = logits - logits.max(axis=-1, keepdims=True)
+    if kind == "float32":
+        result: Array = differences - np.log(np.exp(differences).sum(axis=-1, keepdims=True))
+        return result
+    requant, back = call.arithmetic.requants
+    _, exponentials = _exponentials(differences, requant)
+    logarithm = _logarithm(rounding_shift(exponentials, _SUM_BITS).sum(axis=-1, keepdims=True))
+    lowest = np.maximum(_lowest(requant) - 1, back(logarithm - 2**31))
+    low, high = call.output.limits
+    # To four integer bits: the output's scale is 1/16.
+    results = np.clip(rounding_shift(requant(differences) - logarithm, 22) + high, low, high)
+    return np.where(differences > lowest, results, low).astype(kind)
+
+
 def _shares(differences: Array, requant: Requant) -> Array:
     """The shares of one as multiples of 1/256."""
-    one = 1 << (31 - _DIFFERENCE_BITS)
-    lowest = -(((1 << _DIFFERENCE_BITS) - 1) * one >> requant.shift[0])
-    counts = differences >= lowest
-    scaled = requant(np.where(counts, differences, 0))
-    exponentials = np.where(counts, _exponential(scaled), 0)
+    counts, exponentials = _exponentials(differences, requant)
     sums = rounding_shift(exponentials, _SUM_BITS).sum(axis=-1, keepdims=True)
-    reciprocal, bits_over_unit = _reciprocal(sums)
-    shares = doubling_high_multiply(reciprocal, exponentials)
+    inverse, bits_over_unit = reciprocal(sums, _SUM_BITS)
+    shares = doubling_high_multiply(inverse, exponentials)
     return np.where(counts, rounding_shift(shares, bits_over_unit + 31 - 8), 0)
+
+
+def _exponentials(differences: Array, requant: Requant) -> tuple[Array, Array]:
+    """Which differences are large enough to count, and their exponentials in Q0.31, else 0."""
+    counts = differences >= _lowest(requant)
+    return counts, np.where(counts, _exponential(requant(np.where(counts, differences, 0))), 0)
+
+
+def _lowest(requant: Requant) -> int:
+    """The smallest difference that is not out of range in fixed point."""
+    return -(((1 << _DIFFERENCE_BITS) - 1 << (31 - _DIFFERENCE_BITS)) >> requant.shift[0])
+
+
+def _logarithm(sums: Array) -> Array:
+    """The logarithm of Q12.19 from 1 on, Q5.26, as TFLite's `common.h` computes it."""
+    half_root, quarter_root = 1518500250, 1805811301  # of 1/2, Q0.31
+    bits = 31 - bit_lengths(sums)
+    first = saturating_left_shift(sums, bits)
+    first = saturating_left_shift(doubling_high_multiply(first, half_root), 1)
+    exponent = ((_SUM_BITS - bits - 1) << 25) + (1 << 23)  # Q6.25
+    bits = 31 - bit_lengths(doubling_high_multiply(sums, half_root))
+    second = saturating_left_shift(sums, bits)
+    exponent = np.maximum(exponent, ((_SUM_BITS - bits) << 25) - (1 << 23))
+    x = np.minimum(first, second)
+    mean = (x + quarter_root + 1) >> 1
+    q = 2 * (x - quarter_root)
+    square = doubling_high_multiply(q, q)
+    cubic = doubling_high_multiply(doubling_high_multiply(q, square), 117049297)
+    numerator = doubling_high_multiply(q, x) + cubic
+    denominator = 1057819769 + q + doubling_high_multiply(square, 127690142)
+    denominator = doubling_high_multiply(mean, denominator) + doubling_high_multiply(q, 638450708)
+    quotient = doubling_high_multiply(
+        rounding_shift(numerator, 6), inverse_of_one_plus(denominator)
+    )
+    return saturating_left_shift(doubling_high_multiply(exponent, 1488522236) + quotient, 1)
 
 
 def _exponential(numbers: Array) -> Array:
@@ -76,17 +128,3 @@ def _exponential_of_fraction(numbers: Array) -> Array:
     higher = doubling_high_multiply(rounding_shift(fourth, 2) + cube, third)
     tail = rounding_shift(higher + square, 1)
     return centre + doubling_high_multiply(x + tail, centre)
-
-
-def _reciprocal(sums: Array) -> tuple[Array, Array]:
-    """1/x of Q12.19 as Q0.31 with the number of bits that it must yet be shifted to the right."""
-    length = np.frexp(sums.astype(np.float64))[1].astype(np.int64)
-    headroom = 32 - length
-    fraction = (sums << headroom) - (1 << 31)  # x = 2^n (1 + fraction)
-    half = (fraction + _ONE + 1) >> 1
-    # Newton's method in Q2.29 for 1 / half the denominator, from 48/17 - 32/17 x.
-    estimate = 1515870810 + doubling_high_multiply(half, -1010580540)
-    for _ in range(3):
-        error = (1 << 29) - doubling_high_multiply(half, estimate)
-        estimate = estimate + saturating_left_shift(doubling_high_multiply(estimate, error), 2)
-    return saturating_left_shift(estimate, 1), _SUM_BITS - headroom
