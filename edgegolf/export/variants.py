@@ -24,7 +24,8 @@ from edgegolf.passes.mirror_pairs import fold_mirror_pairs
 from edgegolf.passes.normalization import fold_normalizations
 from edgegolf.passes.pixel_packing import pack_pixels
 from edgegolf.passes.rerolling import reroll, unroll
-from edgegolf.quantize.calibration import Scheme, calibrate, ranges, weight_scales
+from edgegolf.quantize.calibration import Scheme, alternatives, calibrate, ranges, weight_scales
+from edgegolf.quantize.clipping import histograms
 from edgegolf.quantize.equalization import equalize, importances
 from edgegolf.quantize.finetuning import finetune, tune_biases
 from edgegolf.quantize.quantization import Quantization, quantized, with_int8_weights
@@ -219,10 +220,11 @@ def _searched(
     images = tuning.some(SEARCH_IMAGES)
     return search_scales(
         graph,
-        run(graph, [pixels(images)])[0],
+        run(graph, [pixels(images)]),
         lambda tempered: calibrate(tempered, ranges(tempered, found), scheme),
-        lambda each, scales: tuning.judge(write_int8(each, scales), images),
+        lambda each, scales: [tuning.judge(write_int8(each, scales), images)],
         temperatures,
+        lambda each: alternatives(each, histograms(each, [found]), scheme),
     )
 
 
@@ -296,13 +298,13 @@ def _in_uint8_by_channel(graph: Graph, tuning: Tuning) -> Graph:
     first = quantized(fused, calibrated(fused))
     if onnx.unsupported(first):
         return first
-    exact = run(fused, [pixels(images)])[0]
+    exact = run(fused, [pixels(images)])
     return quantized(
         *search_scales(
             fused,
             exact,
             calibrated,
-            lambda graph, scales: tuning.judge(onnx.write(quantized(graph, scales)), images),
+            lambda graph, scales: [tuning.judge(onnx.write(quantized(graph, scales)), images)],
         )
     )
 

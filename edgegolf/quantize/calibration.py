@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 
@@ -23,13 +23,14 @@ from edgegolf.ir.ops import (
     Softmax,
 )
 from edgegolf.ir.tensor import Array, QuantParams, Tensor
+from edgegolf.quantize.clipping import METHODS, Histogram, Range
 from edgegolf.quantize.quantization import LAYERS, Quantization, channel_axis, channel_scales
-
-Range: TypeAlias = tuple[float, float]
 
 # Pixels and probabilities have known ranges.
 PIXELS: Range = (0.0, 1.0)
 PROBABILITIES: Range = (0.0, 255 / 256)
+
+WORTH_CLIPPING = 0.95  # of the range
 
 _KEEPING_THE_SCALE = (MaxPool2D, AveragePool2D, Slice, Pad, Reshape, Concatenate)
 
@@ -75,18 +76,53 @@ def ranges(graph: Graph, images: Array) -> dict[Tensor, Range]:
 
 def calibrate(graph: Graph, found: Mapping[Tensor, Range], scheme: Scheme) -> Quantization:
     """Scales that just hold the ranges."""
-    fixed = {graph.inputs[0], *_probabilities(graph)}
     activations: dict[Tensor, QuantParams] = {}
     for group in _groups(graph, scheme):
-        low = min(found[tensor][0] for tensor in group)
-        high = max(found[tensor][1] for tensor in group)
-        one = scheme.activations == "one"
-        if one and graph.inputs[0] in group:
-            low, high = PROBABILITIES  # a scale less; white becomes 255/256
-        is_symmetric = (one or (scheme.relu == "leaky" and low < 0)) and not fixed & group
-        params = symmetric(low, high) if is_symmetric else asymmetric(low, high)
-        activations.update(dict.fromkeys(group, params))
+        activations.update(dict.fromkeys(group, _params(graph, group, found, scheme)))
     return Quantization(activations, weight_scales(graph, scheme))
+
+
+def alternatives(
+    graph: Graph, found: Mapping[Tensor, Histogram], scheme: Scheme
+) -> list[list[dict[Tensor, QuantParams]]]:
+    """Other scales that may be better, which clip: for each group of tensors that have one scale.
+
+    Before these, all of them at a time by each method. Groups that lose most by not clipping come
+    first; those that lose little are left out.
+    """
+    fixed = {*graph.inputs, *_probabilities(graph)}
+    options = []
+    for group in _groups(graph, scheme):
+        if not group & fixed:
+            whole, *clipped = (
+                _params(graph, group, {t: method(found[t]) for t in group}, scheme)
+                for method in METHODS.values()
+            )
+            # Not by the last, entropy: it clips most of what has one value above all others, such
+            # as a background, which a measurement then mostly refuses.
+            share = min(params.scale[0] for params in clipped[:-1]) / whole.scale[0]
+            if share < WORTH_CLIPPING:
+                options.append((share, [dict.fromkeys(group, p) for p in (whole, *clipped)]))
+    groups = [choices for _, choices in sorted(options, key=lambda option: option[0])]
+    together = [
+        {tensor: params for choice in choices for tensor, params in choice.items()}
+        for choices in zip(*groups, strict=True)
+    ]
+    return [together, *groups] if groups else []
+
+
+def _params(
+    graph: Graph, group: set[Tensor], found: Mapping[Tensor, Range], scheme: Scheme
+) -> QuantParams:
+    """What just holds the ranges of tensors that have one scale."""
+    low = min(found[tensor][0] for tensor in group)
+    high = max(found[tensor][1] for tensor in group)
+    one = scheme.activations == "one"
+    if one and graph.inputs[0] in group:
+        low, high = PROBABILITIES  # a scale less; white becomes 255/256
+    is_fixed = bool(group & {graph.inputs[0], *_probabilities(graph)})
+    is_symmetric = (one or (scheme.relu == "leaky" and low < 0)) and not is_fixed
+    return symmetric(low, high) if is_symmetric else asymmetric(low, high)
 
 
 def weight_scales(graph: Graph, scheme: Scheme) -> dict[Tensor, QuantParams]:
