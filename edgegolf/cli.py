@@ -696,6 +696,44 @@ def golf(
 
 
 @cli.command()
+@click.argument("first", type=click.Path(path_type=Path), metavar="A")
+@click.argument("second", type=click.Path(path_type=Path), metavar="B")
+@click.option("--data", help="A samples.npz, or a data set's name; random inputs if absent.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.compare/1.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Write .html, .md, .csv, .svg or .png."
+)
+def compare(
+    first: Path, second: Path, data: str | None, as_json: bool, output: Path | None
+) -> None:
+    """Tell why model B is worse than model A: in which layers the error arises.
+
+    Both may be .tflite, .onnx or .keras files.
+
+    \b
+    edgegolf compare models/mnist/cnn-2/float32.tflite models/mnist/cnn-2/int8.tflite
+    edgegolf compare a.tflite b.tflite --data mnist -o why.html
+    edgegolf compare model.keras int8.tflite --data samples.npz --json
+    """
+    from edgegolf.compare.compare import compare as compare_models
+    from edgegolf.progress import Work
+    from edgegolf.records import to_json
+    from edgegolf.report.compare_table import check_output, compare_tables, write_comparison
+
+    if output is not None:
+        check_output(output)
+    with Work(f"comparing {first.name} and {second.name}"):
+        found = compare_models(first, second, data)
+    if output is not None:
+        write_comparison(found, output)
+        _say(f"{output}: {output.stat().st_size:,} bytes")
+    if as_json:
+        click.echo(to_json(found), nl=False)
+    else:
+        _print(*compare_tables(found))
+
+
+@cli.command()
 @click.argument("net")
 @click.option("--dataset", help="Data set; MNIST where it is to be had, else digits.")
 @click.option("--iterations", default="1,2,4,8,16,32", show_default=True, help="To grow over.")

@@ -26,7 +26,8 @@ from edgegolf.passes.mirror_pairs import fold_mirror_pairs
 from edgegolf.passes.normalization import fold_normalizations
 from edgegolf.passes.pixel_packing import pack_pixels
 from edgegolf.passes.rerolling import reroll, unroll
-from edgegolf.quantize.calibration import Scheme, calibrate, ranges, weight_scales
+from edgegolf.quantize.calibration import Scheme, alternatives, calibrate, ranges, weight_scales
+from edgegolf.quantize.clipping import histograms
 from edgegolf.quantize.equalization import equalize, importances
 from edgegolf.quantize.finetuning import finetune, is_trainable, tune_biases
 from edgegolf.quantize.quantization import Quantization, quantized, with_int8_weights
@@ -255,10 +256,11 @@ def _searched(
     samples = tuning.samples.take(SEARCH_SAMPLES)
     return search_scales(
         graph,
-        run(graph, samples.inputs)[0],
+        run(graph, samples.inputs),
         lambda tempered: calibrate(tempered, ranges(tempered, found), scheme),
-        lambda each, scales: tuning.judge(write_int8(each, scales), samples)[0],
+        lambda each, scales: tuning.judge(write_int8(each, scales), samples),
         temperatures,
+        lambda each: alternatives(each, histograms(each, found), scheme),
     )
 
 
@@ -339,7 +341,7 @@ def _in_uint8_by_channel(graph: Graph, tuning: Tuning) -> Graph:
         return first
     if tuning.quick:
         return first
-    exact = run(fused, found)[0]
+    exact = run(fused, found)
     return quantized(
         *search_scales(
             fused,
@@ -347,7 +349,7 @@ def _in_uint8_by_channel(graph: Graph, tuning: Tuning) -> Graph:
             calibrated,
             lambda graph, scales: tuning.judge(
                 onnx.write(quantized(graph, scales)), tuning.calibration
-            )[0],
+            ),
         )
     )
 

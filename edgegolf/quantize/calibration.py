@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from edgegolf.ir.graph import Graph, Node
 from edgegolf.ir.interpreter import run
 from edgegolf.ir.ops import LeakyReLU, Loop, ReLU
 from edgegolf.ir.tensor import Array, QuantParams, Tensor
+from edgegolf.quantize.clipping import METHODS, Histogram, Range
 from edgegolf.quantize.quantization import (
     FIXED,
     Quantization,
@@ -22,11 +23,11 @@ from edgegolf.quantize.quantization import (
     is_layer,
 )
 
-Range: TypeAlias = tuple[float, float]
-
 # Pixels and probabilities have known ranges.
 PIXELS: Range = (0.0, 1.0)
 PROBABILITIES: Range = (0.0, 255 / 256)
+
+WORTH_CLIPPING = 0.95  # of the range
 
 _KEEPING_THE_SCALE = (
     ops.AveragePool2D, ops.BatchToSpace, ops.BroadcastTo, ops.Concatenate, ops.DepthToSpace,
@@ -92,18 +93,53 @@ def ranges(graph: Graph, inputs: Sequence[Array]) -> dict[Tensor, Range]:
 
 def calibrate(graph: Graph, found: Mapping[Tensor, Range], scheme: Scheme) -> Quantization:
     """Scales that just hold the ranges."""
-    fixed = _fixed(graph)
     activations: dict[Tensor, QuantParams] = {}
     for group in _groups(graph, scheme):
-        low = min(found[tensor][0] for tensor in group)
-        high = max(found[tensor][1] for tensor in group)
-        one = scheme.activations == "one"
-        if one and (low, high) == PIXELS and group & {*graph.inputs}:
-            low, high = PROBABILITIES  # a scale less; white becomes 255/256
-        is_symmetric = (one or (scheme.relu == "leaky" and low < 0)) and not fixed & group
-        params = symmetric(low, high) if is_symmetric else asymmetric(low, high)
-        activations.update(dict.fromkeys(group, params))
+        activations.update(dict.fromkeys(group, _params(graph, group, found, scheme)))
     return Quantization(activations, weight_scales(graph, scheme))
+
+
+def alternatives(
+    graph: Graph, found: Mapping[Tensor, Histogram], scheme: Scheme
+) -> list[list[dict[Tensor, QuantParams]]]:
+    """Other scales that may be better, which clip: for each group of tensors that have one scale.
+
+    Before these, all of them at a time by each method. Groups that lose most by not clipping come
+    first; those that lose little are left out.
+    """
+    fixed = _fixed(graph)
+    options = []
+    for group in _groups(graph, scheme):
+        if not group & fixed and group <= found.keys():
+            whole, *clipped = (
+                _params(graph, group, {t: method(found[t]) for t in group}, scheme)
+                for method in METHODS.values()
+            )
+            # Not by the last, entropy: it clips most of what has one value above all others, such
+            # as a background, which a measurement then mostly refuses.
+            share = min(params.scale[0] for params in clipped[:-1]) / whole.scale[0]
+            if share < WORTH_CLIPPING:
+                options.append((share, [dict.fromkeys(group, p) for p in (whole, *clipped)]))
+    groups = [choices for _, choices in sorted(options, key=lambda option: option[0])]
+    together = [
+        {tensor: params for choice in choices for tensor, params in choice.items()}
+        for choices in zip(*groups, strict=True)
+    ]
+    return [together, *groups] if groups else []
+
+
+def _params(
+    graph: Graph, group: set[Tensor], found: Mapping[Tensor, Range], scheme: Scheme
+) -> QuantParams:
+    """What just holds the ranges of tensors that have one scale."""
+    low = min(found[tensor][0] for tensor in group)
+    high = max(found[tensor][1] for tensor in group)
+    one = scheme.activations == "one"
+    if one and (low, high) == PIXELS and group & {*graph.inputs}:
+        low, high = PROBABILITIES  # a scale less; white becomes 255/256
+    is_fixed = bool(group & _fixed(graph))
+    is_symmetric = (one or (scheme.relu == "leaky" and low < 0)) and not is_fixed
+    return symmetric(low, high) if is_symmetric else asymmetric(low, high)
 
 
 def weight_scales(graph: Graph, scheme: Scheme) -> dict[Tensor, QuantParams]:

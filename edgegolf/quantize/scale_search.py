@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -12,54 +12,98 @@ from edgegolf.ir.graph import Graph, Node, replace_constants
 from edgegolf.ir.ops import FullyConnected, Softmax
 from edgegolf.ir.tensor import Array, QuantParams, Tensor
 from edgegolf.quantize.quantization import Quantization, rounded
+from edgegolf.sqnr import sqnr
 
 CLIPPINGS = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4)  # of the largest value
 SMALLEST_PROBABILITY = 1 / 512  # what int8 rounds to 0
 
+# Scales of a tensor are tried one after the other, each with all samples.
+MOST_TRIALS = 40
+LEAST_GAIN = 0.98  # of the loss: below is chance
+
 Calibrate: TypeAlias = Callable[[Graph], Quantization]
-#: The probabilities that the rounded graph gives for the images, [n, classes].
-Judge: TypeAlias = Callable[[Graph, Quantization], Array]
+#: The outputs that the rounded graph gives for the samples, float32 [n, …] each.
+Judge: TypeAlias = Callable[[Graph, Quantization], Sequence[Array]]
+#: For each group of tensors that have one scale, other scales to try.
+Alternatives: TypeAlias = Callable[[Graph], Sequence[Sequence[Mapping[Tensor, QuantParams]]]]
+
+_Choice: TypeAlias = tuple[Graph, Quantization]
 
 
 def search_scales(
     graph: Graph,
-    exact: Array,
+    exact: Sequence[Array],
     calibrate: Calibrate,
     judge: Judge,
     temperatures: tuple[float, ...] = (1.0,),
-) -> tuple[Graph, Quantization]:
-    """Multiply all scales but those of pixels and probabilities by the factor that is best.
+    alternatives: Alternatives = lambda graph: (),
+) -> _Choice:
+    """The scales with which the outputs are nearest to the exact ones.
 
     Few values come near the extremes, so that it pays to clip these and to round all others less.
-    The best scales are those that give the probabilities nearest to the exact ones, by cross
-    entropy.
+    First all scales but those of pixels and probabilities are multiplied by one factor. Then each
+    group of tensors gets the best of its alternatives on every other sample, if the samples
+    between agree that it is better.
 
     Args:
-        graph: A classifier that ends with softmax; others come back with their first scales.
-        exact: The probabilities that it gives for some images, [n, classes].
+        graph: In float32. What ends with softmax is judged by the relative entropy of its
+            probabilities, others by the signal-to-quantization-noise ratio of their outputs.
+        exact: Its outputs for some samples, [n, …] each.
         calibrate: Gives scales that hold all values.
-        judge: Tells what the rounded graph gives for the same images.
+        judge: Tells what the rounded graph gives for the same samples.
         temperatures: What to try dividing the values before softmax by, because where all tensors
             have one scale these should not be much larger than others.
+        alternatives: Gives other scales to try, most promising groups first.
 
     Returns:
         The graph that computes the same, and its scales.
     """
-    if not isinstance(graph.nodes[-1].op, Softmax):
-        return graph, calibrate(graph)
+    loss = _relative_entropy if isinstance(graph.nodes[-1].op, Softmax) else _relative_noise
 
-    def loss(choice: tuple[Graph, Quantization]) -> float:
-        found = judge(*choice)
-        return float(-(exact * np.log(found + SMALLEST_PROBABILITY)).sum(axis=1).mean())
-
-    def choices() -> Iterator[tuple[Graph, Quantization]]:
+    def choices() -> Iterator[_Choice]:
         for temperature in temperatures:
             tempered = _tempered(graph, temperature)
             quantization = calibrate(tempered)
             for clipping in CLIPPINGS:
                 yield tempered, _scaled(tempered, quantization, clipping)
 
-    return min(choices(), key=loss)
+    def halves(choice: _Choice) -> tuple[float, float]:
+        found = judge(*choice)
+        first, second = (
+            loss([a[start::2] for a in exact], [b[start::2] for b in found]) for start in (0, 1)
+        )
+        return first, second
+
+    judged = [(choice, loss(exact, judge(*choice))) for choice in choices()]
+    chosen, quantization = min(judged, key=lambda pair: pair[1])[0]
+    options = alternatives(chosen)
+    if not options or len(exact[0]) < 2:
+        return chosen, quantization
+    best, trials = halves((chosen, quantization)), 0
+    for group in options:
+        trials += len(group)
+        if trials > MOST_TRIALS:
+            break
+        tried = [
+            replace(quantization, activations={**quantization.activations, **scales})
+            for scales in group
+        ]
+        losses = [halves((chosen, each)) for each in tried]
+        index = min(range(len(tried)), key=lambda index: losses[index][0])
+        if all(new < LEAST_GAIN * old for new, old in zip(losses[index], best, strict=True)):
+            quantization, best = tried[index], losses[index]
+    return chosen, quantization
+
+
+def _relative_entropy(exact: Sequence[Array], found: Sequence[Array]) -> float:
+    """Of probabilities: what cross entropy has above the exact ones' own entropy."""
+    p, q = (np.log(each[0] + SMALLEST_PROBABILITY) for each in (exact, found))
+    return float((exact[0] * (p - q)).sum(axis=1).mean())
+
+
+def _relative_noise(exact: Sequence[Array], found: Sequence[Array]) -> float:
+    """Noise in relation to signal, mean of the outputs."""
+    return float(np.mean([10 ** (-sqnr(a, b) / 10) for a, b in zip(exact, found, strict=True)]))
 
 
 def _tempered(graph: Graph, temperature: float) -> Graph:

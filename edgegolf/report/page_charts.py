@@ -12,6 +12,8 @@ from typing import Any
 from edgegolf.anatomy.anatomy import Anatomy
 from edgegolf.bench.result import BenchResult
 from edgegolf.cards import Card, FileFacts
+from edgegolf.compare.compare import Comparison
+from edgegolf.compare.layers import LayerError
 from edgegolf.footprint.result import FILE, LATENCY, Footprint, NetFootprint
 from edgegolf.report.page_data import Run
 from edgegolf.report.page_layout import LETTER, number, short, text_width, treemap
@@ -52,6 +54,7 @@ KINDS = {
     "int8-fastest": PURPLE, "int8-loop": OLIVE, "int8-unrolled": RED,
 }  # fmt: skip
 FORMATS = {"tflite": "circle", "onnx": "diamond"}
+MOST_LAYERS = 100  # of a comparison
 COSTS = ("parameters", "bytes", "µs, one thread")  # of a sweep's nets
 OTHERS, ARTICLE, ELSEWHERE = "other nets", "an article's figure", "published elsewhere"
 ROLES = {"shared": BLUE, "unshared": ORANGE}
@@ -605,6 +608,43 @@ def _treemap(look: Look, found: Anatomy) -> Spec:
         ],
     }
     return specification(look, [tree], entries)
+
+
+def comparison(found: Comparison) -> Chart:
+    """Each layer's share of the noise in the output, and the error that it makes and inherits."""
+    return Chart(
+        f"Where {Path(found.second.file).name} differs from {Path(found.first.file).name}",
+        found.finding,
+        "Bars: how much of the noise in the output is of each layer alone.",
+        lambda look: _shares(look, found.layers[:MOST_LAYERS]),
+    )
+
+
+def _shares(look: Look, layers: Sequence[LayerError]) -> Spec:
+    size = look.size
+    line, left = 1.7 * size, min(0.4 * look.width, 2 * size * 10)
+    most, room = max(each.share for each in layers) or 1.0, look.width - left - 10 * size
+    bars, names, shares = [], [], []
+    for place, each in enumerate(layers):
+        top, right = place * line, left + room * each.share / most
+        own = "exact" if each.own is None else f"{each.own:.1f} dB"
+        says = f"{each.name}: {each.share:.0%}, {own}"
+        bars.append({"x": left, "x2": right, "y": top + 2, "y2": top + line - 2, "says": says})
+        middle = top + line / 2
+        name = short(each.name, int((left - 10) / (size * LETTER)))
+        names.append({"x": left - 8, "y": middle, "text": name})
+        shares.append({"x": right + 6, "y": middle, "text": f"{each.share:.0%}, {own}"})
+    drawn = {
+        "data": {"values": bars},
+        "mark": {"type": "rect", "color": BLUE},
+        "encoding": pixels("x", "y", "x2", "y2") | {"description": {"field": "says"}},
+    }
+    view = {
+        "width": look.width - 10,
+        "height": line * len(layers),
+        "layer": [drawn, text_layer(names, look, "right"), text_layer(shares, look, "left")],
+    }
+    return specification(look, [view], {})
 
 
 def training(runs: Sequence[Run], dataset: str) -> Chart | None:

@@ -19,6 +19,7 @@ from edgegolf.sweep.sweep import summarize_runs
 if TYPE_CHECKING:
     from edgegolf.anatomy.anatomy import Anatomy
     from edgegolf.cards import Card
+    from edgegolf.compare.compare import Comparison
     from edgegolf.footprint.result import Footprint
     from edgegolf.sweep.sweep import SweepResults
 
@@ -95,6 +96,15 @@ def draw_anatomy(anatomy: Anatomy, path: Path) -> None:
         EdgegolfError: As `draw`.
     """
     draw(page_charts.anatomy(anatomy), path)
+
+
+def draw_comparison(found: Comparison, path: Path) -> None:
+    """Draw in which layers the difference of two models arises.
+
+    Raises:
+        EdgegolfError: As `draw`; or they were not compared by layer.
+    """
+    _draw_known(page_charts.comparison(found) if found.layers else None, path)
 
 
 def draw_models(cards: Sequence[Card], path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Two models side by side: outputs, layers, and where the difference arises."""

@@ -1,0 +1,243 @@
+"""`edgegolf compare`: why one model is worse than another one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
+
+import numpy as np
+
+from edgegolf.compare.layers import LayerError, Layers, compare_layers
+from edgegolf.compare.models import Model, input_order, open_model
+from edgegolf.data import load_dataset
+from edgegolf.errors import EdgegolfError
+from edgegolf.export.samples import Samples, read_data
+from edgegolf.runtimes import Array
+from edgegolf.sqnr import sqnr
+
+RANDOM_SAMPLES = 64
+MOST_ELEMENTS = 2**28  # of random inputs
+EXACT = 100.0  # dB: less noise than this is the order of additions in float32
+USELESS = 3.0  # dB: as much noise as signal
+MOST = 0.5  # of the noise
+
+
+@dataclass(frozen=True)
+class ComparedFile:
+    """One of two models; what is None is unknown.
+
+    Attributes:
+        file: Its path.
+        bytes: Its size.
+        parameters: Weights and biases.
+        macs: Multiply-accumulates of one inference.
+        activation_peak_bytes: Largest total size of the tensors alive at one time.
+        accuracy: On labelled samples, a fraction.
+    """
+
+    file: str
+    bytes: int
+    parameters: int | None
+    macs: int | None
+    activation_peak_bytes: int | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models side by side.
+
+    Attributes:
+        first: What is right.
+        second: What is judged.
+        data: What they were run on, in words.
+        samples: How many.
+        outputs: Of each output the signal-to-quantization-noise ratio, dB; None if exact.
+        agreement: Share of the samples that get the same class; None if there are no classes.
+        layers: Errors by layer, in execution order.
+        layer_samples: How many samples these are from.
+        unmatched: Layers with weights of the first model that have no counterpart.
+        why_no_layers: Why there are none; empty if there are.
+        finding: What it comes to, one sentence.
+    """
+
+    SCHEMA: ClassVar[str] = "edgegolf.compare/1"
+
+    first: ComparedFile
+    second: ComparedFile
+    data: str
+    samples: int
+    outputs: tuple[float | None, ...]
+    agreement: float | None
+    layers: tuple[LayerError, ...]
+    layer_samples: int
+    unmatched: int
+    why_no_layers: str
+    finding: str
+
+
+def compare(first: Path, second: Path, data: str | None = None) -> Comparison:
+    """Compare two model files.
+
+    Args:
+        first: What is right: `.tflite`, `.onnx` or `.keras`.
+        second: What is judged, of any of these formats.
+        data: An `.npz` file or the name of a data set, whose validation images are used; None for
+            random inputs.
+
+    Raises:
+        EdgegolfError: A file cannot be read or run, or the two take or give different shapes.
+    """
+    one, other = open_model(first), open_model(second)
+    order = input_order(one, other)
+    samples, told = _samples(one, other, order, data)
+    inputs, others = list(samples.inputs), [samples.inputs[index] for index in order]
+    right, found = (
+        one.outputs(inputs),
+        _like(one, other, one.outputs(inputs), other.outputs(others)),
+    )
+    ratios = tuple(_told(sqnr(a, b)) for a, b in zip(right, found, strict=True))
+    layers, why = _layers(one, other, inputs, others)
+    is_classes = right[0].ndim == 2 and right[0].shape[1] > 1
+    return Comparison(
+        _described(one, right, samples),
+        _described(other, found, samples),
+        told,
+        len(samples),
+        ratios,
+        float(np.mean(right[0].argmax(1) == found[0].argmax(1))) if is_classes else None,
+        layers.errors,
+        layers.samples,
+        layers.unmatched,
+        why,
+        finding(first.name, second.name, ratios, layers.errors),
+    )
+
+
+def finding(
+    first: str, second: str, ratios: Sequence[float | None], errors: Sequence[LayerError]
+) -> str:
+    """Why the second model is worse, one sentence.
+
+    Args:
+        first: What the first one is called.
+        second: What the second one is called.
+        ratios: Of the outputs, dB.
+        errors: Of the layers.
+    """
+    worst = min((ratio for ratio in ratios if ratio is not None), default=None)
+    if worst is None:
+        return f"{second} gives the same as {first}, but for the order of additions."
+    kept = f"{second} keeps {worst:.1f} dB of {first}'s output"
+    if worst < USELESS:
+        kept = f"{second} computes something else than {first} ({worst:.1f} dB)"
+    ranked = sorted(errors, key=lambda error: -error.share)
+    if not ranked or not ranked[0].share:
+        return f"{kept}."
+    top = ranked[0]
+    own = "" if top.own is None else f", whose own error leaves {top.own:.1f} dB of its result"
+    if top.share >= MOST:
+        return f"{kept}: most of the error arises in {top.name} ({top.share:.0%}){own}."
+    few = ", ".join(f"{error.name} ({error.share:.0%})" for error in ranked[:3] if error.share)
+    return f"{kept}: the error arises in many layers, most in {few}."
+
+
+def _samples(
+    first: Model, second: Model, order: Sequence[int], data: str | None
+) -> tuple[Samples, str]:
+    """What to run both on, and what that is in words."""
+    if data is None:
+        ranges = [
+            first.ranges[index] or second.ranges[position]
+            for position, index in sorted(enumerate(order), key=lambda pair: pair[1])
+        ]
+        generator = np.random.default_rng(0)
+        inputs = [
+            _random(info.example_shape[1:], info.dtype, limits, generator)
+            for info, limits in zip(first.inputs, ranges, strict=True)
+        ]
+        return Samples(tuple(inputs)), f"{RANDOM_SAMPLES} random inputs, which are not typical"
+    taker = SimpleNamespace(inputs=first.inputs)
+    if data.endswith(".npz"):
+        samples = read_data(Path(data), taker, 1).validation  # type: ignore[arg-type]
+        return samples, f"{len(samples):,} samples of {data}"
+    samples = read_data(load_dataset(data), taker, 1).validation  # type: ignore[arg-type]
+    return samples, f"the {len(samples):,} validation images of {data}"
+
+
+def _random(
+    shape: Sequence[int],
+    dtype: str,
+    limits: tuple[float, float] | None,
+    generator: np.random.Generator,
+) -> Array:
+    if RANDOM_SAMPLES * np.prod(shape, dtype=float) > MOST_ELEMENTS:
+        raise EdgegolfError(f"an input of shape {list(shape)} is too large for random numbers")
+    if not dtype.startswith("float"):
+        return np.zeros((RANDOM_SAMPLES, *shape), dtype)  # an index is valid then
+    low, high = limits or (0.0, 1.0)
+    return generator.uniform(low, high, (RANDOM_SAMPLES, *shape)).astype(np.float32)
+
+
+def _like(
+    first: Model, second: Model, right: Sequence[Array], found: Sequence[Array]
+) -> list[Array]:
+    """The second model's outputs in the shapes of the first one's."""
+    if len(right) != len(found):
+        raise EdgegolfError(
+            f"{first.path} gives {len(right)} outputs, {second.path} gives {len(found)}"
+        )
+    arranged = []
+    for number, (a, b) in enumerate(zip(right, found, strict=True)):
+        if a.ndim == b.ndim == 4 and a.shape != b.shape:
+            orders = ((0, 3, 1, 2), (0, 2, 3, 1))
+            b = next((b.transpose(o) for o in orders if b.transpose(o).shape == a.shape), b)
+        if a.size != b.size:
+            raise EdgegolfError(
+                f"output {number} of {first.path} has the shape {list(a.shape[1:])}, of "
+                f"{second.path} {list(b.shape[1:])}",
+                hint="compare two files of the same network",
+            )
+        arranged.append(b.reshape(a.shape))
+    return arranged
+
+
+def _layers(
+    first: Model, second: Model, inputs: Sequence[Array], others: Sequence[Array]
+) -> tuple[Layers, str]:
+    """Errors by layer, or why there are none."""
+    nothing = Layers((), 0, 0)
+    for model in (first, second):
+        if model.graph is None:
+            return nothing, model.why_no_graph
+    assert first.graph is not None
+    assert second.graph is not None
+    try:
+        return compare_layers(first.graph, second.graph, inputs, others), ""
+    except EdgegolfError as error:
+        return nothing, error.message
+
+
+def _described(model: Model, outputs: Sequence[Array], samples: Samples) -> ComparedFile:
+    accuracy = None
+    labels = samples.labels
+    if labels is not None and outputs[0].ndim == 2 and outputs[0].shape[1] > max(1, labels.max()):
+        accuracy = float(np.mean(outputs[0].argmax(axis=1) == labels))
+    return ComparedFile(
+        str(model.path),
+        model.size_bytes,
+        model.parameters,
+        model.macs,
+        model.activation_peak_bytes,
+        accuracy,
+    )
+
+
+def _told(ratio: float) -> float | None:
+    if ratio > EXACT:
+        return None
+    return ratio if isfinite(ratio) else -EXACT
