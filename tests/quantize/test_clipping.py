@@ -149,7 +149,7 @@ def dequantize(array, params) -> np.ndarray:
 def test_the_search_clips_where_it_helps_on_samples_that_it_has_not_seen() -> None:
     graph, seen = net_with_outliers()
     typical = random.random((300, 16)).astype(np.float32)
-    found, counts = ranges(graph, seen), histograms(graph, [seen])
+    found, counts = ranges(graph, [seen]), histograms(graph, [seen])
 
     def noise(alternatives_of) -> list[float]:
         searched = search_scales(
@@ -169,7 +169,7 @@ def test_the_search_clips_where_it_helps_on_samples_that_it_has_not_seen() -> No
 
 def test_a_scale_that_helps_only_the_samples_it_is_chosen_on_is_not_taken() -> None:
     graph, seen = net_with_outliers()
-    first = calibrate(graph, ranges(graph, seen), OWN)
+    first = calibrate(graph, ranges(graph, [seen]), OWN)
     options = alternatives(graph, histograms(graph, [seen]), OWN)
     others = {p for group in options for each in group for p in each.values()}
     others -= set(first.activations.values())
