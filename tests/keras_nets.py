@@ -180,7 +180,7 @@ def _activation(name: str) -> None:
 for _name in (
     "gelu", "gelu_tanh", "silu", "mish", "elu", "selu", "softplus", "softsign", "hard_sigmoid",
     "hard_silu", "relu6", "tanh", "sigmoid", "exponential", "leaky_relu", "log_softmax", "softmax",
-    "hard_tanh", "celu", "glu", "squareplus", "soft_shrink",
+    "hard_tanh", "celu", "squareplus", "soft_shrink",
 ):  # fmt: skip
     _activation(_name)
 
@@ -473,14 +473,6 @@ def pixel_shuffle(keras: Any) -> Any:
         L.Conv2D(8, 3, padding="same", activation="relu"),
         L.Lambda(lambda x: tf.nn.depth_to_space(x, 2)),
     )
-
-
-@net
-def argmax(keras: Any) -> Any:
-    from keras import layers as L
-
-    source = keras.Input((8,), batch_size=1)
-    return keras.Model(source, keras.ops.argmax(L.Dense(5)(source), axis=-1))
 
 
 @net
