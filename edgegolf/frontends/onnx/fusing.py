@@ -81,13 +81,26 @@ class _Fusing:
             before = self.integers[source]
             if before.quant == target.quant and target not in self.outputs:
                 self.integers[target] = before
-            elif origin is not None and (mean := _mean_of(origin)) is not None:
-                self.add(mean, (self.integers[origin.source],), target)
-            else:
+            elif not self.mean(origin, target):
                 self.add(node.op, (before,), target)
             return
         if origin is None or self.readers[source] != 1 or not self.layer(origin, target, None):
             self.nodes.append(node)
+
+    def mean(self, node: Node | None, target: Tensor) -> bool:
+        """Pool over a whole image by a mean, if that is it, which can give its own scale."""
+        if node is not None and isinstance(node.op, ops.Reshape):
+            inner = replace(node.source, dtype=target.dtype, quant=target.quant)
+            found = self.mean(self.origins.get(node.source), inner)
+            if found:
+                self.add(node.op, (inner,), target)
+            return found
+        if node is None or not isinstance(node.op, ops.AveragePool2D):
+            return False
+        if node.op.size != node.source.shape[1:3]:
+            return False
+        self.add(ops.Mean((1, 2), keep_dims=True), (self.integers[node.source],), target)
+        return True
 
     def layer(self, node: Node, target: Tensor, activation: ops.ReLU | None) -> bool:
         """Add the node on integers that computes a tensor, if there is one."""
@@ -148,12 +161,6 @@ class _Fusing:
         node = self.origins.get(tensor)
         is_decoded = node is not None and isinstance(node.op, ops.Dequantize)
         return node.constant(0) if node is not None and is_decoded else None
-
-
-def _mean_of(node: Node) -> ops.Mean | None:
-    """What pools over a whole image as a mean, which can give its result another scale."""
-    whole = isinstance(node.op, ops.AveragePool2D) and node.op.size == node.source.shape[1:3]
-    return ops.Mean((1, 2), keep_dims=True) if whole else None
 
 
 def _agree(tensors: Sequence[Tensor | None]) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import check_size, read_bounded
 from edgegolf.formats.onnx.inlining import inlined
+from edgegolf.formats.onnx.schema import DATA_TYPES
 from edgegolf.frontends.onnx.folding import Folder
 from edgegolf.frontends.onnx.fusing import fused
 from edgegolf.frontends.onnx.integers import Encoded, encoded
@@ -31,6 +32,7 @@ from edgegolf.ir.tensor import BITS, Array, Shape
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
+FLOATS = ("float16", "float64", "bfloat16")  # in the graph they are float32
 OLDEST = 7  # version of the operators that is read
 
 # What sees no images: an input that reaches a convolution through others is one.
@@ -116,7 +118,7 @@ class _Reader:
         for tensor in graph.initializer:
             self.known[tensor.name] = self.constant(tensor)
         inputs = [info for info in graph.input if info.name not in self.known]
-        images = self.images([info.name for info in inputs])
+        images = self.images()
         taken = [self.input(info, info.name in images) for info in inputs]
         producers = {name: node for node in graph.node for name in node.output if name}
         for info in graph.output:
@@ -138,7 +140,7 @@ class _Reader:
             array = onnx.numpy_helper.to_array(tensor)
         except Exception as error:  # whatever does not fit in it
             raise EdgegolfError(f"its constant {tensor.name!r} is damaged: {error}") from None
-        if array.dtype.kind == "f" or array.dtype.name == "bfloat16":
+        if array.dtype.name in FLOATS:
             return array.astype(np.float32)
         return array
 
@@ -166,13 +168,11 @@ class _Reader:
         return whole
 
     def input(self, info: ValueInfoProto, is_image: bool) -> Value:
-        import onnx
-
         kind = info.type.tensor_type
-        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type or 1))
-        name = "float32" if dtype.kind == "f" else dtype.name
+        name = DATA_TYPES.get(kind.elem_type or 1, ("", None))[0]
+        name = "float32" if name in FLOATS else name
         if not info.type.HasField("tensor_type") or name not in BITS:
-            raise UnsupportedOperatorError(f"its input {info.name!r} has the type {name}")
+            raise UnsupportedOperatorError(f"its input {info.name!r} has no type that is covered")
         sizes = [size.dim_value if size.dim_value > 0 else 0 for size in kind.shape.dim]
         shape = self.shapes.get(info.name)
         if shape is None:
@@ -182,7 +182,9 @@ class _Reader:
                 f"its input {info.name!r} has open dimensions, {list(shape)}",
                 hint="say which shape it has",
             )
-        order = channels_last(len(shape)) if is_image else tuple(range(len(shape)))
+        order = tuple(range(len(shape)))
+        if is_image and len(shape) in (3, 4):
+            order = channels_last(len(shape))
         stored = tuple(shape[axis] for axis in order)
         value = Value(Tensor(stored, name, name=info.name), order)
         self.known[info.name] = value
@@ -198,16 +200,14 @@ class _Reader:
             found = Value(self.build.as_in_file(found), tuple(range(found.rank)))
         return found
 
-    def images(self, inputs: list[str]) -> set[str]:
-        """The inputs that are images with their channels first: that is how they are used."""
-        roots: dict[str, set[str]] = {name: {name} for name in inputs}
+    def images(self) -> set[str]:
+        """The values that are images with their channels first: that is how they are used."""
         found: set[str] = set()
-        for node in self.model.graph.node:
-            reached = set().union(*(roots.get(name, set()) for name in node.input))
+        for node in reversed(self.model.graph.node):
             if node.op_type in OF_IMAGES:
-                found |= roots.get(node.input[0], set()) if node.input else set()
-            elif node.op_type not in _MOVES_AXES:
-                roots.update((name, reached) for name in node.output)
+                found.update(node.input[:1])
+            elif node.op_type not in _MOVES_AXES and not found.isdisjoint(node.output):
+                found.update(node.input)
         return found
 
     def compute(self, name: str, producers: Mapping[str, NodeProto]) -> None:
@@ -314,4 +314,4 @@ class _Reader:
 
 
 def _narrowed(array: Array) -> Array:
-    return array.astype(np.float32) if array.dtype.kind == "f" else array
+    return array.astype(np.float32) if array.dtype.name in FLOATS else array
