@@ -161,6 +161,8 @@ class FloatLowering:
 
     def add_loop(self, loop: Loop, node: Node) -> None:
         """Add the nodes of all iterations."""
+        if len(node.computed) < len(node.inputs):
+            raise NotInOnnxError("a loop starts with a constant")
         current = [self.names[tensor] for tensor in node.computed]
         for _ in range(loop.iterations):
             self.names.update(zip(loop.body.inputs, current, strict=True))
