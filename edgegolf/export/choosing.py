@@ -24,6 +24,9 @@ DROPS = (0.002, 0.005)
 # Of outputs that are no classes: what the stock file keeps of them, or so much.
 GOOD_SQNR = 30.0  # dB
 SAME_SQNR = 0.05  # dB
+# With fewer, accuracy is too coarse to tell files apart: it counts, but so does the noise.
+ENOUGH_SAMPLES = 5000
+SAME_ACCURACY = 0.001
 
 
 class LargerThanFloatError(EdgegolfError):
@@ -31,7 +34,11 @@ class LargerThanFloatError(EdgegolfError):
 
 
 def best_files(
-    candidates: Sequence[Candidate], suffix: str, goal: Goal | None, largest: int | None = None
+    candidates: Sequence[Candidate],
+    suffix: str,
+    goal: Goal | None,
+    largest: int | None = None,
+    samples: int = 0,
 ) -> dict[str, Candidate]:
     """The candidates worth keeping, by the name of their file.
 
@@ -42,6 +49,7 @@ def best_files(
             worse than the stock file in bytes, latency or quality, and the smallest and the fastest
             are kept beside it where these are others.
         largest: The bytes of the float32 file that is kept, which none may exceed.
+        samples: How many accuracies were measured on.
 
     Raises:
         EdgegolfError: No candidate is good enough, or all are larger than that.
@@ -63,7 +71,9 @@ def best_files(
     if good := _good(fitting, candidates[0], stock):
         if goal is not None:
             return {f"int8{suffix}": choose(good, goal, runtime)}
-        kept[f"int8{suffix}"] = choose(_no_worse(good, stock, runtime), "balanced", runtime)
+        kept[f"int8{suffix}"] = choose(
+            _no_worse(good, stock, runtime, samples), "balanced", runtime
+        )
         goals: dict[str, Goal] = {"int8-smallest": "size", "int8-fastest": "latency"}
         for stem, each in goals.items():
             candidate = choose(good, each, runtime)
@@ -99,18 +109,24 @@ def _good(
 
 
 def _no_worse(
-    candidates: Sequence[Candidate], stock: Candidate | None, runtime: str
+    candidates: Sequence[Candidate], stock: Candidate | None, runtime: str, samples: int
 ) -> Sequence[Candidate]:
     """Those that lose nothing against the stock file, and those that share what it does not."""
     if stock is None:
         return candidates
+
+    def is_as_good(candidate: Candidate) -> bool:
+        if samples < ENOUGH_SAMPLES or candidate.accuracy is None or stock.accuracy is None:
+            return candidate.sqnr >= stock.sqnr - SAME_SQNR
+        return candidate.accuracy >= stock.accuracy - SAME_ACCURACY
+
     kept = [
         candidate
         for candidate in candidates
         if candidate.shared
         or (
             candidate.size_bytes <= stock.size_bytes
-            and candidate.sqnr >= stock.sqnr - SAME_SQNR
+            and is_as_good(candidate)
             and candidate.latency_ratio[runtime] <= SAME_LATENCY * stock.latency_ratio[runtime]
         )
     ]

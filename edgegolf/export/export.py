@@ -347,7 +347,13 @@ class _Making:
         while True:
             left = [each for each in candidates[1:] if each.name + each.compute not in refused]
             try:
-                best = best_files([candidates[0], *left], suffix, self.options.goal, largest)
+                best = best_files(
+                    [candidates[0], *left],
+                    suffix,
+                    self.options.goal,
+                    largest,
+                    len(self._judged.samples),
+                )
             except EdgegolfError as error:
                 raise next(iter(refused.values()), self.reasons.get(suffix, error)) from None
             verified: Verified = {}
