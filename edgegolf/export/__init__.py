@@ -1,4 +1,4 @@
-"""From a `.keras` file to `.tflite` and `.onnx` files, float and int8."""
+"""From any model to `.tflite` and `.onnx` files, float and int8."""
 
 from edgegolf.export.export import (
     DTYPES,
