@@ -12,6 +12,7 @@ from edgegolf.records import from_json, to_json
 
 CARD_NAME = "card.json"
 RECORD_NAME = "export.json"  # the same for a user's `.keras` file, whose name it may begin with
+_EXPORTED = r"(float32|int8(-\w+)?)\.(tflite|onnx)"  # names that export gives
 MAXIMUM_CARD_BYTES = 1 << 20
 
 
@@ -159,36 +160,36 @@ def read_record(path: Path) -> ExportRecord | None:
     return from_json(read_bounded(path, MAXIMUM_CARD_BYTES), ExportRecord, str(path))
 
 
-def stale_files(folder: Path) -> tuple[Path, ...]:
-    """The exported files in a folder that are not of the model beside them.
+def stale_warning(path: Path) -> str | None:
+    """What to say if an exported file does not belong to the model beside it; None if it does.
 
-    They are of an older model, or of an export that did not end. Files with names of their own,
-    and folders where nothing is written down, are nobody's business.
+    It is then of an older model, or of an export that did not end. Files with names of their own,
+    and those of folders where nothing is written down, are nobody's business.
 
     Raises:
         EdgegolfError: What is written down there is not valid.
     """
-    found: set[Path] = set()
-    card = read_card(folder)
+    named = re.fullmatch(f"(.*?){_EXPORTED}", path.name)
+    if named is None:
+        return None
+    card = None if named[1] else read_card(path.parent)
+    record = read_record(path.parent / f"{named[1]}{RECORD_NAME}") if card is None else None
     if card is not None:
+        model, model_sha256 = path.parent / "model.keras", card.model_sha256
         known = {name: facts.sha256 for name, facts in card.files.items()}
-        found |= _stale(folder, "", folder / "model.keras", card.model_sha256, known)
-    for path in folder.glob(f"*{RECORD_NAME}"):
-        record = read_record(path)
-        prefix = path.name.removesuffix(RECORD_NAME)
-        if record is not None and (prefix or card is None):
-            model = folder / Path(record.model).name
-            found |= _stale(folder, prefix, model, record.model_sha256, record.files)
-    return tuple(sorted(found))
-
-
-def _stale(
-    folder: Path, prefix: str, model: Path, model_sha256: str, known: dict[str, str]
-) -> set[Path]:
-    ours = exports_in(folder, prefix)
-    if model.is_file() and sha256(model) != model_sha256:
-        return set(ours)
-    return {path for path in ours if known.get(path.name) != sha256(path)}
+    elif record is not None:
+        model, model_sha256 = path.parent / Path(record.model).name, record.model_sha256
+        known = record.files
+    else:
+        return None
+    told = "card" if card is not None else "record"
+    if path.name not in known:
+        return f"{path.name} is not among the files of its {told}: it may be of an older model"
+    if known[path.name] != sha256(path):
+        return f"{path.name} is not the file that its {told} tells of; export it anew"
+    if model.is_file() and model_sha256 != sha256(model):
+        return f"{path.name} is older than {model.name} beside it; export it anew"
+    return None
 
 
 def exports_in(folder: Path, prefix: str = "") -> tuple[Path, ...]:
@@ -198,7 +199,7 @@ def exports_in(folder: Path, prefix: str = "") -> tuple[Path, ...]:
         folder: To look in.
         prefix: What the names begin with: nothing, or a model's name and a point.
     """
-    pattern = re.compile(re.escape(prefix) + r"(float32|int8(-\w+)?)\.(tflite|onnx)")
+    pattern = re.compile(re.escape(prefix) + _EXPORTED)
     return tuple(sorted(path for path in folder.glob("*.*") if pattern.fullmatch(path.name)))
 
 

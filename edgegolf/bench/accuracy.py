@@ -6,7 +6,6 @@ from pathlib import Path
 
 from edgegolf.cards import read_card
 from edgegolf.data import load_dataset
-from edgegolf.files import sha256
 from edgegolf.runtimes import open_session
 from edgegolf.runtimes.classify import accuracy
 
@@ -30,22 +29,3 @@ def dataset_of(path: Path) -> str | None:
     """
     card = read_card(path.parent)
     return card.dataset if card and path.name in card.files else None
-
-
-def stale_warning(path: Path) -> str | None:
-    """What to say if an exported file does not belong to the model beside it; None if it does.
-
-    Raises:
-        EdgegolfError: The card is not valid.
-    """
-    card = read_card(path.parent)
-    if card is None:
-        return None
-    if path.name not in card.files:
-        return f"{path.name} is not among the files of its card: it may be of an older model"
-    model = path.parent / "model.keras"
-    if card.files[path.name].sha256 != sha256(path):
-        return f"{path.name} is not the file that its card tells of; export it anew"
-    if model.is_file() and card.model_sha256 != sha256(model):
-        return f"{path.name} is older than {model.name} beside it; export it anew"
-    return None

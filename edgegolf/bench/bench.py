@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from edgegolf.bench.accuracy import dataset_of, measure_accuracy, stale_warning
+from edgegolf.bench.accuracy import dataset_of, measure_accuracy
 from edgegolf.bench.inspect_file import FileFacts, inspect_file
 from edgegolf.bench.latency import TimedModel, measure_latency
 from edgegolf.bench.memory import ProcessMemory, measure_memory
 from edgegolf.bench.result import BenchResult, Memory
 from edgegolf.bench.system import after_measurement, describe_system
+from edgegolf.cards import stale_warning
 from edgegolf.data import DatasetUnavailableError, load_dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.progress import track

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.runtimes import Array, TensorInfo
+from edgegolf.runtimes import Array, Session, TensorInfo
+from edgegolf.runtimes.session import OPEN_SIZES
+
+T = TypeVar("T")
 
 MAXIMUM_ELEMENTS = 1 << 28
 COARSENESS = 5  # of smooth inputs: how many independent numbers an axis has
@@ -25,6 +30,31 @@ def example_inputs(infos: tuple[TensorInfo, ...], seed: int = 0) -> list[Array]:
     """
     generator = np.random.default_rng(seed)
     return [_example(info, generator) for info in infos]
+
+
+def run_on_examples(session: Session, run: Callable[[list[Array]], T]) -> tuple[int, T]:
+    """Run a model on `example_inputs`, its open dimensions set to what it takes of `OPEN_SIZES`.
+
+    Args:
+        session: The model.
+        run: Runs it with inputs.
+
+    Returns:
+        The size that was taken, and what `run` returned.
+
+    Raises:
+        EdgegolfError: As `example_inputs`, or the model runs with none of the sizes.
+    """
+    refusal: EdgegolfError | None = None
+    for size in OPEN_SIZES:
+        try:
+            return size, run(example_inputs(tuple(each.closed(size) for each in session.inputs)))
+        except EdgegolfError as error:
+            refusal = refusal or error
+            if not any(None in each.shape for each in session.inputs):
+                break
+    assert refusal is not None
+    raise refusal
 
 
 def smooth_inputs(infos: tuple[TensorInfo, ...], seed: int = 0) -> list[Array]:

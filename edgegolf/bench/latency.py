@@ -11,7 +11,7 @@ from time import perf_counter, perf_counter_ns
 
 import numpy as np
 
-from edgegolf.bench.inputs import example_inputs
+from edgegolf.bench.inputs import run_on_examples
 from edgegolf.bench.result import Latency
 from edgegolf.errors import EdgegolfError
 from edgegolf.runtimes import Array, Session, open_session
@@ -64,9 +64,12 @@ def measure_latency(
     start = perf_counter_ns()
     session = open_session(path, runtime, provider, threads)
     load = perf_counter_ns() - start
-    inputs = example_inputs(session.inputs)
-    session.set_inputs(inputs)
-    first = int(time_calls(session.invoke, 0.0)[0])
+
+    def first_inference(inputs: list[Array]) -> tuple[list[Array], int]:
+        session.set_inputs(inputs)
+        return inputs, int(time_calls(session.invoke, 0.0)[0])
+
+    open_size, (inputs, first) = run_on_examples(session, first_inference)
     run_for(session.invoke, warm_up)
     samples = time_calls(session.invoke, min_time)
     input_copy, output_copy = _time_copies(session, inputs, min_time * COPY_SHARE)
@@ -80,7 +83,7 @@ def measure_latency(
             overhead=overhead(),
         ),
         tuple(map(str, session.inputs)),
-        (*_open_dimensions(session), *noise_warnings(samples)),
+        (*_open_dimensions(session, open_size), *noise_warnings(samples)),
     )
 
 
@@ -186,9 +189,10 @@ def _time_copies(session: Session, inputs: list[Array], seconds: float) -> tuple
     return taken_in, taken_out
 
 
-def _open_dimensions(session: Session) -> tuple[str, ...]:
+def _open_dimensions(session: Session, size: int) -> tuple[str, ...]:
+    other = "" if size == 1 else ": it fails with 1, for which the figures of the file are"
     return tuple(
-        f"open dimensions of the input {info} were set to 1"
+        f"open dimensions of the input {info} were set to {size}{other}"
         for info in session.inputs
         if None in info.shape
     )

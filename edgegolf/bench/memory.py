@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgegolf.bench.inputs import example_inputs
-from edgegolf.runtimes import open_session
+from edgegolf.bench.inputs import run_on_examples
+from edgegolf.runtimes import Array, open_session
 from edgegolf.runtimes.registry import find_runtime
 
 
@@ -34,15 +34,18 @@ def measure_memory(path: Path, runtime: str, provider: str, threads: int) -> Pro
     imported = resident_bytes()
     session = open_session(path, runtime, provider, threads)
     loaded = resident_bytes()
-    inputs = example_inputs(session.inputs)
-    before = resident_bytes()
-    session.run(inputs)
-    ran = resident_bytes()
+
+    def first_inference(inputs: list[Array]) -> int:
+        before = resident_bytes()
+        session.run(inputs)
+        return resident_bytes() - before
+
+    _, first = run_on_examples(session, first_inference)
     return ProcessMemory(
         python_rss_bytes=python,
         runtime_rss_bytes=imported - python,
         load_rss_bytes=loaded - imported,
-        first_inference_rss_bytes=ran - before,
+        first_inference_rss_bytes=first,
         peak_rss_bytes=peak_resident_bytes() - python,
     )
 

@@ -93,7 +93,7 @@ class BenchResult:
         provider: What it ran on.
         threads: How many threads an operator might use.
         error: Why there are no figures; None if there are.
-        inputs: Name, type and shape of each input; open dimensions were set to 1.
+        inputs: Name, type and shape of each input; what open dimensions were set to is a warning.
         size_bytes: Of the file, with the files that an `.onnx` file keeps its weights in.
         compressed_bytes: The same bytes through zlib at level 9.
         parameters: Weights and biases, shared ones counted once.

@@ -315,6 +315,12 @@ def _one_weight_scale_and_products(graph: Graph, tuning: Tuning) -> Graph | None
     return multiply_kernels(one_weight_scale(graph, tuning.calibration.inputs))
 
 
+def _one_weight_scale_and_loops(graph: Graph, tuning: Tuning) -> Graph | None:
+    """The same with repeated blocks as loops, which take the fewest bytes but more time."""
+    rolled = reroll(graph)
+    return None if rolled is graph else one_weight_scale(rolled, tuning.calibration.inputs)
+
+
 def _own_weight_scales(graph: Graph, tuning: Tuning) -> Graph:
     """In float32, with every weight and bias stored as int8 with a scale of its own."""
     return with_int8_weights(graph, Quantization({}, best_scales(graph.weights)))
@@ -358,6 +364,7 @@ _ONNX: dict[str, _MakeGraph] = {
     "weight-only, one scale": lambda graph, tuning: one_weight_scale(
         graph, tuning.calibration.inputs
     ),
+    "weight-only, one scale, loop": _one_weight_scale_and_loops,
     "weight-only, one scale, filters multiplied": _one_weight_scale_and_products,
     "weight-only, scale per tensor": _own_weight_scales,
     "int8 per-tensor": _in_uint8,

@@ -15,7 +15,7 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.golf.golf import Comparison
 from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.registry import installed_runtimes, open_session
-from edgegolf.runtimes.session import Array, TensorInfo
+from edgegolf.runtimes.session import OPEN_SIZES, Array, TensorInfo
 
 TIMEOUT_SECONDS = 600.0
 RANDOM_RUNS = 8
@@ -127,7 +127,7 @@ def _described(output: Any) -> bytes:
 
 def _input_sets(infos: tuple[TensorInfo, ...]) -> Iterator[list[Any]]:
     generator = np.random.default_rng(0)
-    for sizes in (1, 3) if any(_is_open(info) for info in infos) else (1,):
+    for sizes in OPEN_SIZES if any(map(_is_open, infos)) else OPEN_SIZES[:1]:
         for kind in ("zero", "one", "lowest", "highest"):
             yield [_value(info, sizes, partial(_extreme, kind=kind)) for info in infos]
         for _ in range(RANDOM_RUNS):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
@@ -14,6 +14,9 @@ from edgegolf.errors import EdgegolfError
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 S = TypeVar("S", bound="Session")
+
+# What to set open dimensions to, where any may do: models that look at windows may refuse 1.
+OPEN_SIZES = (1, 3)
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,11 @@ class TensorInfo:
     @property
     def example_shape(self) -> tuple[int, ...]:
         """The shape with open dimensions set to 1."""
-        return tuple(1 if size is None else size for size in self.shape)
+        return self.closed(1).shape  # type: ignore[return-value]
+
+    def closed(self, size: int) -> TensorInfo:
+        """The same with open dimensions set to a size."""
+        return replace(self, shape=tuple(size if each is None else each for each in self.shape))
 
     def __str__(self) -> str:
         """As in `image float32[1,28,28,1]`."""

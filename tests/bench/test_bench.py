@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import small_models as models
 
-from edgegolf.bench.accuracy import dataset_of, measure_accuracy, stale_warning
+from edgegolf.bench.accuracy import dataset_of, measure_accuracy
 from edgegolf.bench.bench import BenchOptions, bench
 from edgegolf.bench.inspect_file import weight_files
-from edgegolf.cards import Card, FileFacts, write_card
+from edgegolf.cards import Card, FileFacts, stale_warning, write_card
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import sha256
 
@@ -105,6 +105,20 @@ def test_several_inputs_open_dimensions_and_float16(tmp_path):
     assert [result.error for result in results] == [None] * 3
     assert results[0].inputs == ("x float32[1,3]", "y float32[1,3]")
     assert "open dimensions of the input x float16[?,3] were set to 1" in results[1].warnings
+
+
+def test_a_model_that_refuses_1_is_run_with_3(tmp_path):
+    path = models.onnx_model(
+        tmp_path / "windows.onnx",
+        [("Conv", ["x", "w"], ["y"])],
+        {"x": ("FLOAT", [1, 1, "n"])},
+        {"y": ("FLOAT", [1, 1, "m"])},
+        {"w": np.ones((1, 1, 3), np.float32)},
+    )
+    result = one(path)
+    assert result.error is None
+    (warning,) = [each for each in result.warnings if "open dimensions" in each]
+    assert "were set to 3: it fails with 1" in warning
 
 
 def test_text_inputs_are_refused(tmp_path):

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stale import stale_files
 
 keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytest.importorskip("tf2onnx")
 
-from edgegolf.cards import read_card, stale_files  # noqa: E402
+from edgegolf.cards import read_card  # noqa: E402
 from edgegolf.errors import EdgegolfError  # noqa: E402
 from edgegolf.export import ExportOptions  # noqa: E402
 from edgegolf.export.publish import publish_file  # noqa: E402
@@ -93,7 +94,7 @@ def test_what_is_up_to_date_is_kept_and_what_is_missing_made(models: Path, tmp_p
     assert publish(models, "a", tmp_path, other) == {"int8.tflite"}
     assert publish(models, "a", tmp_path) == {"int8.tflite"}
     assert exports(tmp_path) == first
-    assert stale_files(tmp_path) == ()
+    assert stale_files(tmp_path) == []
 
 
 def test_a_refused_export_leaves_no_files_of_another_model(models: Path, tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_a_refused_export_leaves_no_files_of_another_model(models: Path, tmp_pat
     assert [path.name for path in tmp_path.glob("*.onnx")] == []
     assert publish(models, "b", tmp_path) == {"float32.tflite", "int8.tflite"}
     assert set(exports(tmp_path)) == {"float32.tflite", "int8.tflite"}
-    assert stale_files(tmp_path) == ()
+    assert stale_files(tmp_path) == []
 
 
 def test_models_of_one_folder_have_files_of_their_own(models: Path, tmp_path: Path) -> None:
@@ -113,9 +114,9 @@ def test_models_of_one_folder_have_files_of_their_own(models: Path, tmp_path: Pa
     (tmp_path / "s.npz").write_bytes((models / "s.npz").read_bytes())
     assert publish(tmp_path, "a", None, float32) == {"a.float32.tflite"}
     assert publish(tmp_path, "b", None, float32) == {"b.float32.tflite"}
-    assert stale_files(tmp_path) == ()
+    assert stale_files(tmp_path) == []
     (tmp_path / "a.keras").write_bytes((models / "b.keras").read_bytes())
-    assert stale_files(tmp_path) == (tmp_path / "a.float32.tflite",)
+    assert stale_files(tmp_path) == [tmp_path / "a.float32.tflite"]
     two = edgegolf("export", "a.keras", "b.keras", "--out", "o", cwd=tmp_path)
     assert "the same names" in finish(two, status=2)
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from stale import stale_files
 
-from edgegolf.cards import FileFacts, read_card, stale_files, write_card
+from edgegolf.cards import FileFacts, read_card, write_card
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import sha256
 from edgegolf.training import Job, Trained, results_folder, train_nets
@@ -80,7 +81,7 @@ def test_a_second_training_keeps_the_model_and_its_files() -> None:
     again = train()  # the recipe's own epochs are the same training
     assert not again.is_new
     assert stamps(FOLDER) == before
-    assert stale_files(FOLDER) == ()
+    assert stale_files(FOLDER) == []
 
 
 def test_other_epochs_go_to_a_folder_of_their_own_unless_replacing() -> None:
@@ -147,15 +148,15 @@ def test_of_several_seeds_the_better_model_stays_and_all_are_told_of() -> None:
 def test_files_of_another_model_are_told_apart() -> None:
     train()
     file = add_file(FOLDER)
-    assert stale_files(FOLDER) == ()
+    assert stale_files(FOLDER) == []
     (FOLDER / "mine.tflite").write_bytes(b"a user's")
     (FOLDER / "float32.onnx").write_bytes(b"not in the card")
-    assert stale_files(FOLDER) == (FOLDER / "float32.onnx",)
+    assert stale_files(FOLDER) == [FOLDER / "float32.onnx"]
     file.write_bytes(b"changed")
-    assert stale_files(FOLDER) == (FOLDER / "float32.onnx", file)
+    assert stale_files(FOLDER) == [FOLDER / "float32.onnx", file]
     file.write_bytes(b"a file")
     (FOLDER / "model.keras").write_bytes(b"another model")
-    assert stale_files(FOLDER) == (FOLDER / "float32.onnx", file)
+    assert stale_files(FOLDER) == [FOLDER / "float32.onnx", file]
 
 
 def test_files_committed_in_the_repository_are_of_their_models() -> None:

@@ -11,12 +11,12 @@ import numpy as np
 from edgegolf.formats.onnx.protobuf import Message, message
 from edgegolf.ir.tensor import Array, Shape
 
-AttributeValue: TypeAlias = int | float | tuple[int, ...]
+AttributeValue: TypeAlias = int | float | tuple[int, ...] | Message
 
 # AttributeProto.AttributeType and TensorProto.DataType:
 # https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
-_FLOAT, _INT, _INTS = 1, 2, 7
-DATA_TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7}
+_FLOAT, _INT, _GRAPH, _INTS = 1, 2, 5, 7
+DATA_TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "bool": 9}
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Constants:
 
     def to_messages(self) -> list[Message]:
         """All of them as `TensorProto`."""
-        return [_tensor(name, array) for name, array in self.arrays.items()]
+        return [constant(name, array) for name, array in self.arrays.items()]
 
 
 def imports(versions: Mapping[str, int]) -> list[Message]:
@@ -117,9 +117,10 @@ def unknown_types(calls: Sequence[Call]) -> list[Message]:
     ]
 
 
-def _tensor(name: str, array: Array) -> Message:
+def constant(name: str, array: Array) -> Message:
+    """An array as a `TensorProto`."""
     if array.dtype == np.int64:  # shapes: small numbers, which take one byte each
-        values: dict[str, Any] = {"int64_data": array.tolist()}
+        values: dict[str, Any] = {"int64_data": array.ravel().tolist()}
     else:
         values = {"raw_data": array.astype(array.dtype.newbyteorder("<")).tobytes()}
     kind = DATA_TYPES[array.dtype.name]
@@ -127,6 +128,8 @@ def _tensor(name: str, array: Array) -> Message:
 
 
 def _attribute(name: str, value: AttributeValue) -> Message:
+    if isinstance(value, Message):
+        return message("AttributeProto", name=name, g=value, type=_GRAPH)
     if isinstance(value, tuple):
         return message("AttributeProto", name=name, ints=value, type=_INTS)
     if isinstance(value, float):

@@ -31,6 +31,7 @@ from edgegolf.ir.ops import (
     DepthwiseConv2D,
     FullyConnected,
     LeakyReLU,
+    Loop,
     MaxPool2D,
     Pad,
     Quantize,
@@ -87,6 +88,10 @@ class IntegerLowering(FloatLowering):
             if isinstance(node.op, FullyConnected) and [type(r.op) for r in readers] == [Softmax]:
                 self.real.add(node.output)
         super().add_nodes(graph)
+
+    def add_loop(self, loop: Loop, node: Node) -> None:
+        """Refuse it: unrolled, it takes hardly more bytes and less time."""
+        raise NotInOnnxError("a loop that computes in integers")
 
     def rectified(self, relu: ReLU, tensor: str) -> str:
         """Refuse a ReLU that is no `Quantize`: one with an upper bound."""

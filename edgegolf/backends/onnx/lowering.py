@@ -6,15 +6,16 @@ operators of opset 9 are used: it has fewer inputs where later ones moved attrib
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 from math import inf
 from typing import Any
 
 import numpy as np
 
-from edgegolf.backends.onnx.calls import AttributeValue, Call, Constants
+from edgegolf.backends.onnx.calls import AttributeValue, Call, Constants, constant, value_info
 from edgegolf.errors import EdgegolfError
+from edgegolf.formats.onnx.protobuf import message
 from edgegolf.ir import Graph, Node, Op, Tensor
 from edgegolf.ir.ops import (
     NO_PADDING,
@@ -54,10 +55,12 @@ class Weight:
     Attributes:
         array: float32, or integers that stand for it.
         scale: What integers are multiplied by, None for float32.
+        is_flat: Whether any shape will do, because all that read it give it one.
     """
 
     array: Array
     scale: Array | None = None
+    is_flat: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +100,9 @@ class FloatLowering:
     # Vectors that were images, in the order of channels first.
     flattened: dict[Tensor, Shape] = field(default_factory=dict)
     weight_names: dict[tuple[Tensor, object], str] = field(default_factory=dict)
+    # Of weights and products, as the body of the loop that is being written has them.
+    inner_names: dict[tuple[Tensor, object], str] | None = None
+    read_as_they_are: set[str] = field(default_factory=set)
     # What decoded weights are decoded from, and what products of weights are products of.
     decoded: dict[Tensor, Tensor] = field(default_factory=dict)
     products: dict[Tensor, tuple[Tensor, ...]] = field(default_factory=dict)
@@ -118,7 +124,10 @@ class FloatLowering:
             to_channels_first(source.shape),
             to_channels_first(result.shape),
             tuple(self.calls),
-            self.weights,
+            {
+                name: replace(weight, is_flat=name not in self.read_as_they_are)
+                for name, weight in self.weights.items()
+            },
             self.constants,
             renamed,
         )
@@ -160,15 +169,38 @@ class FloatLowering:
         return self.call("Clip", tensor, min=float(relu.low), max=float(relu.high))
 
     def add_loop(self, loop: Loop, node: Node) -> None:
-        """Add the nodes of all iterations."""
+        """Add a node that runs a body again and again."""
+        if self.inner_names is not None:
+            raise NotInOnnxError("a loop in a loop")
         if len(node.computed) < len(node.inputs):
-            raise NotInOnnxError("a loop starts with a constant")
-        current = [self.names[tensor] for tensor in node.computed]
-        for _ in range(loop.iterations):
-            self.names.update(zip(loop.body.inputs, current, strict=True))
-            self.add_nodes(loop.body)
-            current = [self.names[tensor] for tensor in loop.body.outputs]
-        self.names.update(zip(node.outputs, current, strict=True))
+            raise NotInOnnxError("a loop that starts with a constant")
+        entries = [self.names[tensor] for tensor in node.computed]
+        outside, self.calls, self.inner_names = self.calls, [], {}
+        self.names.update((tensor, self.fresh()) for tensor in loop.body.inputs)
+        self.add_nodes(loop.body)
+        calls, self.calls, self.inner_names = self.calls, outside, None
+        # OpenVINO wants the axes of what is carried, onnxruntime those of the scalars; and that the
+        # loop goes on, each time, OpenVINO does not take from its input.
+        number, condition, always = self.fresh(), self.fresh(), self.fresh()
+        carried = [
+            value_info(self.names[tensor], "float32", to_channels_first(tensor.shape))
+            for tensor in loop.body.inputs
+        ]
+        body = message(
+            "GraphProto",
+            name="g",
+            node=[call.to_message() for call in calls],
+            initializer=[constant(always, np.array(True))],
+            input=[value_info(number, "int64", ()), value_info(condition, "bool", ()), *carried],
+            output=[
+                value_info(always, "bool"),
+                *(value_info(self.names[tensor], "float32") for tensor in loop.body.outputs),
+            ],
+        )
+        times = self.constants.name(np.int64(loop.iterations))
+        outputs = tuple(self.fresh() for _ in node.outputs)
+        self.calls.append(Call("Loop", (times, "", *entries), outputs, (("body", body),)))
+        self.names.update(zip(node.outputs, outputs, strict=True))
 
     def call(self, operator: str, *inputs: str, **attributes: AttributeValue) -> str:
         """Add a node; returns the name of its output."""
@@ -187,12 +219,13 @@ class FloatLowering:
 
     def weight(self, tensor: Tensor, arrange: Any, form: object = None) -> str:
         """The name of a weight, arranged in one form or another."""
+        names = self.weight_names if self.inner_names is None else self.inner_names
         if tensor in self.products:
             key = (tensor, form)
-            if key not in self.weight_names:
+            if key not in names:
                 factors = (self.weight(factor, arrange, form) for factor in self.products[tensor])
-                self.weight_names[key] = self.call("Mul", *factors)
-            return self.weight_names[key]
+                names[key] = self.call("Mul", *factors)
+            return names[key]
         stored = self.decoded.get(tensor, tensor)
         if stored.data is None:
             raise NotInOnnxError("the model has weights that are computed")
@@ -201,7 +234,14 @@ class FloatLowering:
             name = self.weight_names[key] = self.fresh()
             array = np.ascontiguousarray(arrange(stored.values))
             self.weights[name] = Weight(array, _arranged_scale(stored, arrange))
-        return self.weight_names[key]
+        name = self.weight_names[key]
+        if self.inner_names is None:
+            self.read_as_they_are.add(name)
+        elif key not in names:
+            # What a node of the body makes of constants, onnxruntime takes for a constant of the
+            # body, and only filters that are one it lays out for its fast kernels.
+            names[key] = self.reshape(name, self.weights[name].array.shape)
+        return names[key]
 
     def bias(self, node: Node) -> list[str]:
         """The name of its bias, if it has one."""

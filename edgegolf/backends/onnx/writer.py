@@ -94,7 +94,8 @@ def _decoding(lowered: Lowered) -> list[Call]:
         if len(names) == 1:
             continue
         parts = [
-            name if lowered.weights[name].array.ndim == 1 else f"flat part {name}" for name in names
+            name if weight.array.ndim == 1 or weight.is_flat else f"flat part {name}"
+            for name, weight in zip(names, weights, strict=True)
         ]
         sizes = tuple(weight.array.size for weight in weights)
         calls.append(Call("Split", (decoded,), tuple(parts), (("split", sizes),)))
