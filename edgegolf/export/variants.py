@@ -297,12 +297,13 @@ def _is_worth_tuning(graph: Graph, data: bytes, tuning: Tuning) -> bool:
 # ------------------------------------------------------------------------------------------ ONNX
 
 
-def one_weight_scale(graph: Graph, calibration: Sequence[Array]) -> Graph:
-    """In float32, with every weight and bias stored as int8 with one scale."""
+def one_weight_scale(graph: Graph, calibration: Sequence[Array], loops: bool = False) -> Graph:
+    """In float32, with every weight and bias int8 of one scale; with loops on request."""
     equalized = equalize(graph, calibration)
     noises = importances(equalized, calibration)
     scale = best_common_scale({weight: noises[weight] for weight in equalized.weights})
-    return with_int8_weights(equalized, Quantization({}, dict.fromkeys(equalized.weights, scale)))
+    scales = Quantization({}, dict.fromkeys(equalized.weights, scale))
+    return with_int8_weights(reroll(equalized) if loops else equalized, scales)
 
 
 def _one_weight_scale_and_products(graph: Graph, tuning: Tuning) -> Graph | None:
@@ -317,8 +318,9 @@ def _one_weight_scale_and_products(graph: Graph, tuning: Tuning) -> Graph | None
 
 def _one_weight_scale_and_loops(graph: Graph, tuning: Tuning) -> Graph | None:
     """The same with repeated blocks as loops, which take the fewest bytes but more time."""
-    rolled = reroll(graph)
-    return None if rolled is graph else one_weight_scale(rolled, tuning.calibration.inputs)
+    if reroll(graph) is graph:
+        return None
+    return one_weight_scale(graph, tuning.calibration.inputs, loops=True)
 
 
 def _own_weight_scales(graph: Graph, tuning: Tuning) -> Graph:

@@ -318,4 +318,4 @@ def test_a_trained_keras_model_keeps_its_accuracy(
         onnx_file(graph, train.images[:200] / np.float32(255), form, path)
         with open_session(path) as session:
             lost = expected - accuracy(session, validation)
-        assert lost <= (0.02 if form in INTEGER_FORMS else 0.01)
+        assert lost <= (0.02 if form in INTEGER_FORMS else 0.01), form
