@@ -202,7 +202,9 @@ def test_an_array_file_that_would_run_code_or_tells_of_more_is_refused(tmp_path)
         read_data(path, TWO[:1], 5)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_damaged_npz_files_give_one_error(tmp_path, data):
     np.savez(tmp_path / "good.npz", x=np.ones((3, 12, 12, 3), np.float32))
