@@ -17,9 +17,9 @@ from edgegolf.formats.tflite.schema import ENUMERATIONS, number
 from edgegolf.ir import Graph, Node, Op, QuantParams, Tensor, ops
 from edgegolf.ir.interpreter import constant_result
 from edgegolf.ir.kernels.call import MAXIMUM_ELEMENTS
-from edgegolf.ir.tensor import BITS, Array, Shape
+from edgegolf.ir.tensor import BITS, COMPUTED_BITS, Array, Shape
 
-_TYPES = {name.upper(): name for name in BITS}
+_TYPES = {name.upper(): name for name in COMPUTED_BITS}
 
 _ACTIVATIONS = {
     "NONE": None,

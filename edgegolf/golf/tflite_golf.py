@@ -9,7 +9,6 @@ from functools import partial
 from edgegolf.errors import EdgegolfError
 from edgegolf.formats.tflite.flatbuffer import Contents, Table, transform, unshared_size, walk
 from edgegolf.formats.tflite.model import (
-    BIAS_INPUTS,
     TfliteModel,
     buffer_alignments,
     external_or_inline,
@@ -20,6 +19,7 @@ from edgegolf.formats.tflite.model import (
     type_name,
     write_tflite,
 )
+from edgegolf.formats.tflite.operators import BIAS_INPUTS
 from edgegolf.formats.tflite.outside import (
     Outside,
     moved_archive,

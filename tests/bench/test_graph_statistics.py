@@ -18,14 +18,14 @@ from golf_models import (
     value_info,
 )
 
+from edgegolf.bench.graph_statistics import graph_statistics
 from edgegolf.errors import EdgegolfError
 from edgegolf.formats.onnx.protobuf import message
 from edgegolf.formats.tflite.flatbuffer import read_flatbuffer, table, write_flatbuffer
 from edgegolf.formats.tflite.schema import number
 from edgegolf.golf.golf import golf_file
-from edgegolf.golf.graph import graph_statistics
 
-CASES = Path(__file__).parent / "cases"
+CASES = Path(__file__).parents[1] / "golf" / "cases"
 PIXELS, CHANNELS = 6 * 6, 4
 CONVOLUTION = 3 * 3 * CHANNELS * CHANNELS
 DEPTHWISE = 3 * 3 * CHANNELS
@@ -225,7 +225,7 @@ def test_a_loop_with_other_options_is_one_clear_line(tmp_path: Path, options: st
 
 
 def test_figures_without_the_onnx_package_are_absent(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("edgegolf.golf.graph.find_spec", lambda name: None)
+    monkeypatch.setattr("edgegolf.bench.graph_statistics.find_spec", lambda name: None)
     found = statistics(tmp_path, onnx_chain(["conv"], 1), ".onnx")
     assert (found.parameters, found.macs, found.weights_bytes) == (None, None, None)
     assert statistics(tmp_path, chain(["conv"], 1), ".tflite").parameters == CONVOLUTION
