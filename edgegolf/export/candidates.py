@@ -24,6 +24,7 @@ from edgegolf.frontends.keras import UnsupportedLayerError, read_model
 from edgegolf.golf.golf import golf_file
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
+from edgegolf.golf.tflite_golf import golf_tflite
 
 if TYPE_CHECKING:
     import keras
@@ -68,7 +69,8 @@ def tflite_candidates(
     drafts = _stock(float32_file, int8_file)
     graph = _graph_of(model)
     if graph is not None:
-        drafts += tflite_drafts(graph, _tuning(train, ".tflite", steps, seed))
+        for draft in tflite_drafts(graph, _tuning(train, ".tflite", steps, seed)):
+            drafts.append(replace(draft, data=golf_tflite(draft.data, Keep()).data))
     return measure(drafts, ".tflite", _judges(train, validation))
 
 

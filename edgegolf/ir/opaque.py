@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WEIGHT_TYPES = {
     "float32", "float16", "bfloat16", "float64", "int8", "uint8", "int16", "uint16", "int4",
     "uint4", "int2", "uint2", "float8e4m3fn", "float8_e4m3fn", "float8e4m3fnuz", "float8e5m2",
-    "float8_e5m2", "float8e5m2fnuz", "float4e2m1",
+    "float8_e5m2", "float8e5m2fnuz", "float6e2m3", "float6e3m2", "float4e2m1",
 }  # fmt: skip
 
 

@@ -25,7 +25,7 @@ BITS = COMPUTED_BITS | {
     "float64": 64, "bfloat16": 16, "uint64": 64, "uint32": 32, "uint16": 16, "uint4": 4, "uint2": 2,
     "complex64": 64, "complex128": 128, "float8_e4m3fn": 8, "float8e4m3fn": 8, "float8e4m3fnuz": 8,
     "float8_e5m2": 8, "float8e5m2": 8, "float8e5m2fnuz": 8, "float8e8m0": 8, "float4e2m1": 4,
-    "resource": 32,
+    "float6e2m3": 6, "float6e3m2": 6, "resource": 32,
 }  # fmt: skip
 
 

@@ -80,6 +80,8 @@ def tensor_bytes(tensor: Message) -> bytes | None:
     if "raw_data" in tensor.fields:
         raw: bytes = tensor.raw_data
         return raw
+    if bits == 6:
+        return None  # one in each number, where raw ones are packed
     if kind in ("uint8", "int4", "uint4") or kind not in _TYPED_FIELDS:
         field, code = "int32_data", "B"
     else:

@@ -34,9 +34,7 @@ MACS: dict[str, Callable[[Sequence[Sequence[int]], Sequence[int]], int]] = {
     "TRANSPOSE_CONV": lambda inputs, output: prod(inputs[2]) * prod(inputs[1][:3]),
     "CONV_3D_TRANSPOSE": lambda inputs, output: prod(inputs[2]) * prod(inputs[1][:4]),
     "BATCH_MATMUL": lambda inputs, output: prod(output) * prod(inputs[0][-1:]),
-    "SVDF": lambda inputs, output: (
-        prod(inputs[0][:-1]) * (prod(inputs[1]) + prod(inputs[2]))
-    ),
+    "SVDF": lambda inputs, output: prod(inputs[0][:-1]) * (prod(inputs[1]) + prod(inputs[2])),
 }
 
 #: These multiply each vector of their input by all their constant matrices.
