@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgegolf.formats.onnx.schema import ATTRIBUTE_TYPES, DATA_TYPES, FIELDS
+from edgegolf.formats.onnx.schema import DATA_TYPES, FIELDS
 
 onnx = pytest.importorskip("onnx")
 helper = pytest.importorskip("onnx.helper")
@@ -77,11 +77,3 @@ def test_element_types_and_their_sizes() -> None:
         below_a_byte = {"int4": 4, "uint4": 4, "int2": 2, "uint2": 2, "float4e2m1": 4,
                          "float6e2m3": 6, "float6e3m2": 6}  # fmt: skip
         assert bits == (None if name == "string" else below_a_byte.get(name, itemsize)), name
-
-
-def test_attribute_types() -> None:
-    theirs = dict(onnx.AttributeProto.AttributeType.items())
-    named = {"f": "FLOAT", "i": "INT", "s": "STRING", "t": "TENSOR", "g": "GRAPH",
-             "tp": "TYPE_PROTO"}  # fmt: skip
-    ours = {named.get(field, field.upper()): number for field, number in ATTRIBUTE_TYPES.items()}
-    assert ours == {name: number for name, number in theirs.items() if number}
