@@ -37,8 +37,9 @@ from edgegolf.anatomy.anatomy import anatomy
 from edgegolf.bench.inspect_file import inspect_file
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import write_atomically
+from edgegolf.formats.onnx.inlining import inlined
+from edgegolf.frontends.onnx_shapes import infer_types
 from edgegolf.golf.golf import golf_file
-from edgegolf.golf.graph import read_graph
 from edgegolf.progress import track
 from edgegolf.records import to_json
 from edgegolf.runtimes import compare
@@ -443,14 +444,15 @@ def _shapes(path: Path, data: Sequence[tuple[list, list]]) -> tuple[int, tuple[s
         outputs = session.run(None, _feed(session, data[0][0]))
     except Exception:  # not every tensor can be an output
         return 0, ()
-    values, wrong, count = read_graph(path).values, [], 0
+    types = next(infer_types(inlined(path.read_bytes(), str(path))))
+    wrong, count = [], 0
     for info, output in zip(session.get_outputs(), outputs, strict=True):
-        value = values.get(info.name)
-        if value is None or value.shape is None or not isinstance(output, np.ndarray):
+        shape, _ = types.get(info.name, (None, 0))
+        if shape is None or not isinstance(output, np.ndarray):
             continue
         count += 1
-        if tuple(value.shape) != output.shape:
-            wrong.append(f"{info.name}: {tuple(value.shape)}, computed {output.shape}")
+        if shape != output.shape:
+            wrong.append(f"{info.name}: {shape}, computed {output.shape}")
     return count, tuple(wrong)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgegolf.formats.onnx.model import read_onnx
 from edgegolf.formats.onnx.protobuf import Message, message, write_protobuf
 from edgegolf.formats.tflite.flatbuffer import Table, table, write_flatbuffer
 from edgegolf.formats.tflite.schema import number
@@ -406,3 +408,9 @@ def onnx_chain(names: Sequence[str], seed: int = 0, shared: bool = True) -> byte
         [value_info("a/long/name/of/the/input", shape)],
         [value_info("scores", shape)],
     )
+
+
+def is_portable(path: Path) -> bool:
+    """Whether an `.onnx` file has no functions, and no operators but the standard's."""
+    root = read_onnx(path).root
+    return not root.functions and all(node.domain in ("", "ai.onnx") for node in root.graph.node)

@@ -17,20 +17,9 @@ from edgegolf.formats.onnx.model import (
     tensor_elements,
     tensor_type,
 )
+from edgegolf.formats.onnx.operators import BIAS_INPUTS, PARAMETER_INPUTS
 from edgegolf.formats.onnx.protobuf import Message, Span, walk
-from edgegolf.golf.onnx_graph import PARAMETER_INPUTS, WEIGHT_TYPES
-
-_BIAS_INPUTS = {
-    "Conv": 2,
-    "ConvTranspose": 2,
-    "QLinearConv": 8,
-    "Gemm": 2,
-    "com.microsoft.FusedConv": 2,
-    "com.microsoft.QGemm": 6,
-    "LSTM": 3,
-    "GRU": 3,
-    "RNN": 3,
-}
+from edgegolf.ir.opaque import WEIGHT_TYPES
 
 # The data operands of operators that take all other inputs as scales and zero points.
 _QUANTIZED_OPERANDS = {
@@ -253,7 +242,7 @@ def _add_nodes(
 
 
 def _role(operator: str, position: int) -> str:
-    if _BIAS_INPUTS.get(operator) == position:
+    if BIAS_INPUTS.get(operator) == position:
         return part.BIASES
     if operator in PARAMETER_INPUTS and position not in PARAMETER_INPUTS[operator]:
         return part.CONSTANTS

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from edgegolf.anatomy import parts as part
 from edgegolf.anatomy.parts import Content, Dissection, sizes_by_part
 from edgegolf.formats.tflite.flatbuffer import Span, Table
-from edgegolf.formats.tflite.model import BIAS_INPUTS, TfliteModel, parse_tflite, type_name
+from edgegolf.formats.tflite.model import TfliteModel, parse_tflite, type_name
+from edgegolf.formats.tflite.operators import BIAS_INPUTS, PARAMETER_INPUTS
 from edgegolf.formats.tflite.outside import outside, unknown_referrer
 from edgegolf.formats.tflite.schema import FIELDS, SCALARS
-from edgegolf.golf.tflite_graph import PARAMETER_INPUTS, WEIGHT_TYPES
+from edgegolf.ir.opaque import WEIGHT_TYPES
 
 _PART_OF_TABLE = {
     "Model": part.STRUCTURE,
@@ -187,4 +188,4 @@ def _role(operator: str, position: int, tensor: Table) -> str:
     if operator in PARAMETER_INPUTS:
         return part.WEIGHTS if position in PARAMETER_INPUTS[operator] else part.CONSTANTS
     several = any(size > 1 for size in tensor.shape)
-    return part.WEIGHTS if several and type_name(tensor) in WEIGHT_TYPES else part.CONSTANTS
+    return part.WEIGHTS if several and type_name(tensor).lower() in WEIGHT_TYPES else part.CONSTANTS

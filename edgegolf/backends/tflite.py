@@ -16,7 +16,6 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.formats.tflite.flatbuffer import Table, table
 from edgegolf.formats.tflite.model import write_tflite
 from edgegolf.formats.tflite.schema import number
-from edgegolf.golf.tflite_renumbering import renumber_tensors
 from edgegolf.ir import Graph, Node, QuantParams, Tensor, ops
 from edgegolf.ir.tensor import BITS, Array, Shape
 
@@ -72,7 +71,7 @@ def write(graph: Graph) -> bytes:
         subgraphs=[subgraph.table() for subgraph in file.subgraphs],
         buffers=[table("Buffer", data=data or None) for data in file.buffers],
     )
-    return write_tflite(renumber_tensors(model))
+    return write_tflite(model)
 
 
 def _operator_code(code: int) -> Table:

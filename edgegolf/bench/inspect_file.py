@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgegolf.bench.graph_statistics import GraphStatistics, graph_statistics
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import MAXIMUM_BYTES, read_bounded
 from edgegolf.formats.model_format import model_format
 from edgegolf.formats.onnx.model import read_onnx
 from edgegolf.formats.onnx.protobuf import walk
-from edgegolf.golf.graph import GraphStatistics, graph_statistics
 
 SHOWN_CHARACTERS = 80  # of a name that a file gives
 

@@ -36,6 +36,7 @@ from edgegolf.files import write_atomically
 from edgegolf.golf.golf import golf_file
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
+from edgegolf.golf.tflite_golf import golf_tflite
 
 if TYPE_CHECKING:
     from edgegolf.ir import Graph
@@ -410,7 +411,10 @@ class _Making:
             quick=self.options.quick,
         )
         if suffix == ".tflite":
-            return tflite_drafts(graph, tuning)
+            return [
+                replace(draft, data=golf_tflite(draft.data, Keep()).data)
+                for draft in tflite_drafts(graph, tuning)
+            ]
         keep = Keep(portable=self.options.portable)
         return [
             replace(draft, data=golf_onnx(draft.data, keep).data)

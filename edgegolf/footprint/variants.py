@@ -18,6 +18,7 @@ from edgegolf.frontends.keras import read_model
 from edgegolf.golf.golf import golf_file
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
+from edgegolf.golf.tflite_golf import golf_tflite
 from edgegolf.passes.fusion import fuse_activations
 from edgegolf.passes.rerolling import reroll, unroll
 from edgegolf.quantize.calibration import calibrate, ranges
@@ -109,7 +110,7 @@ def _tflite_files(graph: Graph, calibration: Samples, folder: Path) -> tuple[Mad
     if rolled is not graph:
         contents[LOOP] = _write_loop(fused, quantization)
     for name, data in contents.items():
-        write_atomically(folder / EDGEGOLF / name, data)
+        write_atomically(folder / EDGEGOLF / name, golf_tflite(data, Keep()).data)
     return tuple(MadeFile(folder / EDGEGOLF / name, EDGEGOLF) for name in contents)
 
 

@@ -18,11 +18,11 @@ from edgegolf.frontends.constants import Constants
 from edgegolf.ir import Graph, Node, Op, QuantParams, Tensor, ops
 from edgegolf.ir.interpreter import constant_results
 from edgegolf.ir.kernels.call import MAXIMUM_ELEMENTS
-from edgegolf.ir.tensor import BITS, Array, Shape
+from edgegolf.ir.tensor import BITS, COMPUTED_BITS, Array, Shape
 
 _FEW_BYTES = 512  # of what is computed from constants
 
-_TYPES = {name.upper(): name for name in BITS}
+_TYPES = {name.upper(): name for name in COMPUTED_BITS}
 
 _ACTIVATIONS = {
     "NONE": None,

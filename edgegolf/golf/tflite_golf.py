@@ -9,17 +9,16 @@ from functools import partial
 from edgegolf.errors import EdgegolfError
 from edgegolf.formats.tflite.flatbuffer import Contents, Table, transform, unshared_size, walk
 from edgegolf.formats.tflite.model import (
-    BIAS_INPUTS,
     TfliteModel,
     buffer_alignments,
     external_or_inline,
     operator_names,
     parse_tflite,
-    references,
     referred,
     type_name,
     write_tflite,
 )
+from edgegolf.formats.tflite.operators import BIAS_INPUTS
 from edgegolf.formats.tflite.outside import (
     Outside,
     moved_archive,
@@ -27,8 +26,9 @@ from edgegolf.formats.tflite.outside import (
     unknown_referrer,
     with_programs,
 )
-from edgegolf.formats.tflite.schema import FIELDS, TABLES, number
+from edgegolf.formats.tflite.schema import FIELDS, number
 from edgegolf.golf.golfing import Golfed, Keep, Stage
+from edgegolf.golf.tflite_numbers import Layout, renumber_tensors, with_layouts
 
 # What converters note about themselves. Other entries may change how a runtime executes the model
 # (``reduced_precision_support``, compiled code for accelerators) and stay.
@@ -65,10 +65,18 @@ def golf_tflite(data: bytes, keep: Keep, name: str = "the file") -> Golfed:
     stages.append(Stage("default values", unshared_size(root, byte_alignment=16)))
     stages.append(Stage("alignment", unshared_size(root, alignments=buffer_alignments(root))))
     flatbuffer, behind = with_programs(root, found.programs, data, write_tflite)
+    stages.append(Stage("equal objects stored once", len(flatbuffer)))
+    for cause, reordered in () if numbered else _ORDERS:
+        changed = reordered(root)
+        if changed is root:
+            continue
+        candidate = with_programs(changed, found.programs, data, write_tflite)
+        if len(candidate[0]) < len(flatbuffer):
+            root, (flatbuffer, behind) = changed, candidate
+        stages.append(Stage(cause, len(flatbuffer)))
     # Nothing in the model refers to the other bytes behind it, as far as all in it is known.
     behind += b"".join(data[start:end] for start, end in found.unexplained if start >= found.end)
     behind += moved_archive(data[slice(*archive)], archive[0], len(flatbuffer) + len(behind))
-    stages.append(Stage("equal objects stored once", len(flatbuffer)))
     # What lies behind is no cause of waste: all sizes before have it, too.
     stages = [Stage(stage.cause, stage.bytes + len(behind)) for stage in stages]
     return Golfed(flatbuffer + behind, tuple(stages))
@@ -260,30 +268,15 @@ def _each_used(
 def _with_needed_tensors(root: Table) -> Table:
     """Drop tensors that nothing uses and merge equal constants, graph by graph."""
     signed = _signed_tensors(root)
-    maps: dict[int, dict[int, int]] = {}
     contents = Contents()
-    done: dict[object, tuple[Table, dict[int, int]]] = {}
-    subgraphs = []
+    done: dict[object, Layout] = {}
+    layouts = []
     for index, subgraph in enumerate(root.subgraphs):
-        named = frozenset(signed.get(index, ()))
-        if (id(subgraph), named) not in done:
-            done[id(subgraph), named] = _with_needed_tensors_of(subgraph, named, contents)
-        changed, maps[index] = done[id(subgraph), named]
-        subgraphs.append(changed)
-    signatures = [
-        signature.replace(
-            **{
-                field: [
-                    entry.replace(tensor_index=maps[signature.subgraph_index][entry.tensor_index])
-                    for entry in getattr(signature, field)
-                ]
-                for field in ("inputs", "outputs")
-                if field in signature.fields
-            }
-        )
-        for signature in root.signature_defs
-    ]
-    return _with_subgraphs(root, subgraphs).replace(signature_defs=signatures or None)
+        key = id(subgraph), frozenset(signed.get(index, ()))
+        if key not in done:
+            done[key] = _needed_tensors(subgraph, key[1], contents)
+        layouts.append(done[key])
+    return with_layouts(root, layouts)
 
 
 def _signed_tensors(root: Table) -> dict[int, set[int]]:
@@ -296,9 +289,7 @@ def _signed_tensors(root: Table) -> dict[int, set[int]]:
     return signed
 
 
-def _with_needed_tensors_of(
-    subgraph: Table, signed: frozenset[int], contents: Contents
-) -> tuple[Table, dict[int, int]]:
+def _needed_tensors(subgraph: Table, signed: frozenset[int], contents: Contents) -> Layout:
     interface = {*subgraph.inputs, *subgraph.outputs, *signed}
     used = set(interface)
     written: set[int] = set()
@@ -323,19 +314,7 @@ def _with_needed_tensors_of(
             constants[key] = len(tensors)
             tensors.append(tensor)
         moved[index] = constants[key]
-
-    def renumber(node: Table) -> Table:
-        changes: dict[str, object] = {}
-        for field in references(node, "tensor"):
-            value = getattr(node, field.name)
-            new = tuple(moved[index] for index in value) if field.is_vector else moved[value]
-            # A field that is absent reads as 0 and is to say so.
-            if field.name in node.fields or new != value:
-                changes[field.name] = new
-        return node.replace(**changes) if changes else node
-
-    changed = subgraph.replace(tensors=tensors if "tensors" in subgraph.fields else None)
-    return transform(changed, dict.fromkeys(TABLES, renumber)), moved
+    return tensors, moved
 
 
 def _distinct(items: Iterable[Table]) -> Iterable[Table]:
@@ -383,8 +362,8 @@ def _with_subgraphs(root: Table, subgraphs: list[Table]) -> Table:
     return root.replace(subgraphs=subgraphs if "subgraphs" in root.fields else None)
 
 
-def _with_short_operator_codes(root: Table) -> Table:
-    """Store each code once, in the shorter of its two fields, the most frequent one first."""
+def _with_short_operator_codes(root: Table, by_frequency: bool = False) -> Table:
+    """Store each code once, in the shorter of its two fields, in the order of first use."""
     placeholder = number("BuiltinOperator", "PLACEHOLDER_FOR_GREATER_OP_CODES")
 
     def shorten(code: Table) -> Table:
@@ -400,7 +379,10 @@ def _with_short_operator_codes(root: Table) -> Table:
         for subgraph in root.subgraphs
         for operator in subgraph.operators
     )
-    order = {key: position for position, (key, _) in enumerate(uses.most_common())}
+    ordered = [key for key, _ in uses.most_common()] if by_frequency else list(uses)
+    if by_frequency and ordered == list(uses):
+        return root
+    order = {key: position for position, key in enumerate(ordered)}
     changed = transform(
         root,
         {
@@ -447,3 +429,10 @@ def _says_nothing(options: Table) -> bool:
     if fields and options.table_name not in _OPTIONAL_OPTIONS:
         return False
     return all(value == fields[name].default for name, value in options.fields.items())
+
+
+# What changes no object's size, but how many are equal.
+_ORDERS: tuple[tuple[str, Callable[[Table], Table]], ...] = (
+    ("operator codes", partial(_with_short_operator_codes, by_frequency=True)),
+    ("tensor numbers", renumber_tensors),
+)

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from edgegolf.ir.opaque import Opaque
 from edgegolf.ir.ops import Dequantize, Loop, Op, While
-from edgegolf.ir.tensor import Tensor
+from edgegolf.ir.tensor import BITS, Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,18 +70,27 @@ class Node:
         """Its constant weights and biases, among them those that it decodes."""
         decodes = isinstance(self.op, Dequantize)
         positions = (0,) if decodes else self.op.PARAMETERS
+        if isinstance(self.op, Opaque):
+            positions = self.op.weights
         found = (self.inputs[i] for i in positions if i < len(self.inputs))
         return tuple(tensor for tensor in found if tensor is not None and tensor.data is not None)
 
     @property
+    def runs(self) -> tuple[tuple[Graph, int | None], ...]:
+        """The graphs that it runs, and how often each; None if unknown."""
+        match self.op:
+            case Loop(body, iterations):
+                return ((body, iterations),)
+            case While(condition, body):
+                return ((condition, None), (body, None))
+            case Opaque():
+                return self.op.runs
+        return ()
+
+    @property
     def graphs(self) -> tuple[Graph, ...]:
         """The graphs that it runs."""
-        match self.op:
-            case Loop(body):
-                return (body,)
-            case While(condition, body):
-                return (condition, body)
-        return ()
+        return tuple(graph for graph, _ in self.runs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +114,14 @@ class Graph:
             for graph in node.graphs:
                 yield from graph.walk()
 
+    @cached_property
+    def distinct(self) -> tuple[Graph, ...]:
+        """It and the graphs inside, each once, however often it is run."""
+        found = {self: None}
+        for node in self.nodes:
+            found.update(dict.fromkeys(inner for each in node.graphs for inner in each.distinct))
+        return tuple(found)
+
     @property
     def loops(self) -> tuple[Loop, ...]:
         """Its loops, in execution order."""
@@ -126,28 +144,30 @@ class Graph:
         return found
 
     @cached_property
+    def producers(self) -> dict[Tensor, Node | None]:
+        """The node that computes each tensor; None for several."""
+        found: dict[Tensor, Node | None] = {}
+        for node in self.nodes:
+            found.update((tensor, None if tensor in found else node) for tensor in node.outputs)
+        return found
+
+    @cached_property
     def parameters(self) -> tuple[Tensor, ...]:
         """Every array of weights or biases once, in order of first use.
 
         Tensors that read the same integers with other scales are one.
         """
-        found = {id(t.data): t for node in self.walk() for t in node.parameters}
+        found = {id(t.data): t for t in self.weights}
         return tuple(found.values())
 
     @cached_property
     def macs(self) -> int | None:
         """Multiply-accumulates of one run; None if an operator or a loop's length is unknown."""
-        total = 0
+        total: int | None = 0
         for node in self.nodes:
-            own = node.op.macs(node.inputs, node.outputs)
-            if isinstance(node.op, Loop):
-                inside = node.op.body.macs
-                own = None if inside is None else inside * node.op.iterations
-            elif isinstance(node.op, While):
-                own = None
-            if own is None:
-                return None
-            total += own
+            total = plus(total, node.op.macs(node.inputs, node.outputs))
+            for graph, times in node.runs:
+                total = plus(total, product(graph.macs, times))
         return total
 
     @cached_property
@@ -165,23 +185,42 @@ class Graph:
         return found
 
     @cached_property
-    def peak_bytes(self) -> int:
-        """Largest total size of the tensors alive at one time, those of graphs inside too."""
+    def peak_bytes(self) -> int | None:
+        """Largest total size of the tensors alive at one time, those of graphs inside too.
+
+        Without constants and state; None if a size is unknown.
+        """
         dying: dict[int, list[Tensor]] = {}
         for tensor, position in self.last_uses.items():
             dying.setdefault(position, []).append(tensor)
-        live = set(self.inputs)
-        peak = total = sum(tensor.size_bytes for tensor in live)
-        for position, node in enumerate(self.nodes):
-            fresh = set(node.outputs) - live
+        live: set[Tensor] = set()
+        peak = total = 0
+        steps = [(self.inputs, ()), *((node.outputs, node.graphs) for node in self.nodes)]
+        for position, (made, graphs) in enumerate(steps, start=-1):
+            fresh = {t for t in made if t.data is None and not t.is_state} - live
+            inside = [graph.peak_bytes for graph in graphs]
+            if None in inside or not all(tensor.dtype in BITS for tensor in fresh):
+                return None
             live |= fresh
             total += sum(tensor.size_bytes for tensor in fresh)
-            inside = max((graph.peak_bytes for graph in node.graphs), default=0)
-            peak = max(peak, total + inside)
-            gone = live.intersection(dying.get(position, ()))
+            peak = max(peak, total + max(filter(None, inside), default=0))
+            # An input that nothing reads stays: the caller holds it.
+            gone = live.intersection(dying.get(position, ())) if position >= 0 else set()
             live -= gone
             total -= sum(tensor.size_bytes for tensor in gone)
         return peak
+
+
+def plus(first: int | None, second: int | None) -> int | None:
+    """A sum, unknown if a term is."""
+    return None if first is None or second is None else first + second
+
+
+def product(first: int | None, second: int | None) -> int | None:
+    """A product, unknown if a factor is, except where the other one is zero."""
+    if first == 0 or second == 0:
+        return 0
+    return None if first is None or second is None else first * second
 
 
 def replace_constants(graph: Graph, changed: Mapping[Tensor, Tensor]) -> Graph:

@@ -13,12 +13,23 @@ from edgegolf.errors import EdgegolfError
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Shape: TypeAlias = tuple[int, ...]
 
-#: Bits of one element of each type that a tensor may have. int4 and int2 hold one number in each
+#: Bits of one element of each type that is computed with. int4 and int2 hold one number in each
 #: element of `Tensor.data`; only files pack them.
-BITS = {
+COMPUTED_BITS = {
     "float32": 32, "float16": 16, "int64": 64, "int32": 32, "int16": 16, "int8": 8, "uint8": 8,
     "int4": 4, "int2": 2, "bool": 8,
 }  # fmt: skip
+
+#: The same of each type that files of either format have.
+BITS = COMPUTED_BITS | {
+    "float64": 64, "bfloat16": 16, "uint64": 64, "uint32": 32, "uint16": 16, "uint4": 4, "uint2": 2,
+    "complex64": 64, "complex128": 128, "float8_e4m3fn": 8, "float8e4m3fn": 8, "float8e4m3fnuz": 8,
+    "float8_e5m2": 8, "float8e5m2": 8, "float8e5m2fnuz": 8, "float8e8m0": 8, "float4e2m1": 4,
+    "float6e2m3": 6, "float6e3m2": 6, "resource": 32,
+}  # fmt: skip
+
+
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -52,12 +63,14 @@ class Tensor:
 
     Attributes:
         shape: Its dimensions, the batch among them; images are NHWC.
-        dtype: Name of the type of its elements, one of `BITS`.
+        dtype: Name of the type of its elements, one of `COMPUTED_BITS`; where a file is only
+            counted, any name, `UNKNOWN` where the shape is unknown.
         quant: What its integers stand for, if they stand for real numbers.
         data: The elements of a constant as they are stored, None for what is computed.
         name: Where it comes from, for people.
         base: Of a trained constant, the one that it is a multiple of, each output channel by its
             own positive factor: with a scale per channel, both are the same integers.
+        is_state: Whether it keeps its content from one inference to the next.
     """
 
     shape: Shape
@@ -66,6 +79,7 @@ class Tensor:
     data: Array | None = field(default=None, repr=False)
     name: str = ""
     base: Tensor | None = field(default=None, repr=False)
+    is_state: bool = False
 
     @classmethod
     def constant(cls, data: Array, name: str = "", base: Tensor | None = None) -> Tensor:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from golf_models import is_portable
 from ir_nets import (
     difference_net,
     images,
@@ -23,7 +24,6 @@ from edgegolf.export.measuring import Task, measure, outputs_of
 from edgegolf.export.model import load_model
 from edgegolf.export.samples import Samples
 from edgegolf.export.variants import Tuning, tflite_drafts, write_int8, write_int8_weights
-from edgegolf.formats.onnx.model import is_portable
 from edgegolf.formats.tflite.model import parse_tflite
 from edgegolf.frontends.keras import read_model
 from edgegolf.golf.golfing import Keep

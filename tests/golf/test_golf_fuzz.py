@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from edgegolf.anatomy.anatomy import anatomy
 from edgegolf.anatomy.onnx import dissect_onnx
 from edgegolf.anatomy.tflite import dissect_tflite
+from edgegolf.bench.graph_statistics import graph_statistics
 from edgegolf.errors import EdgegolfError
 from edgegolf.golf.golf import golf_file
 from edgegolf.golf.golfing import Keep
-from edgegolf.golf.graph import graph_statistics
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.golf.tflite_golf import golf_tflite
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from golf_models import node, onnx_chain
+from golf_models import is_portable, node, onnx_chain
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.formats.onnx.model import is_portable
 from edgegolf.formats.onnx.protobuf import message, read_protobuf, varint, write_protobuf
 from edgegolf.golf import onnx_functions
 from edgegolf.golf.golf import golf_file

@@ -13,10 +13,10 @@ import pytest
 from golf_models import TfliteBuilder, chain
 
 from edgegolf.anatomy.anatomy import anatomy
+from edgegolf.bench.graph_statistics import graph_statistics
 from edgegolf.errors import EdgegolfError
 from edgegolf.formats.tflite.flatbuffer import Table, read_flatbuffer, table, write_flatbuffer
 from edgegolf.golf.golf import golf_file
-from edgegolf.golf.graph import graph_statistics
 from edgegolf.records import to_json
 from edgegolf.runtimes.child import run_in_child
 

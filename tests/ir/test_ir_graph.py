@@ -10,10 +10,10 @@ import pytest
 from one_operator import Tensor, constant, model, one_operator, operator, subgraph
 from test_interpreter_files import COMMITTED, ROOT, loop
 
+from edgegolf.bench.graph_statistics import graph_statistics
 from edgegolf.errors import EdgegolfError
 from edgegolf.formats.tflite.flatbuffer import table
 from edgegolf.frontends.tflite import read_graph
-from edgegolf.golf.graph import graph_statistics
 from edgegolf.ir import Graph, Node, ops
 from edgegolf.ir import Tensor as Value
 from edgegolf.ir.fixed_point import Requant, Rounding

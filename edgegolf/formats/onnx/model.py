@@ -44,16 +44,6 @@ def read_onnx(path: Path) -> ParsedMessage:
     return parse_onnx(read_bounded(path), str(path))
 
 
-def is_portable(path: Path) -> bool:
-    """Whether an ``.onnx`` file has no functions, and no operators but the standard's.
-
-    Raises:
-        EdgegolfError: The file cannot be read or is damaged.
-    """
-    root = read_onnx(path).root
-    return not root.functions and all(node.domain in ("", "ai.onnx") for node in root.graph.node)
-
-
 def parse_onnx(data: bytes, name: str = "the file", locate: bool = True) -> ParsedMessage:
     """As `read_onnx`, from the file's bytes; the other arguments are those of `read_protobuf`."""
     parsed = read_protobuf(data, name, locate=locate)
@@ -80,6 +70,8 @@ def tensor_bytes(tensor: Message) -> bytes | None:
     if "raw_data" in tensor.fields:
         raw: bytes = tensor.raw_data
         return raw
+    if bits == 6:
+        return None  # one in each number, where raw ones are packed
     if kind in ("uint8", "int4", "uint4") or kind not in _TYPED_FIELDS:
         field, code = "int32_data", "B"
     else:

@@ -64,55 +64,17 @@ FunctionProto 1:name:string 4:input:string* 5:output:string* 6:attribute:string*
     14:metadata_props:StringStringEntryProto*
 """
 
+_DATA_TYPES = """float32:32 uint8:8 int8:8 uint16:16 int16:16 int32:32 int64:64 string: bool:8
+    float16:16 float64:64 uint32:32 uint64:64 complex64:64 complex128:128 bfloat16:16 float8e4m3fn:8
+    float8e4m3fnuz:8 float8e5m2:8 float8e5m2fnuz:8 uint4:4 int4:4 float4e2m1:4 float8e8m0:8 uint2:2
+    int2:2 float6e2m3:6 float6e3m2:6"""
+
 #: Name and size in bits of a tensor's elements by their number in ``TensorProto.DataType``.
 DATA_TYPES: MappingProxyType[int, tuple[str, int | None]] = MappingProxyType(
     {
-        1: ("float32", 32),
-        2: ("uint8", 8),
-        3: ("int8", 8),
-        4: ("uint16", 16),
-        5: ("int16", 16),
-        6: ("int32", 32),
-        7: ("int64", 64),
-        8: ("string", None),
-        9: ("bool", 8),
-        10: ("float16", 16),
-        11: ("float64", 64),
-        12: ("uint32", 32),
-        13: ("uint64", 64),
-        14: ("complex64", 64),
-        15: ("complex128", 128),
-        16: ("bfloat16", 16),
-        17: ("float8e4m3fn", 8),
-        18: ("float8e4m3fnuz", 8),
-        19: ("float8e5m2", 8),
-        20: ("float8e5m2fnuz", 8),
-        21: ("uint4", 4),
-        22: ("int4", 4),
-        23: ("float4e2m1", 4),
-        24: ("float8e8m0", 8),
-        25: ("uint2", 2),
-        26: ("int2", 2),
-    }
-)
-
-#: Numbers in ``AttributeProto.AttributeType`` by the field that holds the value.
-ATTRIBUTE_TYPES: MappingProxyType[str, int] = MappingProxyType(
-    {
-        "f": 1,
-        "i": 2,
-        "s": 3,
-        "t": 4,
-        "g": 5,
-        "floats": 6,
-        "ints": 7,
-        "strings": 8,
-        "tensors": 9,
-        "graphs": 10,
-        "sparse_tensor": 11,
-        "sparse_tensors": 12,
-        "tp": 13,
-        "type_protos": 14,
+        number: (name, int(bits) if bits else None)
+        for number, text in enumerate(_DATA_TYPES.split(), 1)
+        for name, bits in [text.split(":")]
     }
 )
 

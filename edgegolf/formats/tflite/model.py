@@ -11,35 +11,9 @@ from edgegolf.files import read_bounded
 from edgegolf.formats.tflite.flatbuffer import Spans, Table, read_flatbuffer, walk, write_flatbuffer
 from edgegolf.formats.tflite.schema import ENUMERATIONS, TABLES, Field
 
-#: Size in bits of a tensor's elements by name of the type; strings and variants have none.
-TYPE_BITS = {
-    "FLOAT32": 32,
-    "FLOAT16": 16,
-    "INT32": 32,
-    "UINT8": 8,
-    "INT64": 64,
-    "BOOL": 8,
-    "INT16": 16,
-    "COMPLEX64": 64,
-    "INT8": 8,
-    "FLOAT64": 64,
-    "COMPLEX128": 128,
-    "UINT64": 64,
-    "RESOURCE": 32,
-    "UINT32": 32,
-    "UINT16": 16,
-    "INT4": 4,
-    "BFLOAT16": 16,
-    "INT2": 2,
-    "UINT4": 4,
-    "FLOAT8_E4M3FN": 8,
-    "FLOAT8_E5M2": 8,
-}
-
-#: Where the operators with a bias take it.
-BIAS_INPUTS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
-
 MAXIMUM_RANK = 64
+
+_WIDE_TYPES = {"INT64", "UINT64", "FLOAT64", "COMPLEX64", "COMPLEX128"}  # 8 bytes or more
 
 
 @dataclass(frozen=True)
@@ -115,7 +89,7 @@ def buffer_alignments(root: Table) -> dict[int, int]:
     alignments: dict[int, int] = {}
     for subgraph in root.subgraphs:
         for tensor in subgraph.tensors:
-            if TYPE_BITS.get(type_name(tensor), 0) >= 64 and tensor.buffer < len(root.buffers):
+            if type_name(tensor) in _WIDE_TYPES and tensor.buffer < len(root.buffers):
                 alignments[id(root.buffers[tensor.buffer])] = 8
     return alignments
 

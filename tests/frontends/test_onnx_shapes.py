@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from golf_models import initializer, node, value_info
 
+from edgegolf.bench.graph_statistics import GraphStatistics, graph_statistics
 from edgegolf.errors import EdgegolfError
 from edgegolf.formats.onnx.protobuf import Message, message, write_protobuf
 from edgegolf.formats.onnx.schema import DATA_TYPES
 from edgegolf.golf.golfing import Keep
-from edgegolf.golf.graph import GraphStatistics, graph_statistics
 from edgegolf.golf.onnx_golf import golf_onnx
 
 onnx = pytest.importorskip("onnx")
@@ -21,9 +21,9 @@ onnx = pytest.importorskip("onnx")
 from onnx_suite import Case, measured_types, suite  # noqa: E402
 
 from edgegolf.formats.onnx.inlining import inlined  # noqa: E402
-from edgegolf.golf.onnx_shapes import infer_types  # noqa: E402
+from edgegolf.frontends.onnx_shapes import infer_types  # noqa: E402
 
-CASES = Path(__file__).parent / "cases"
+CASES = Path(__file__).parents[1] / "golf" / "cases"
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golf_models import (
+    INT32,
     TfliteBuilder,
     chain,
     initializer,
@@ -18,14 +19,14 @@ from golf_models import (
     value_info,
 )
 
+from edgegolf.bench.graph_statistics import graph_statistics
 from edgegolf.errors import EdgegolfError
 from edgegolf.formats.onnx.protobuf import message
 from edgegolf.formats.tflite.flatbuffer import read_flatbuffer, table, write_flatbuffer
 from edgegolf.formats.tflite.schema import number
 from edgegolf.golf.golf import golf_file
-from edgegolf.golf.graph import graph_statistics
 
-CASES = Path(__file__).parent / "cases"
+CASES = Path(__file__).parents[1] / "golf" / "cases"
 PIXELS, CHANNELS = 6 * 6, 4
 CONVOLUTION = 3 * 3 * CHANNELS * CHANNELS
 DEPTHWISE = 3 * 3 * CHANNELS
@@ -110,6 +111,99 @@ def test_fully_connected_and_unknown_operators(tmp_path: Path) -> None:
     found = statistics(tmp_path, naive(builder.model([graph])), ".tflite")
     assert found.macs is None
     assert found.operators == {"CUSTOM:Mine": 1, "FULLY_CONNECTED": 1}
+
+
+def tflite_of(
+    name: str, shapes: list, out: tuple[int, ...], options=None, state: tuple[int, ...] = ()
+) -> bytes:
+    """One operator: an image, then constants of the other shapes; None where one is left out."""
+    builder = TfliteBuilder()
+    image, *constants = (
+        -1
+        if shape is None
+        else builder.tensor(shape, data=np.full(shape, at, np.float32) if at else None)
+        for at, shape in enumerate(shapes)
+    )
+    kept = [builder.tensor(state, is_variable=True)] if state else []
+    made = builder.operator(name, [image, *constants, *kept], [builder.tensor(out)], options)
+    return naive(builder.model([builder.subgraph([image], [made])]))
+
+
+UNITS, INPUTS, TIMES, BATCH = 4, 3, 5, 2
+GATE_IN, GATE_BACK, BIAS = (UNITS, INPUTS), (UNITS, UNITS), (UNITS,)
+LSTM_CELL = UNITS * INPUTS + UNITS * UNITS
+TFLITE_LAYERS = {
+    "CONV_3D": ([(1, 5, 6, 7, 2), (3, 2, 4, 2, 8), (8,)], (1, 3, 5, 4, 8), None,
+                3 * 5 * 4 * 8 * (3 * 2 * 4 * 2), 3 * 2 * 4 * 2 * 8 + 8),
+    "BATCH_MATMUL": ([(2, 3, 5), (2, 5, 4)], (2, 3, 4), None, 2 * 3 * 5 * 4, 2 * 5 * 4),
+    "RNN": ([(BATCH, INPUTS), GATE_IN, GATE_BACK, BIAS], (BATCH, UNITS), None,
+            BATCH * LSTM_CELL, LSTM_CELL + UNITS),
+    "UNIDIRECTIONAL_SEQUENCE_RNN": (
+        [(TIMES, BATCH, INPUTS), GATE_IN, GATE_BACK, BIAS], (TIMES, BATCH, UNITS), None,
+        TIMES * BATCH * LSTM_CELL, LSTM_CELL + UNITS),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": (
+        [(TIMES, BATCH, INPUTS), *[GATE_IN] * 4, *[GATE_BACK] * 4, *[None] * 3, *[BIAS] * 4],
+        (TIMES, BATCH, UNITS), None, TIMES * BATCH * 4 * LSTM_CELL, 4 * (LSTM_CELL + UNITS)),
+    "LSTM": ([(BATCH, INPUTS), *[GATE_IN] * 4, *[GATE_BACK] * 4, *[None] * 3, *[BIAS] * 4],
+             (BATCH, UNITS), None, BATCH * 4 * LSTM_CELL, 4 * (LSTM_CELL + UNITS)),
+    "SVDF": ([(BATCH, 7), (6, 7), (6, 9), (6,)], (BATCH, 6), None,
+             BATCH * 6 * (7 + 9), 6 * (7 + 9) + 6),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TFLITE_LAYERS)
+def test_work_of_one_layer(tmp_path: Path, name: str) -> None:
+    shapes, out, options, macs, parameters = TFLITE_LAYERS[name]
+    # What a layer remembers is a matrix, too, but no weight.
+    state = (BATCH, 11) if name in ("SVDF", "RNN", "LSTM") or "SEQUENCE" in name else ()
+    found = statistics(tmp_path, tflite_of(name, shapes, out, options, state), ".tflite")
+    stored = sum(int(np.prod(shape)) for shape in shapes[1:] if shape)
+    assert (found.macs, found.parameters) == (macs, parameters)
+    assert found.weights_bytes == 4 * stored  # all differ
+    assert found.state_bytes == 4 * int(np.prod(state)) * bool(state)
+
+
+def test_a_matrix_that_is_multiplied_transposed(tmp_path: Path) -> None:
+    options = table("BatchMatMulOptions", adj_x=True)
+    data = tflite_of("BATCH_MATMUL", [(2, 5, 3), (2, 5, 4)], (2, 3, 4), options)
+    assert statistics(tmp_path, data, ".tflite").macs == 2 * 3 * 5 * 4
+
+
+@pytest.mark.parametrize("name", ["TRANSPOSE_CONV", "CONV_3D_TRANSPOSE"])
+def test_a_transposed_convolution_multiplies_each_input_by_its_window(
+    tmp_path: Path, name: str
+) -> None:
+    builder = TfliteBuilder()
+    depth = (2,) if "3D" in name else ()
+    image = builder.tensor((1, *depth, 4, 5, 3))
+    kernel = (*depth, 3, 6, 7, 3) if depth else (7, 3, 6, 3)
+    size = builder.tensor((len(depth) + 4,), INT32, np.ones(len(depth) + 4, np.int32))
+    weights = builder.tensor(kernel, data=np.ones(kernel, np.float32))
+    out = builder.tensor((1, *depth, 8, 10, 7))
+    builder.operator(name, [size, weights, image], [out])
+    data = naive(builder.model([builder.subgraph([image], [out])]))
+    taps = 2 if depth else 1
+    found = statistics(tmp_path, data, ".tflite")
+    assert found.macs == taps * 4 * 5 * 3 * (taps * 3 * 6 * 7)
+    assert found.parameters == taps * 3 * 6 * 7 * 3
+
+
+@pytest.mark.parametrize(("name", "gates"), [("RNN", 1), ("GRU", 3), ("LSTM", 4)])
+@pytest.mark.parametrize("directions", [1, 2])
+def test_work_of_recurrent_layers(tmp_path: Path, name: str, gates: int, directions: int) -> None:
+    shapes = {
+        "w": (directions, gates * UNITS, INPUTS),
+        "r": (directions, gates * UNITS, UNITS),
+        "b": (directions, 2 * gates * UNITS),
+    }
+    constants = [initializer(key, np.ones(shape, np.float32)) for key, shape in shapes.items()]
+    fields = {"direction": b"bidirectional"} if directions == 2 else {}
+    made = node(name, ["x", "w", "r", "b"], ["y"], hidden_size=UNITS, **fields)
+    out = (TIMES, directions, BATCH, UNITS)
+    data = onnx_of([made], constants, (TIMES, BATCH, INPUTS), out)
+    found = statistics(tmp_path, data, ".onnx")
+    assert found.macs == TIMES * BATCH * directions * gates * LSTM_CELL
+    assert found.parameters == directions * gates * (LSTM_CELL + 2 * UNITS)
 
 
 def onnx_of(nodes, initializers, shape, out_shape) -> bytes:
@@ -225,7 +319,7 @@ def test_a_loop_with_other_options_is_one_clear_line(tmp_path: Path, options: st
 
 
 def test_figures_without_the_onnx_package_are_absent(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("edgegolf.golf.graph.find_spec", lambda name: None)
+    monkeypatch.setattr("edgegolf.bench.graph_statistics.find_spec", lambda name: None)
     found = statistics(tmp_path, onnx_chain(["conv"], 1), ".onnx")
     assert (found.parameters, found.macs, found.weights_bytes) == (None, None, None)
     assert statistics(tmp_path, chain(["conv"], 1), ".tflite").parameters == CONVOLUTION
