@@ -18,9 +18,9 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from onnx_suite import Case, suite  # noqa: E402
 
 from edgegolf.backends import onnx as writer  # noqa: E402
+from edgegolf.bench.graph_statistics import graph_statistics  # noqa: E402
 from edgegolf.errors import EdgegolfError  # noqa: E402
 from edgegolf.frontends.onnx import Read, UnsupportedOperatorError, read_graph  # noqa: E402
-from edgegolf.golf.graph import graph_statistics  # noqa: E402
 from edgegolf.ir import Graph, ops  # noqa: E402
 from edgegolf.ir.interpreter import run  # noqa: E402
 from edgegolf.passes.normalization import fold_normalizations  # noqa: E402
