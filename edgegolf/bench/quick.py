@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegolf.bench.bench import TIMEOUT
-from edgegolf.export.measuring import latencies_of
+from edgegolf.export.measuring import Task, latencies_of
+from edgegolf.export.samples import Samples
 from edgegolf.runtimes.child import run_in_child
 
 
@@ -28,10 +29,12 @@ def latencies_in_turns(
     Raises:
         EdgegolfError: A file crashes its runtime.
     """
+    task = Task(("image",), Samples((image / np.float32(255),)), ())
     found: dict[tuple[Path, str], float] = {}
     for runtime in dict.fromkeys(runtime for _, runtime in files):
         paths = [path for path, each in files if each == runtime]
-        times = run_in_child(latencies_of, paths, runtime, image, timeout=TIMEOUT)
+        compiled = [False] * len(paths)
+        times = run_in_child(latencies_of, paths, runtime, compiled, task, timeout=TIMEOUT)
         found |= {
             (path, runtime): time[0]
             for path, time in zip(paths, times, strict=True)

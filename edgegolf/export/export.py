@@ -211,10 +211,10 @@ def export_model(
     if not ways:
         return Exported()
 
-    def remove_older(way_name: str, spared: Collection[str] = ()) -> None:
+    def remove_older(way_names: Collection[str], spared: Collection[str] = ()) -> None:
         for path in exports_in(destination, prefix):
             name = path.name.removeprefix(prefix)
-            if name not in spared and is_made_by(name, way_name):
+            if name not in spared and any(is_made_by(name, way) for way in way_names):
                 path.unlink()
 
     files: list[ExportedFile] = []
@@ -224,8 +224,7 @@ def export_model(
             note("loading the model")
             making = _Making(worker, source, options, steps, note)
         except EdgegolfError:
-            for way_name in ways:
-                remove_older(way_name, own)
+            remove_older(ways, own)
             raise
         for way_name, way in ways.items():
             note(way_name)
@@ -234,16 +233,17 @@ def export_model(
                 made, missing = making.files(way_name, way, show)
             except LargerThanFloatError as error:
                 making.notes.append(f"{way_name} is not written: {error.message}")
-                remove_older(way_name)
+                remove_older([way_name])
                 continue
             except EdgegolfError as error:
                 failures[way_name] = error
-                remove_older(way_name, own)
+                remove_older([way_name], () if files else own)
                 continue
             if missing is not None:
                 failures[way_name] = missing
             spent = (time.perf_counter() - started) / len(made)
-            remove_older(way_name)
+            if not files:  # a folder holds one export, whenever this is killed
+                remove_older(ways)
             for name, (content, _) in made.items():
                 write_atomically(destination / f"{prefix}{name}", content)
             facts = [
