@@ -28,19 +28,11 @@ LONGEST_NAME = 30
 # What converters append to the name of a layer.
 _SUFFIXES = frozenset(
     (
-        "StatefulPartitionedCall",
-        "PartitionedCall",
-        "Relu",
-        "Relu6",
-        "BiasAdd",
-        "MatMul",
-        "Conv2D",
-        "depthwise",
-        "add",
-        "Add",
-        "convolution",
+        "StatefulPartitionedCall", "PartitionedCall", "Relu", "Relu6", "BiasAdd", "MatMul",
+        "Conv2D", "depthwise", "add", "Add", "convolution", "kernel", "bias",
+        "depthwise_kernel", "pointwise_kernel",
     )
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -304,7 +296,8 @@ def _names(pairs: Iterable[Pair]) -> list[str]:
 
 
 def _step_name(step: Step) -> str:
-    candidates = [t.name for t in (*step.results, *step.node.parameters) if t.name]
+    weights = [t.name for t in step.node.parameters if "/" in t.name]
+    candidates = [t.name for t in step.results if t.name] + weights
     return next((name for name in map(_layer_name, candidates) if name), "")
 
 
@@ -318,4 +311,4 @@ def _layer_name(text: str) -> str:
     name = parts[-1].removeprefix("serving_default_") if parts else ""
     if re.sub(r"_?\d+$", "", name) in _SUFFIXES:
         return ""
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+    return name[:LONGEST_NAME]

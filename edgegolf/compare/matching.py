@@ -36,10 +36,9 @@ ALIKE = 0.9  # share of the variance: results that are of one layer though nothi
 MOST_ELEMENTS = 2**15  # of a result, to look how alike it is to another
 MOST_SHIFTS = 9  # rows and columns that one result may have less than the other, plus one
 SMALLEST_FACTOR = 1e-4
-# Channels were rescaled if a factor for each makes the noise so many times less, unless it is only
-# so large a share of the variance: clipping makes results a little smaller, too. A network was if
-# such a share of its results were; else the factors are noise.
-RESCALED, CLOSE, RESCALED_SHARE = 2.0, 0.03, 0.2
+# A network was rescaled if a factor and a shift for each channel of some result make the noise so
+# many times less, and it was more than such a share of the variance. Else they would be noise.
+RESCALED, CLOSE = 10.0, 0.03
 SLIGHTLY = 0.1  # better: then the results of the same place in both layers are a pair
 MOST_STEPS = 1000
 _MOVING = (Cast, Concatenate, Dequantize, Pad, Quantize, Reshape, Slice, Stack, Transpose)
@@ -197,7 +196,7 @@ def match(
             row += 1
         else:
             column += 1
-    if sum(pair.view.is_rescaled for pair in found) >= max(1, RESCALED_SHARE * len(found)):
+    if any(pair.view.is_rescaled for pair in found):
         return found
     return [replace(pair, view=pair.view.unscaled) for pair in found]
 
