@@ -198,6 +198,8 @@ def _like(
         raise EdgegolfError(
             f"{first.path} gives {len(right)} outputs, {second.path} gives {len(found)}"
         )
+    if not right:
+        raise EdgegolfError(f"{first.path} gives no outputs: there is nothing to compare")
     arranged = []
     for number, (a, b) in enumerate(zip(right, found, strict=True)):
         if a.ndim == b.ndim == 4 and a.shape != b.shape:
