@@ -711,9 +711,9 @@ def compare(
     Both may be .tflite, .onnx or .keras files.
 
     \b
-    edgegolf compare models/mnist/cnn-2/float32.tflite models/mnist/cnn-2/int8.tflite
-    edgegolf compare a.tflite b.tflite --data mnist -o why.html
-    edgegolf compare model.keras int8.tflite --data samples.npz --json
+    edgegolf compare models/mnist/linear/float32.tflite models/mnist/linear/int8.tflite
+    edgegolf compare models/mnist/cnn-2/float32.onnx models/mnist/cnn-2/int8.onnx --json
+    edgegolf compare models/mnist/cnn-2/float32.tflite models/mnist/cnn-2/int8.tflite -o why.html
     """
     from edgegolf.compare.compare import compare as compare_models
     from edgegolf.progress import Work

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 
-from edgegolf.compare.layers import LayerError, Layers, compare_layers
+from edgegolf.compare.layers import LayerError, Layers, compare_layers, decibels
 from edgegolf.compare.models import Model, input_order, open_model
 from edgegolf.data import load_dataset
 from edgegolf.errors import EdgegolfError
@@ -21,7 +20,6 @@ from edgegolf.sqnr import sqnr
 
 RANDOM_SAMPLES = 64
 MOST_ELEMENTS = 2**28  # of random inputs
-EXACT = 100.0  # dB: less noise than this is the order of additions in float32
 USELESS = 3.0  # dB: as much noise as signal
 MOST = 0.5  # of the noise
 
@@ -100,7 +98,7 @@ def compare(first: Path, second: Path, data: str | None = None) -> Comparison:
         one.outputs(inputs),
         _like(one, other, one.outputs(inputs), other.outputs(others)),
     )
-    ratios = tuple(_told(sqnr(a, b)) for a, b in zip(right, found, strict=True))
+    ratios = tuple(decibels(sqnr(a, b)) for a, b in zip(right, found, strict=True))
     layers, why = _layers(one, other, inputs, others)
     is_classes = right[0].ndim == 2 and right[0].shape[1] > 1
     return Comparison(
@@ -114,8 +112,15 @@ def compare(first: Path, second: Path, data: str | None = None) -> Comparison:
         layers.samples,
         layers.unmatched,
         why,
-        finding(first.name, second.name, ratios, layers.errors),
+        finding(*short_names(first, second), ratios, layers.errors),
     )
+
+
+def short_names(first: Path, second: Path) -> tuple[str, str]:
+    """What to call two files: by their names, or with their folders where these are equal."""
+    if first.name != second.name:
+        return first.name, second.name
+    return "/".join(first.parts[-2:]), "/".join(second.parts[-2:])
 
 
 def finding(
@@ -160,7 +165,9 @@ def _samples(
             _random(info.example_shape[1:], info.dtype, limits, generator)
             for info, limits in zip(first.inputs, ranges, strict=True)
         ]
-        return Samples(tuple(inputs)), f"{RANDOM_SAMPLES} random inputs, which are not typical"
+        return Samples(
+            tuple(inputs)
+        ), f"{RANDOM_SAMPLES} random inputs; with --data, typical ones tell more"
     taker = SimpleNamespace(inputs=first.inputs)
     if data.endswith(".npz"):
         samples = read_data(Path(data), taker, 1).validation  # type: ignore[arg-type]
@@ -191,6 +198,8 @@ def _like(
         raise EdgegolfError(
             f"{first.path} gives {len(right)} outputs, {second.path} gives {len(found)}"
         )
+    if not right:
+        raise EdgegolfError(f"{first.path} gives no outputs: there is nothing to compare")
     arranged = []
     for number, (a, b) in enumerate(zip(right, found, strict=True)):
         if a.ndim == b.ndim == 4 and a.shape != b.shape:
@@ -235,9 +244,3 @@ def _described(model: Model, outputs: Sequence[Array], samples: Samples) -> Comp
         model.activation_peak_bytes,
         accuracy,
     )
-
-
-def _told(ratio: float) -> float | None:
-    if ratio > EXACT:
-        return None
-    return ratio if isfinite(ratio) else -EXACT

@@ -22,24 +22,17 @@ LEAST_SAMPLES = 4
 # What one comparison may hold and compute.
 MOST_ELEMENTS = 2**26
 MOST_MACS = 2e10
+EXACT = 100.0  # dB: less noise than this is the order of additions in float32
 LONGEST_NAME = 30
 
-# What frameworks append to the name of a layer.
+# What converters append to the name of a layer.
 _SUFFIXES = frozenset(
     (
-        "StatefulPartitionedCall",
-        "PartitionedCall",
-        "Relu",
-        "Relu6",
-        "BiasAdd",
-        "MatMul",
-        "Conv2D",
-        "depthwise",
-        "add",
-        "Add",
-        "convolution",
+        "StatefulPartitionedCall", "PartitionedCall", "Relu", "Relu6", "BiasAdd", "MatMul",
+        "Conv2D", "depthwise", "add", "Add", "convolution", "kernel", "bias",
+        "depthwise_kernel", "pointwise_kernel",
     )
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -141,13 +134,19 @@ class _Comparison:
         """Of one pair."""
         pair = self.pairs[number]
         right = self.values[pair.first]
-        total = sqnr(pair.view.reference(right), _seen(self.found[pair.second], pair, right))
+        inherited = pair.view.replaced(right, _whole(self.found[pair.second], right))
         expected, alone = self._alone(number)
-        own = sqnr(pair.view.reference(expected), _seen(alone, pair, right))
         changed = right + pair.view.replaced(expected, _whole(alone, right)) - expected
+        seen = pair.view.first
+        total, own = (sqnr(right[seen], each[seen]) for each in (inherited, changed))
         output = self._at_output(pair.first, changed)
         return LayerError(
-            self.names[number], pair.other.kind, _finite(total), _finite(own), _finite(output), 0.0
+            self.names[number],
+            pair.other.kind,
+            decibels(total),
+            decibels(own),
+            decibels(output),
+            0.0,
         )
 
     def input_errors(self) -> list[LayerError]:
@@ -156,11 +155,11 @@ class _Comparison:
         for tensor, other in zip(self.first.inputs, self.second.inputs, strict=True):
             right, given = self.values[tensor], self.found[other].reshape(self.values[tensor].shape)
             own = sqnr(right, given)
-            if own != inf:
+            if own <= EXACT:
                 output = self._at_output(tensor, given)
                 name = _layer_name(tensor.name) or "input"
                 errors.append(
-                    LayerError(name, "input", _finite(own), _finite(own), _finite(output), 0.0)
+                    LayerError(name, "input", decibels(own), decibels(own), decibels(output), 0.0)
                 )
         return errors
 
@@ -269,12 +268,6 @@ def _whole(found: Array, right: Array) -> Array:
     return found.reshape(right.shape) if found.size == right.size else found
 
 
-def _seen(found: Array, pair: Pair, right: Array) -> Array:
-    """What of a result of the second graph is compared."""
-    seen: Array = _whole(found, right)[pair.view.second]
-    return seen
-
-
 def _downstream(graph: Graph, tensor: Tensor) -> set[Tensor]:
     """The tensor and all that are computed from it."""
     after = {tensor}
@@ -284,9 +277,9 @@ def _downstream(graph: Graph, tensor: Tensor) -> set[Tensor]:
     return after
 
 
-def _finite(ratio: float) -> float | None:
-    """Decibels as JSON has them: None for what is exact; what is not finite has lost everything."""
-    return None if ratio == inf else ratio if isfinite(ratio) else -100.0
+def decibels(ratio: float) -> float | None:
+    """A ratio as JSON has it: None for what is exact; what is not finite has lost everything."""
+    return None if ratio > EXACT else ratio if isfinite(ratio) else -EXACT
 
 
 def _names(pairs: Iterable[Pair]) -> list[str]:
@@ -303,7 +296,8 @@ def _names(pairs: Iterable[Pair]) -> list[str]:
 
 
 def _step_name(step: Step) -> str:
-    candidates = [t.name for t in (*step.results, *step.node.parameters) if t.name]
+    weights = [t.name for t in step.node.parameters if "/" in t.name]
+    candidates = [t.name for t in step.results if t.name] + weights
     return next((name for name in map(_layer_name, candidates) if name), "")
 
 
@@ -317,4 +311,4 @@ def _layer_name(text: str) -> str:
     name = parts[-1].removeprefix("serving_default_") if parts else ""
     if re.sub(r"_?\d+$", "", name) in _SUFFIXES:
         return ""
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+    return name[:LONGEST_NAME]

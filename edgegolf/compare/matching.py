@@ -7,7 +7,7 @@ name, and by how alike their results are, which counts alone where structures di
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -36,7 +36,10 @@ ALIKE = 0.9  # share of the variance: results that are of one layer though nothi
 MOST_ELEMENTS = 2**15  # of a result, to look how alike it is to another
 MOST_SHIFTS = 9  # rows and columns that one result may have less than the other, plus one
 SMALLEST_FACTOR = 1e-4
-RESCALED = 4.0  # times less noise, if each channel may have a factor of its own
+# A network was rescaled if a factor and a shift for each channel of some result make the noise so
+# many times less, and it was more than such a share of the variance. Else they would be noise.
+RESCALED, CLOSE = 10.0, 0.03
+SLIGHTLY = 0.1  # better: then the results of the same place in both layers are a pair
 MOST_STEPS = 1000
 _MOVING = (Cast, Concatenate, Dequantize, Pad, Quantize, Reshape, Slice, Stack, Transpose)
 
@@ -79,25 +82,35 @@ class View:
     Attributes:
         first: What of the first result is compared; the rest is pixels that the other one lacks.
         second: The same of the second result, in the shape of the first.
-        factors: What each channel of the first is multiplied by in the second, which equalization
-            does, also with negative numbers; 1 where the scales are the same.
+        factors: What each channel of the first is multiplied by in the second, as equalization
+            does, also by negative numbers.
+        shifts: What is then added, as where biases were moved from one layer into the next.
         alike: The share of the second's variance that the first explains, 0…1.
+        is_rescaled: Whether the factors make the second much more alike.
     """
 
     first: tuple[slice, ...]
     second: tuple[slice, ...]
     factors: Array
+    shifts: Array
     alike: float
+    is_rescaled: bool
+
+    @property
+    def unscaled(self) -> View:
+        """The same without factors and shifts."""
+        ones, zeros = np.ones_like(self.factors), np.zeros_like(self.shifts)
+        return replace(self, factors=ones, shifts=zeros)
 
     def reference(self, values: Array) -> Array:
         """The first result as the second one should be."""
-        seen: Array = values[self.first] * self.factors
+        seen: Array = values[self.first] * self.factors + self.shifts
         return seen
 
     def replaced(self, values: Array, found: Array) -> Array:
         """The first result with what the second graph found in its place."""
         patched = values.copy()
-        patched[self.first] = found[self.second] / self.factors
+        patched[self.first] = (found[self.second] - self.shifts) / self.factors
         return patched
 
 
@@ -183,7 +196,9 @@ def match(
             row += 1
         else:
             column += 1
-    return found
+    if any(pair.view.is_rescaled for pair in found):
+        return found
+    return [replace(pair, view=pair.view.unscaled) for pair in found]
 
 
 def _scored(one: Step, other: Step, values: Values, others: Values) -> tuple[float, Pair] | None:
@@ -201,7 +216,7 @@ def _scored(one: Step, other: Step, values: Values, others: Values) -> tuple[flo
             if view is not None and (structure == 2 or view.alike > ALIKE):
                 # Later results are preferred: layers are known by what others see of them.
                 score = structure + name + 2 * view.alike
-                if best is None or score >= best[0] - 1e-3:
+                if best is None or score >= best[0] - SLIGHTLY:
                     best = score, Pair(one, other, first, second, view)
     return best
 
@@ -236,18 +251,19 @@ def view_of(values: Array, others: Array) -> View | None:
 def _fitted(
     values: Array, others: Array, first: tuple[slice, ...], second: tuple[slice, ...]
 ) -> View:
-    """The view through two windows, with the factors of channels that were rescaled."""
+    """The view through two windows, with what channels were multiplied by and shifted."""
     a, b = _rows(values[first]), _rows(others[second])
-    power = np.square(a).sum(axis=0)
-    factors = np.where(power > 0, (a * b).sum(axis=0) / np.where(power > 0, power, 1), 1)
+    means, other_means = a.mean(axis=0), b.mean(axis=0)
+    variances = np.square(a - means).sum(axis=0)
+    factors = ((a - means) * b).sum(axis=0) / np.where(variances > 0, variances, 1)
     factors = np.where(np.abs(factors) > SMALLEST_FACTOR, factors, 1)
-    plain, scaled = (np.square(b - a * each).sum() for each in (1.0, factors))
-    if plain <= RESCALED * scaled:
-        factors = np.ones_like(factors)
-    variance = np.square(b - b.mean(axis=0)).sum()
-    noise = np.square(b - a * factors).sum()
-    alike = float(np.clip(1 - noise / variance, 0, 1)) if variance > 0 else float(noise == 0)
-    return View(first, second, factors.astype(np.float32), alike)
+    shifts = other_means - factors * means
+    plain, scaled = (np.square(b - each).sum() for each in (a, a * factors + shifts))
+    variance = np.square(b - other_means).sum()
+    alike = float(np.clip(1 - scaled / variance, 0, 1)) if variance > 0 else float(scaled == 0)
+    is_rescaled = bool(plain > max(RESCALED * scaled, CLOSE * variance))
+    scales = factors.astype(np.float32), shifts.astype(np.float32)
+    return View(first, second, *scales, alike, is_rescaled)
 
 
 def _rows(values: Array) -> Array:

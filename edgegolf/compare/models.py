@@ -186,6 +186,8 @@ def input_order(first: Model, second: Model) -> list[int]:
         raise EdgegolfError(
             f"{first.path} takes {len(names)} inputs, {second.path} takes {len(others)}"
         )
+    if not names:
+        raise EdgegolfError(f"{first.path} takes no inputs: there is nothing to run it on")
     by_name = len({*names}) == len(names) and sorted(names) == sorted(others)
     order = [names.index(name) for name in others] if by_name else list(range(len(names)))
     for position, index in enumerate(order):

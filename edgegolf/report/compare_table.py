@@ -7,7 +7,7 @@ import io
 from html import escape
 from pathlib import Path
 
-from edgegolf.compare.compare import EXACT, ComparedFile, Comparison
+from edgegolf.compare.compare import ComparedFile, Comparison, short_names
 from edgegolf.compare.layers import LayerError
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import check_writable, write_atomically
@@ -18,7 +18,7 @@ SUFFIXES = (".html", ".md", ".csv", ".svg", ".png")
 LAYER_HEADER = ("layer", "operator", "own, dB", "total, dB", "output, dB", "share")
 HOW_TO_READ = (
     "own: given the first model's values; total: with what it inherits; output: of the model if "
-    "only this layer errs, of whose noise each has a share"
+    "only this layer errs, of whose noise each has a share; – is exact"
 )
 
 
@@ -47,7 +47,7 @@ def _files(found: Comparison) -> Table:
     caption = f"On {found.data}."
     if found.why_no_layers:
         caption += f"\nNot compared by layer: {found.why_no_layers}."
-    header = ("", *_names(found))
+    header = ("", *short_names(Path(found.first.file), Path(found.second.file)))
     return Table(header, tuple(rows), title=found.finding, caption=caption)
 
 
@@ -64,14 +64,7 @@ def _row(error: LayerError) -> tuple[str, ...]:
 
 
 def _decibels(ratio: float | None) -> str:
-    return UNKNOWN if ratio is None or ratio > EXACT else f"{ratio:.1f}"
-
-
-def _names(found: Comparison) -> tuple[str, str]:
-    first, second = Path(found.first.file), Path(found.second.file)
-    if first.name != second.name:
-        return first.name, second.name
-    return str(first), str(second)
+    return UNKNOWN if ratio is None else f"{ratio:.1f}"
 
 
 def write_comparison(found: Comparison, path: Path) -> None:

@@ -622,7 +622,8 @@ def comparison(found: Comparison) -> Chart:
 
 def _shares(look: Look, layers: Sequence[LayerError]) -> Spec:
     size = look.size
-    line, left = 1.7 * size, min(0.4 * look.width, 2 * size * 10)
+    widest = max(text_width(each.name, size) for each in layers) + 10
+    line, left = 1.7 * size, min(0.4 * look.width, widest)
     most, room = max(each.share for each in layers) or 1.0, look.width - left - 10 * size
     bars, names, shares = [], [], []
     for place, each in enumerate(layers):
