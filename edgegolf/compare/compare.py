@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +13,7 @@ from edgegolf.compare.layers import LayerError, Layers, compare_layers, decibels
 from edgegolf.compare.models import Model, input_order, open_model
 from edgegolf.data import load_dataset
 from edgegolf.errors import EdgegolfError
-from edgegolf.export.samples import Samples, read_data
+from edgegolf.export.samples import ModelInput, Samples, read_data
 from edgegolf.runtimes import Array
 from edgegolf.sqnr import sqnr
 
@@ -168,11 +167,11 @@ def _samples(
         return Samples(
             tuple(inputs)
         ), f"{RANDOM_SAMPLES} random inputs; with --data, typical ones tell more"
-    taker = SimpleNamespace(inputs=first.inputs)
-    if data.endswith(".npz"):
-        samples = read_data(Path(data), taker, 1).validation  # type: ignore[arg-type]
+    inputs_of_first = [ModelInput(info.name, info.shape, info.dtype) for info in first.inputs]
+    if Path(data).suffix or Path(data).is_dir():
+        samples = read_data(data, inputs_of_first, 1).validation
         return samples, f"{len(samples):,} samples of {data}"
-    samples = read_data(load_dataset(data), taker, 1).validation  # type: ignore[arg-type]
+    samples = read_data(load_dataset(data), inputs_of_first, 1).validation
     return samples, f"the {len(samples):,} validation images of {data}"
 
 

@@ -30,7 +30,9 @@ from edgegolf.sqnr import sqnr
 
 def int8(graph: Graph) -> Graph:
     fused = fuse_activations(graph)
-    scales = calibrate(fused, ranges(fused, pixels(fused)), Scheme("requantize", "own", "channel"))
+    scales = calibrate(
+        fused, ranges(fused, [pixels(fused)]), Scheme("requantize", "own", "channel")
+    )
     return quantized(fused, scales)
 
 

@@ -77,7 +77,7 @@ def test_the_ratios_are_those_of_the_results_themselves() -> None:
 
 def test_the_shares_of_an_int8_network_add_up_to_its_noise() -> None:
     graph = fuse_activations(layer_net())
-    scales = calibrate(graph, ranges(graph, pixels(graph)), CHANNEL)
+    scales = calibrate(graph, ranges(graph, [pixels(graph)]), CHANNEL)
     found = compared(graph, quantized(graph, scales)).errors
     assert sum(error.share for error in found) == pytest.approx(1)
     together = -10 * np.log10(sum(10 ** (-each.output / 10) for each in found if each.output))
@@ -112,7 +112,7 @@ def test_dead_pixels_that_are_gone_do_not_hide_a_layer() -> None:
 
 def test_equalized_channels_are_seen_in_their_scale() -> None:
     graph = shared_net()
-    equalized = equalize(graph, pixels(graph))
+    equalized = equalize(graph, [pixels(graph)])
     found = compared(graph, equalized)
     assert not found.unmatched
     assert all(error.own is None or error.own > 60 for error in found.errors)
@@ -121,7 +121,7 @@ def test_equalized_channels_are_seen_in_their_scale() -> None:
 def test_weights_that_are_decoded_belong_to_their_layer() -> None:
     graph = plain_net()
     weights = {
-        filters: calibrate(graph, ranges(graph, pixels(graph)), CHANNEL).weights[filters]
+        filters: calibrate(graph, ranges(graph, [pixels(graph)]), CHANNEL).weights[filters]
         for filters in [next(node.filter for node in graph.walk() if node.parameters)]
     }
     found = compared(graph, with_int8_weights(graph, Quantization({}, weights)))
