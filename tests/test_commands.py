@@ -50,8 +50,8 @@ NOT_RUN = {
     r"^make report": "judges the files of every net; one with fewer is run",
 }
 # Files of the reader's own.
-EXAMPLES = {"my.keras", "torch.onnx", "samples.npz", "images.npz", "my.toml", "mlperf_tiny_resnet8_int8.tflite",
-            "photo.jpg"}  # fmt: skip
+EXAMPLES = {"my.keras", "torch.onnx", "samples.npz", "images.npz", "my.toml",
+            "mlperf_tiny_resnet8_int8.tflite", "photo.jpg"}  # fmt: skip
 TARGETS_NOT_RUN = {
     "demo": "serves until Ctrl-C; tests/demo",
     "docs": "minutes: runs commands, draws pictures; tests/test_docs.py holds what it writes",
