@@ -5,7 +5,8 @@ python benchmarks/strangers.py [FOLDER]... [--json docs/strangers.json]
 Takes the backend suite that the installed `onnx` package makes and ships, with its inputs and
 expected outputs, and every .onnx and .tflite file below the folders. Files are golfed with the
 comparison that `edgegolf golf` does; the suite's are then run on its own inputs before and after.
-A file that brings a process down is counted, and the next one gets a new process.
+A file that brings a process down is done again with a process of its own for all that may crash,
+and the next one gets a new process.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -39,6 +40,7 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.files import write_atomically
 from edgegolf.formats.onnx.inlining import inlined
 from edgegolf.frontends.onnx_shapes import infer_types
+from edgegolf.golf import onnx_checks
 from edgegolf.golf.golf import golf_file
 from edgegolf.progress import track
 from edgegolf.records import to_json
@@ -227,18 +229,34 @@ def _all(names: Sequence[str], processes: int) -> Iterator[Stranger]:
 
 
 class _Child:
-    """A process that does one file after another, made anew when it dies."""
+    """A process that does one file after another, made anew when it dies.
+
+    A file that brings it down is done once more as `edgegolf golf` does, with a process of its own
+    for all that may crash.
+    """
 
     process: BaseProcess | None = None
     pipe: Connection
 
     def ask(self, name: str) -> Stranger:
         if self.process is None:
-            self.pipe, end = multiprocessing.Pipe()
-            context = multiprocessing.get_context("spawn")
-            self.process = context.Process(target=_serve, args=(end,), daemon=True)
-            self.process.start()
-            end.close()
+            self._start(apart=False)
+        found = self._answer(name)
+        if found.outcome == "crashed" and self.process is None:
+            self._start(apart=True)
+            found = self._answer(name)
+            self.stop()
+        return found
+
+    def _start(self, apart: bool) -> None:
+        self.pipe, end = multiprocessing.Pipe()
+        context = multiprocessing.get_context("spawn")
+        self.process = context.Process(target=_serve, args=(end, apart), daemon=True)
+        self.process.start()
+        end.close()
+
+    def _answer(self, name: str) -> Stranger:
+        assert self.process is not None
         self.pipe.send(name)
         try:
             if self.pipe.poll(SECONDS):
@@ -258,16 +276,22 @@ class _Child:
             self.process = None
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Connection, apart: bool) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what runtimes say of files that they refuse
-    # This process may crash already; one more for each comparison would take hours.
-    compare.run_in_child = lambda function, *args, timeout=None: function(*args)
+    if not apart:
+        # This process may crash already; more of them for each comparison and check would take
+        # twenty times as long.
+        compare.run_in_child = onnx_checks.run_in_child = _here
     while True:
         name = pipe.recv()
         try:
             pipe.send(_try(name))
         except Exception as error:
             pipe.send(Stranger(name, "crashed", _general(name, f"{type(error).__name__}: {error}")))
+
+
+def _here(function: Callable[..., Any], *args: Any, timeout: float | None = None) -> Any:
+    return function(*args)
 
 
 def _try(name: str) -> Stranger:

@@ -154,4 +154,8 @@ def _check_operators(converted: onnx.ModelProto, model: keras.Model) -> None:
 
     for node in converted.graph.node:
         if not onnx.defs.has(node.op_type, node.domain):
-            raise unsupported_operation("ONNX", node.op_type, node.name, model)
+            operation = node.op_type
+            if operation.endswith("PartitionedCall"):  # Keras has grouped convolutions compiled
+                operation += " (a compiled function, such as a grouped convolution)"
+            lacking = "tf2onnx cannot write as ONNX"
+            raise unsupported_operation(lacking, operation, node.name, model)

@@ -14,12 +14,12 @@ HINT = "replace the layer by others that compute the same, or leave this format 
 
 
 def unsupported_operation(
-    file_format: str, operation: str, node: str, model: keras.Model
+    lacking: str, operation: str, node: str, model: keras.Model
 ) -> EdgegolfError:
-    """The error for an operation that a format does not have.
+    """The error for an operation that a converter stumbles over.
 
     Args:
-        file_format: "TFLite" or "ONNX".
+        lacking: Who lacks it, as in "TFLite does not have".
         operation: Its name in TensorFlow.
         node: Its path in TensorFlow's graph, which holds the name of the layer.
         model: Whose layers are searched for.
@@ -29,7 +29,7 @@ def unsupported_operation(
     inside_model = parts[-2] if len(parts) > 1 else node
     layer = next((part for part in parts if part in names), inside_model)
     return EdgegolfError(
-        f"layer {layer!r} uses the operation {operation}, which {file_format} does not have",
+        f"layer {layer!r} uses the operation {operation}, which {lacking}",
         hint=HINT,
     )
 
@@ -40,6 +40,7 @@ def conversion_error(file_format: str, error: Exception, model: keras.Model) -> 
     if found := re.search(r"'tf\.(\w+)' op is neither a custom op nor a flex op", text):
         operation = found[1]
         node = re.search(rf'"{operation}:", "([^"@]+)', text)
-        return unsupported_operation(file_format, operation, node[1] if node else "?", model)
+        lacking = f"{file_format} does not have"
+        return unsupported_operation(lacking, operation, node[1] if node else "?", model)
     lines = [line for line in text.splitlines() if line.strip()] or [type(error).__name__]
     return EdgegolfError(f"the model cannot be converted to {file_format}: {lines[0][:300]}")

@@ -23,6 +23,7 @@ from edgegolf.passes.dead_pixels import eliminate_dead_pixels
 from edgegolf.passes.fusion import fuse_activations
 from edgegolf.passes.kernel_products import multiply_kernels
 from edgegolf.passes.mirror_pairs import fold_mirror_pairs
+from edgegolf.passes.mosaics import pool_copies_once
 from edgegolf.passes.normalization import fold_normalizations
 from edgegolf.passes.pixel_packing import pack_pixels
 from edgegolf.passes.rerolling import reroll, unroll
@@ -131,6 +132,8 @@ def _onnx_draft(
     variant = make(graph, tuning)
     if variant is not None and not onnx.unsupported(variant):
         compute: Compute = "int8" if variant.inputs[0].is_quantized else "int8-weights"
+        if compute == "int8-weights":
+            variant = pool_copies_once(variant)
         yield Draft(name, compute, onnx.write(variant), shared)
 
 

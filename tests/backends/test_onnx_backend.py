@@ -109,6 +109,21 @@ def test_each_weight_is_stored_once(tmp_path: Path) -> None:
     assert stored == sum(weight.elements for weight in graph.weights)
 
 
+def test_a_relu_with_an_upper_bound_is_refused_in_integers() -> None:
+    build = Builder(4, 4, 2)
+    hidden = build.convolve(build.source, build.weight(3, 1, 1, 2))
+    graph = build.classify(build.apply(ops.ReLU(0.0, 6.0), hidden))
+    scales = calibrate(graph, ranges(graph, pixels(graph)), Scheme("requantize", "own", "tensor"))
+    assert onnx.unsupported(graph) == ()
+    assert onnx.unsupported(quantized(graph, scales)) == ("integers between two bounds",)
+
+
+def test_a_loop_is_refused_in_integers() -> None:
+    graph = fuse_activations(reroll(shared_net()))
+    scales = calibrate(graph, ranges(graph, pixels(graph)), Scheme("requantize", "own", "tensor"))
+    assert "a loop" in onnx.unsupported(quantized(graph, scales))[0]
+
+
 def test_what_cannot_be_written_is_refused() -> None:
     rows = fuse_activations(dense_along_rows())
     scales = calibrate(rows, ranges(rows, [pixels(rows)]), Scheme("requantize", "own", "channel"))

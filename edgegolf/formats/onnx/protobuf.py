@@ -10,6 +10,7 @@ import sys
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -39,11 +40,12 @@ class Message:
 
     # A file may hold a message in every few bytes of it: the names of fields are shared between
     # messages that have the same ones.
-    __slots__ = ("_names", "_values", "kind")
+    __slots__ = ("_encoded", "_names", "_values", "kind")
 
     kind: str
     _names: tuple[str, ...]
     _values: tuple[Any, ...]
+    _encoded: bytes | None  # of a small one that was written
 
     def __init__(self, kind: str, fields: Mapping[str, Any]) -> None:
         """Keep a copy of the fields."""
@@ -51,6 +53,7 @@ class Message:
         object.__setattr__(self, "kind", kind)
         object.__setattr__(self, "_names", _LAYOUTS.setdefault(names, names))
         object.__setattr__(self, "_values", tuple(fields.values()))
+        object.__setattr__(self, "_encoded", None)
 
     @property
     def fields(self) -> Mapping[str, Any]:
@@ -334,7 +337,7 @@ def walk(root: Message) -> Iterator[Message]:
     while pending:
         node = pending.pop()
         yield node
-        for value in node.fields.values():
+        for value in node._values:
             if isinstance(value, Message):
                 pending.append(value)
             elif isinstance(value, tuple) and value and isinstance(value[0], Message):
@@ -344,7 +347,7 @@ def walk(root: Message) -> Iterator[Message]:
 def transform(node: Message, rules: Mapping[str, Callable[[Message], Message]]) -> Message:
     """Apply a rule to every message of some kinds, innermost first."""
     changes: dict[str, Any] = {}
-    for name, value in node.fields.items():
+    for name, value in zip(node._names, node._values, strict=True):
         if isinstance(value, Message):
             changed: Any = transform(value, rules)
             if changed is not value:
@@ -375,8 +378,13 @@ def write_protobuf(root: Message) -> bytes:
     return data
 
 
+_ONE_BYTE = tuple(bytes([value]) for value in range(0x80))
+
+
 def varint(value: int) -> bytes:
     """The variable-length encoding of an integer; negative ones take ten bytes."""
+    if 0 <= value < 0x80:
+        return _ONE_BYTE[value]
     value &= 2**64 - 1
     output = bytearray()
     while value > 0x7F:
@@ -387,16 +395,37 @@ def varint(value: int) -> bytes:
 
 
 def _message_bytes(node: Message) -> bytes:
-    fields = sorted((FIELDS[node.kind][name].number, name) for name in node.fields)
-    return b"".join(_field_bytes(FIELDS[node.kind][name], node.fields[name]) for _, name in fields)
+    if node._encoded is not None:
+        return node._encoded
+    values = node._values
+    parts = [_field_bytes(field, values[at]) for at, field in _in_order(node.kind, node._names)]
+    data = b"".join(parts)
+    # Golf writes a file after each step, of which most change few nodes.
+    if node.kind in _REMEMBERED and len(data) <= REMEMBERED_BYTES:
+        object.__setattr__(node, "_encoded", data)
+    return data
+
+
+_REMEMBERED = {"AttributeProto", "NodeProto", "TensorProto", "ValueInfoProto"}
+REMEMBERED_BYTES = 256
+
+
+@lru_cache(maxsize=4096)
+def _in_order(kind: str, names: tuple[str, ...]) -> tuple[tuple[int, Field], ...]:
+    """Positions of the fields in the order of their numbers."""
+    fields = ((at, FIELDS[kind][name]) for at, name in enumerate(names))
+    return tuple(sorted(fields, key=lambda each: each[1].number))
 
 
 def _field_bytes(field: Field, value: Any) -> bytes:
     values = value if field.is_repeated else (value,)
     if field.is_message or field.type in ("string", "bytes"):
         tag = varint(field.number << 3 | _BYTES)
-        contents = (_content(field, item) for item in values)
-        return b"".join(tag + varint(len(content)) + content for content in contents)
+        parts: list[bytes] = []
+        for item in values:
+            content = _content(field, item)
+            parts += (tag, varint(len(content)), content)
+        return b"".join(parts)
     code, width = FIXED.get(field.type, ("", 0))
     wire = {0: _VARINT, 4: _FIXED32, 8: _FIXED64}[width]
     tag = varint(field.number << 3 | wire)
