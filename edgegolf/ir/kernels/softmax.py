@@ -34,24 +34,27 @@ def _(op: Softmax, call: Call) -> Array:
     logits = call.array() if kind == "float32" else call.array().astype(np.int64)
     differences = logits - logits.max(axis=-1, keepdims=True)
     if kind == "float32":
-        exponentials = np.exp(differences * np.float32(op.beta))
-        return exponentials / exponentials.sum(axis=-1, keepdims=True)
+        powers = np.exp(differences * np.float32(op.beta))
+        return powers / powers.sum(axis=-1, keepdims=True)
     (requant,) = call.arithmetic.requants
     low, high = call.output.limits
     return np.clip(_shares(differences, requant) + low, low, high).astype(kind)
 
 
-def _shares(differences: Array, requant: Requant) -> Array:
-    """The shares of one as multiples of 1/256."""
+def exponentials(differences: Array, requant: Requant) -> Array:
+    """e^x in Q0.31 for differences of logits, 0 for those that do not count."""
     one = 1 << (31 - _DIFFERENCE_BITS)
     lowest = -(((1 << _DIFFERENCE_BITS) - 1) * one >> requant.shift[0])
     counts = differences >= lowest
-    scaled = requant(np.where(counts, differences, 0))
-    exponentials = np.where(counts, _exponential(scaled), 0)
-    sums = rounding_shift(exponentials, _SUM_BITS).sum(axis=-1, keepdims=True)
+    return np.where(counts, _exponential(requant(np.where(counts, differences, 0))), 0)
+
+
+def _shares(differences: Array, requant: Requant) -> Array:
+    """The shares of one as multiples of 1/256."""
+    powers = exponentials(differences, requant)
+    sums = rounding_shift(powers, _SUM_BITS).sum(axis=-1, keepdims=True)
     reciprocal, bits_over_unit = _reciprocal(sums)
-    shares = doubling_high_multiply(reciprocal, exponentials)
-    return np.where(counts, rounding_shift(shares, bits_over_unit + 31 - 8), 0)
+    return rounding_shift(doubling_high_multiply(reciprocal, powers), bits_over_unit + 31 - 8)
 
 
 def _exponential(numbers: Array) -> Array:
