@@ -27,7 +27,7 @@ install = ($(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quie
 # Packages are compiled as they are imported: compiling all of them takes half a minute.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup train export bench demo test test-install test-browser test-arm test-cluster lint report docs clean
+.PHONY: help setup train export bench demo test test-install test-browser test-arm test-mcu test-cluster lint report docs clean
 .DEFAULT_GOAL := help
 
 help: ## Print the targets
@@ -82,6 +82,14 @@ test-browser: setup ## Test the demo and the report in Chromium (installed if ro
 
 test-arm: setup ## Run the tests on emulated Raspberry Pis (Debian packages are installed if root)
 	$(VENV)/bin/python -m pytest -m arm -rs --numprocesses 2 --dist loadfile tests/arm
+
+test-mcu: setup ## Run C on emulated microcontrollers (Debian packages are installed if root)
+	@if [ "$$(id -u)" = 0 ] && ! command -v simavr >/dev/null; then \
+	  apt-get update -qq && \
+	  apt-get install -qq -y --no-install-recommends $$($(VENV)/bin/python -c \
+	    'from edgegolf.emulation.microcontrollers import PACKAGES; print(PACKAGES)') >/dev/null; \
+	fi
+	$(VENV)/bin/python -m pytest -m mcu -rs tests/mcu
 
 lint: setup ## Check style and types
 	$(VENV)/bin/ruff check

@@ -734,6 +734,37 @@ def compare(
 
 
 @cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="The .c file; MODEL's name if absent."
+)
+@click.option("--fits", metavar="DEVICE", help="Refuse what this does not hold, say atmega328p.")
+@click.option("--check", is_flag=True, help="Compile it here, compare every bit of the outputs.")
+@click.option("--selftest", is_flag=True, help="Add two inputs with their outputs, and a test.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.c/1.")
+def c(
+    model: Path, output: Path | None, fits: str | None, check: bool, selftest: bool, as_json: bool
+) -> None:
+    """Write a .tflite file in 8-bit integers as C without dependencies, say for an Arduino.
+
+    \b
+    edgegolf c models/mnist/double_cnn-2/int8-smallest.tflite -o digits.c --check
+    edgegolf c models/mnist/tight_resnet/int8.tflite -o net.c --selftest
+    """
+    from edgegolf.export.c_files import write_c
+    from edgegolf.progress import Work
+    from edgegolf.records import to_json
+    from edgegolf.report.c_table import c_table
+
+    with Work(f"writing {model} as C"):
+        result = write_c(model, output, fits, check, selftest)
+    if as_json:
+        click.echo(to_json(result), nl=False)
+    else:
+        _print(c_table(result))
+
+
+@cli.command()
 @click.argument("net")
 @click.option("--dataset", help="Data set; MNIST where it is to be had, else digits.")
 @click.option("--iterations", default="1,2,4,8,16,32", show_default=True, help="To grow over.")

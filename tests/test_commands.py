@@ -45,6 +45,7 @@ NOT_RUN = {
     r"^curl ": "needs the demo; tests/demo posts to it",
     r"sha256sum": "of data sets that are nowhere in the project",
     r"^(python3 -m venv|source|pip install) ": "downloads packages; tests/test_install.py",
+    r"^edgegolf c .*--fits": "needs a cross-compiler; tests/export",
     r"^python benchmarks/update_docs.py": "minutes, and draws; tests/test_docs.py",
     r"^make (train|export|test)": "trains for minutes to hours; small ones are run",
     r"^make report": "judges the files of every net; one with fewer is run",
@@ -59,7 +60,7 @@ TARGETS_NOT_RUN = {
     "report": "judges the files of every net; a page of fewer is written by a command",
     "setup": "downloads 2.1 GB; .ci/run runs it, tests/test_install.py installs",
     "test": "these tests",
-    **dict.fromkeys(("test-arm", "test-browser", "test-cluster", "test-install"),
+    **dict.fromkeys(("test-arm", "test-browser", "test-cluster", "test-install", "test-mcu"),
                     "more tests, which .ci/run runs"),
 }  # fmt: skip
 

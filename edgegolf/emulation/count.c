@@ -1,7 +1,8 @@
 /* A QEMU plugin that counts the instructions that a program executes, and writes the count at each
    mark: a call of the kernel that the program makes for nothing else.
 
-   Arguments: mark=NUMBER of the system call, out=FILE that gets one decimal count per line.
+   Arguments: mark=NUMBER of the system call, -1 for the end of the program alone; out=FILE that gets
+   one decimal count per line.
 
    Interface: https://www.qemu.org/docs/master/devel/tcg-plugins.html. QEMU's packages come without
    its header, so the functions used are declared here. Those are the same since QEMU 4.2. */
@@ -48,7 +49,10 @@ static void system_call(plugin_id id, unsigned cpu, int64_t number, uint64_t a, 
   if (number == mark) fprintf(out, "%" PRIu64 "\n", instructions);
 }
 
-static void finish(plugin_id id, void *unused) { fclose(out); }
+static void finish(plugin_id id, void *unused) {
+  if (mark < 0) fprintf(out, "%" PRIu64 "\n", instructions);
+  fclose(out);
+}
 
 EXPORTED int qemu_plugin_install(plugin_id id, const void *info, int count, char **arguments) {
   for (int i = 0; i < count; i++) {

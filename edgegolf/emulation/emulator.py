@@ -59,8 +59,9 @@ def run_counted(board: Board, function: Callable[..., T], *args: Any) -> tuple[T
     """The same, and how many instructions were executed up to each call of `os.getppid`."""
     with tempfile.TemporaryDirectory() as folder:
         counts = Path(folder) / "counts"
-        plugin = f"{_plugin(board)},mark={MARKS[board.architecture]},out={counts}"
-        result = run_on_board(board, function, *args, options=("-plugin", plugin))
+        version, mark = qemu_version(board), MARKS[board.architecture]
+        counter = f"{plugin(version)},mark={mark},out={counts}"
+        result = run_on_board(board, function, *args, options=("-plugin", counter))
         return result, tuple(map(int, counts.read_text().split()))
 
 
@@ -77,10 +78,10 @@ def qemu_version(board: Board) -> str:
     return said.split()[2]  # qemu-aarch64 version 7.2.22 (Debian …)
 
 
-def _plugin(board: Board) -> Path:
-    """The compiled plugin that counts."""
+def plugin(qemu: str) -> Path:
+    """The plugin that counts, compiled for a version of QEMU."""
     # From version 9 on QEMU takes version 2 of the interface, before 8.2 only version 1.
-    version = 2 if int(qemu_version(board).split(".")[0]) >= 9 else 1
+    version = 2 if int(qemu.split(".")[0]) >= 9 else 1
     options = ("-O2", "-shared", "-fPIC", f"-DPLUGIN_VERSION={version}")
 
     def compile_into(folder: Path) -> None:

@@ -37,8 +37,8 @@ def _(op: Softmax, call: Call) -> Array:
     logits = call.array() if kind == "float32" else call.array().astype(np.int64)
     differences = logits - logits.max(axis=-1, keepdims=True)
     if kind == "float32":
-        exponentials = np.exp(differences * np.float32(op.beta))
-        return exponentials / exponentials.sum(axis=-1, keepdims=True)
+        powers = np.exp(differences * np.float32(op.beta))
+        return powers / powers.sum(axis=-1, keepdims=True)
     (requant,) = call.arithmetic.requants
     low, high = call.output.limits
     return np.clip(_shares(differences, requant) + low, low, high).astype(kind)
@@ -53,8 +53,8 @@ def _(op: LogSoftmax, call: Call) -> Array:
         result: Array = differences - np.log(np.exp(differences).sum(axis=-1, keepdims=True))
         return result
     requant, back = call.arithmetic.requants
-    _, exponentials = _exponentials(differences, requant)
-    logarithm = _logarithm(rounding_shift(exponentials, _SUM_BITS).sum(axis=-1, keepdims=True))
+    powers = exponentials(differences, requant)
+    logarithm = _logarithm(rounding_shift(powers, _SUM_BITS).sum(axis=-1, keepdims=True))
     lowest = np.maximum(_lowest(requant) - 1, back(logarithm - 2**31))
     low, high = call.output.limits
     # To four integer bits: the output's scale is 1/16.
@@ -64,11 +64,16 @@ def _(op: LogSoftmax, call: Call) -> Array:
 
 def _shares(differences: Array, requant: Requant) -> Array:
     """The shares of one as multiples of 1/256."""
-    counts, exponentials = _exponentials(differences, requant)
-    sums = rounding_shift(exponentials, _SUM_BITS).sum(axis=-1, keepdims=True)
+    counts, powers = _exponentials(differences, requant)
+    sums = rounding_shift(powers, _SUM_BITS).sum(axis=-1, keepdims=True)
     inverse, bits_over_unit = reciprocal(sums, _SUM_BITS)
-    shares = doubling_high_multiply(inverse, exponentials)
+    shares = doubling_high_multiply(inverse, powers)
     return np.where(counts, rounding_shift(shares, bits_over_unit + 31 - 8), 0)
+
+
+def exponentials(differences: Array, requant: Requant) -> Array:
+    """e^x in Q0.31 for differences of logits, 0 for those that do not count."""
+    return _exponentials(differences, requant)[1]
 
 
 def _exponentials(differences: Array, requant: Requant) -> tuple[Array, Array]:

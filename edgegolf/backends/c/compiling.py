@@ -1,0 +1,217 @@
+"""Compiles what `write` gives: to compare it with the interpreter, and to know what it takes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgegolf.backends.c.writer import CFiles
+from edgegolf.errors import EdgegolfError
+from edgegolf.ir import Graph
+from edgegolf.ir.interpreter import run
+from edgegolf.ir.tensor import Array
+
+#: What the source compiles with, and without a warning.
+STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror")
+
+_TIMEOUT_S = 600
+
+# Answers every input on standard input with the output; what lies in the arena else is rubbish.
+_MAIN = """\
+#include <stdio.h>
+#include "{name}.c"
+int main(void) {{
+  int rubbish = 0;
+  while (memset(arena, rubbish, sizeof arena),
+         fread({name}_input(), 1, {upper}_INPUT_SIZE, stdin) == {upper}_INPUT_SIZE) {{
+    rubbish = (rubbish + 85) & 255;
+    const void *y = {name}_run();
+    if (fwrite(y, 1, {upper}_OUTPUT_SIZE, stdout) != {upper}_OUTPUT_SIZE) return 1;
+  }}
+  return 0;
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A chip, or one of a family.
+
+    Attributes:
+        name: Of it.
+        flash_bytes: For program and constants.
+        ram_bytes: Static and stack.
+        compiler: With the options that choose it.
+        package: The Debian packages that have the compiler.
+    """
+
+    name: str
+    flash_bytes: int
+    ram_bytes: int
+    compiler: tuple[str, ...]
+    package: str
+
+
+def _arm(name: str, flash: int, ram: int, cpu: str) -> Device:
+    command = ("arm-none-eabi-gcc", "-mthumb", f"-mcpu={cpu}")
+    package = "gcc-arm-none-eabi libnewlib-arm-none-eabi"
+    return Device(name, flash * 1024, ram * 1024, command, package)
+
+
+def _avr(name: str, flash: int, ram: int) -> Device:
+    return Device(name, flash, ram, ("avr-gcc", f"-mmcu={name}"), "gcc-avr avr-libc")
+
+
+#: Devices by name. Arduino Uno and Nano have an ATmega328P, the Mega an ATmega2560.
+DEVICES = {
+    device.name: device
+    for device in (
+        _avr("atmega328p", 32 * 1024 - 512, 2048),  # less the boot loader
+        _avr("atmega1284p", 128 * 1024, 16 * 1024),
+        _avr("atmega2560", 256 * 1024 - 8192, 8192),
+        _arm("rp2040", 2048, 264, "cortex-m0plus"),
+        _arm("microbit", 256, 16, "cortex-m0"),
+        _arm("stm32f103c8", 64, 20, "cortex-m3"),
+        _arm("nrf52840", 1024, 256, "cortex-m4"),
+        _arm("rp2350", 4096, 520, "cortex-m33"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What the compiled files take.
+
+    Attributes:
+        compiler: Which compiler, with which options; None if there is none here.
+        code_bytes: Machine code; None without a compiler.
+        constant_bytes: Weights, biases, factors and tables.
+        arena_bytes: Static RAM.
+        stack_bytes: Of the deepest call, as the compiler tells it: without what it does not
+            count, such as return addresses of AVRs, and library functions; None without one.
+    """
+
+    compiler: str | None
+    code_bytes: int | None
+    constant_bytes: int
+    arena_bytes: int
+    stack_bytes: int | None
+
+    @property
+    def flash_bytes(self) -> int:
+        """Code and constants."""
+        return (self.code_bytes or 0) + self.constant_bytes
+
+    @property
+    def ram_bytes(self) -> int:
+        """Arena and stack."""
+        return self.arena_bytes + (self.stack_bytes or 0)
+
+
+def find_compiler(device: Device | None) -> tuple[str, ...] | None:
+    """The command that compiles for a device or, for None, for this machine, if there is one.
+
+    Raises:
+        EdgegolfError: That of a device is not installed.
+    """
+    if device is None:
+        here = (name for name in ("gcc", "cc", "clang") if shutil.which(name))
+        return next(((name,) for name in here), None)
+    if shutil.which(device.compiler[0]) is None:
+        raise EdgegolfError(
+            f"{device.compiler[0]} is not installed, which compiles for {device.name}",
+            hint=f"apt install {device.package}",
+        )
+    return device.compiler
+
+
+def differing(graph: Graph, files: CFiles, images: Array, options: tuple[str, ...] = ()) -> int:
+    """For how many inputs the compiled files give another output than the interpreter.
+
+    Args:
+        graph: What the files are of.
+        files: The files.
+        images: Inputs, `[n, …]`.
+        options: Of the compiler, beyond `STRICT` and `-O2`.
+
+    Raises:
+        EdgegolfError: There is no compiler, it refuses the files, or the program crashes.
+    """
+    here = find_compiler(None)
+    if here is None:
+        raise EdgegolfError("there is no C compiler here", hint="apt install gcc libc6-dev")
+    (expected,) = run(graph, [images])
+    count = len(images) // graph.inputs[0].shape[0] if graph.inputs[0].shape else 1
+    with tempfile.TemporaryDirectory() as folder:
+        _save(files, Path(folder))
+        main = Path(folder) / "main.c"
+        main.write_text(_MAIN.format(name=files.name, upper=files.name.upper()))
+        program = Path(folder) / "program"
+        command = [*here, *STRICT, "-O2", *options, str(main), "-o", str(program)]
+        _called(command, "the compiler refuses the C")
+        said = _called([str(program)], "the compiled net fails", images.tobytes())
+    found = np.frombuffer(said, expected.dtype)
+    if found.size != expected.size:
+        raise EdgegolfError(f"the compiled net gives {found.size} numbers, not {expected.size}")
+    rows = found.reshape(count, -1) != expected.reshape(count, -1)
+    return int(rows.any(axis=1).sum())
+
+
+def footprint(files: CFiles, command: tuple[str, ...] | None) -> Footprint:
+    """What the files take when a compiler, if there is one, makes them small.
+
+    Raises:
+        EdgegolfError: It refuses them.
+    """
+    if command is None:
+        return Footprint(None, None, files.constant_bytes, files.arena_bytes, None)
+    with tempfile.TemporaryDirectory() as folder:
+        source = _save(files, Path(folder))
+        result = source.with_suffix(".o")
+        options = ("-std=c99", "-Os", "-fstack-usage", "-c", str(source), "-o", str(result))
+        _called([*command, *options], f"{command[0]} refuses the C")
+        size = command[0].removesuffix("gcc") + "size" if "-gcc" in command[0] else "size"
+        text, data, *_ = _called([size, str(result)], f"{size} fails").splitlines()[1].split()
+        usage = source.with_suffix(".su")
+        stack = _deepest(usage.read_text(), files.name) if usage.is_file() else 0
+    code = int(text) + int(data) - files.constant_bytes
+    return Footprint(
+        " ".join((*command, "-Os")), code, files.constant_bytes, files.arena_bytes, stack
+    )
+
+
+def _deepest(usage: str, name: str) -> int:
+    """The stack of the net's functions, the largest layer, and all small functions below it."""
+    found = {key: int(size) for key, size in re.findall(r":(\w+)\t(\d+)\t", usage)}
+    outer = sum(found.pop(f"{name}_{which}", 0) for which in ("run", "logits"))
+    for which in ("input", "argmax", "selftest"):
+        found.pop(f"{name}_{which}", None)
+    layers = [size for key, size in found.items() if key[-1].isdigit()]
+    helpers = [size for key, size in found.items() if not key[-1].isdigit()]
+    return outer + max(layers, default=0) + sum(helpers)
+
+
+def _save(files: CFiles, folder: Path) -> Path:
+    (folder / f"{files.name}.h").write_text(files.header)
+    source = folder / f"{files.name}.c"
+    source.write_text(files.source)
+    return source
+
+
+def _called(command: list[str], failure: str, given: bytes = b"") -> bytes:
+    """What a program writes. Raises EdgegolfError if it cannot be run or fails."""
+    try:
+        done = subprocess.run(command, input=given, capture_output=True, timeout=_TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EdgegolfError(f"{failure}: {error}") from None
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        said = next((line for line in lines if "error" in line), f"status {done.returncode}")
+        raise EdgegolfError(f"{failure}: {said}")
+    return done.stdout

@@ -1,0 +1,334 @@
+"""One C function in the making: pixel after pixel of a result, through one or several stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from edgegolf.backends.c.requant import Staircase, Stored, staircase
+from edgegolf.backends.c.source import TYPES, Source
+from edgegolf.errors import EdgegolfError
+from edgegolf.ir import Node, Tensor
+from edgegolf.ir.fixed_point import Requant, Rounding
+from edgegolf.ir.interpreter import constant_results
+from edgegolf.ir.ops import Add, HardSwish, LeakyReLU, Logistic, Mul, Quantize, ReLU, Sub, Tanh
+from edgegolf.ir.tensor import Array
+
+#: How far below its input an output may lie; what is not listed must not overlap.
+Lags = dict[Tensor, int]
+
+
+class NotInCError(EdgegolfError):
+    """C source for this cannot be written."""
+
+
+@dataclass
+class Layer:
+    """A function that computes one tensor.
+
+    Attributes:
+        source: Where its constants go.
+        inputs: The tensors that it reads, its parameters `x0`, `x1`, ….
+        constants: The arrays that it reads, its parameters `c0`, `c1`, …: (name, type).
+        lines: Its text, without the indentation.
+        lags: For inputs that the output may overlap, how many bytes later than it they must lie.
+    """
+
+    source: Source
+    inputs: list[Tensor] = field(default_factory=list)
+    constants: list[tuple[str, str]] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    lags: Lags = field(default_factory=dict)
+
+    def read(self, tensor: Tensor) -> str:
+        """The parameter that points to an input."""
+        if tensor not in self.inputs:
+            self.inputs.append(tensor)
+        return f"x{self.inputs.index(tensor)}"
+
+    def element(self, array: Array, hint: str, index: str) -> str:
+        """The expression that reads an element of a constant."""
+        name, macro = self.constant(array, hint)
+        return f"{macro}({name} + {index})"
+
+    def constant(self, array: Array, hint: str) -> tuple[str, str]:
+        """The parameter that points to a constant, and the macro that reads through it."""
+        entry = self.source.constant(array, hint)
+        if entry not in self.constants:
+            self.constants.append(entry)
+        return f"c{self.constants.index(entry)}", TYPES[entry[1]][1]
+
+    def add(self, *lines: str) -> None:
+        """Append lines."""
+        self.lines += lines
+
+    def call(self, output: Tensor, hint: str) -> tuple[str, list[str]]:
+        """The name of the function, and the constants that it is called with."""
+        parameters = [f"const {ctype(t)} *x{i}" for i, t in enumerate(self.inputs)]
+        parameters.append(f"{ctype(output)} *y")
+        parameters += [f"const {TYPES[t][0]} *c{i}" for i, (_, t) in enumerate(self.constants)]
+        head = f"static void {{name}}({', '.join(parameters)}) {{"
+        text = "\n".join([head, *_indented(self.lines), "}"]) + "\n"
+        return self.source.function(text, hint), [name for name, _ in self.constants]
+
+
+def _indented(lines: Sequence[str]) -> list[str]:
+    depth, result = 1, []
+    for line in lines:
+        depth -= line.startswith("}")
+        result.append(line if line.startswith("#") else "  " * depth + line)
+        depth += line.endswith("{")
+    return result
+
+
+def ctype(tensor: Tensor) -> str:
+    """C's name of the type of a tensor in memory. Raises NotInCError for others than of 8 bits."""
+    if tensor.dtype not in ("int8", "uint8"):
+        raise NotInCError(f"a tensor of {tensor.dtype}", "quantize it to int8 first")
+    return TYPES[tensor.dtype][0]
+
+
+# ----------------------------------------------------------------------------------------- maps
+
+
+@dataclass(frozen=True)
+class Map:
+    """What becomes of each of the 256 values of a tensor, on its own.
+
+    Attributes:
+        low: The smallest value of the input.
+        table: The results from that one on, int64.
+        output: The tensor whose type the results have.
+    """
+
+    low: int
+    table: Array
+    output: Tensor
+
+    @classmethod
+    def of(cls, nodes: Sequence[Node]) -> Map | None:
+        """That of nodes one after the other, None for none."""
+        if not nodes:
+            return None
+        low, high = nodes[0].computed[0].limits
+        table = np.arange(low, high + 1)
+        for node in nodes:
+            table = evaluate(node, {node.computed[0]: table})
+        return cls(low, table, nodes[-1].output)
+
+    def then(self, after: Map) -> Map:
+        """One after the other."""
+        return Map(self.low, after(self.table), after.output)
+
+    def __call__(self, values: Array) -> Array:
+        """The results for values."""
+        return self.table[values - self.low]
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The smallest and the largest result."""
+        return int(self.table.min()), int(self.table.max())
+
+    def within(self, limits: tuple[int, int]) -> tuple[int, int]:
+        """The smallest and the largest result of values between two."""
+        results = self(np.arange(limits[0], limits[1] + 1))
+        return int(results.min()), int(results.max())
+
+    @property
+    def rises(self) -> bool:
+        """Whether it never decreases."""
+        return bool((np.diff(self.table) >= 0).all())
+
+    def expression(self, layer: Layer, value: str) -> str:
+        """C for the result of a value."""
+        values = np.arange(self.low, self.low + 256)
+        low, high = int(self.table[0]), int(self.table[-1])
+        if (np.clip(values, low, high) == self.table).all():
+            return clamped(value, low, high, self.low, self.low + 255)
+        index = value if self.low == 0 else f"({value} + {-self.low})"
+        return layer.element(self.table, "map", index)
+
+
+def is_map(node: Node) -> bool:
+    """Whether the result is, element by element, a function of one tensor of the same size."""
+    if isinstance(node.op, ReLU | LeakyReLU | Logistic | Tanh | HardSwish):
+        return True
+    if isinstance(node.op, Quantize):
+        return node.source.dtype in ("int8", "uint8")
+    if not isinstance(node.op, Add | Sub | Mul) or len(set(node.computed)) != 1:
+        return False
+    constants = [t for t in node.inputs if t is not None and t.data is not None]
+    return node.computed[0].shape == node.output.shape and all(t.elements == 1 for t in constants)
+
+
+def evaluate(node: Node, values: dict[Tensor, Array]) -> Array:
+    """What the interpreter says of arrays in the place of tensors, int64."""
+    inputs = tuple(_holding(t, values.get(t)) for t in node.inputs if t is not None)
+    shape = np.broadcast_shapes(*(t.shape for t in inputs))
+    output = replace(node.output, shape=shape)
+    (result,) = constant_results(Node(node.op, inputs, (output,)))
+    return result.astype(np.int64)
+
+
+def _holding(tensor: Tensor, values: Array | None) -> Tensor:
+    data = tensor.values.reshape(()) if values is None else values.astype(tensor.dtype)
+    return replace(tensor, shape=data.shape, data=data)
+
+
+# ------------------------------------------------------------------------------------ arithmetic
+
+
+def clamped(value: str, low: int, high: int, least: int, most: int) -> str:
+    """C for a value between `least` and `most`, kept between two numbers."""
+    if low > least and high < most:
+        return f"clamp({value}, {low}, {high})"
+    if low > least:
+        return f"({value} < {low} ? {low} : {value})"
+    return f"({value} > {high} ? {high} : {value})" if high < most else value
+
+
+def stored(
+    requant: Requant, channel: int, zero_point: int, limits: tuple[int, int],
+    reach: tuple[int, int], after: Map | None,
+) -> Stored:  # fmt: skip
+    """What a kernel stores for the sums of a channel, and what becomes of it."""
+    at = channel if len(requant.multiplier) > 1 else 0
+    one = Requant((requant.multiplier[at],), (requant.shift[at],), requant.rounding)
+    slope = float(one.multiplier[0])
+    if one.rounding is Rounding.TWICE:
+        slope *= 2.0 ** (one.shift[0] - 31)
+
+    def function(sums: Array) -> Array:
+        result = np.clip(one(sums) + zero_point, *limits)
+        return result if after is None else after(result)
+
+    return Stored(function, reach, slope)
+
+
+def finish(
+    layer: Layer, requant: Requant, zero_point: int, limits: tuple[int, int],
+    reaches: list[tuple[int, int]], after: Map | None, what: str,
+) -> str:  # fmt: skip
+    """Add what makes the sum `a` of channel `o` a result; returns the expression of it.
+
+    Args:
+        layer: Where to add it.
+        requant: What the kernel does, for all channels or each.
+        zero_point: Of the kernel's result.
+        limits: Between which the kernel keeps it.
+        reaches: The smallest and the largest sum of each channel.
+        after: What becomes of the kernel's result.
+        what: The operator, for messages.
+    """
+    each = len(requant.multiplier) > 1
+    spans = reaches if each else [(min(r[0] for r in reaches), max(r[1] for r in reaches))]
+
+    def search(folded: Map | None) -> Staircase | None:
+        ends = limits if folded is None else tuple(folded(np.array(limits)).tolist())
+        channels = [
+            stored(requant, channel, zero_point, limits, reach, folded)
+            for channel, reach in enumerate(spans)
+        ]
+        return staircase(channels, (ends[0], ends[1]))
+
+    folds = after is not None and after.rises
+    found = search(after) if folds else None
+    if found is None:
+        folds, found = False, search(None)
+    if found is not None:
+        result = render_staircase(layer, found, spans)
+    elif requant.rounding is Rounding.TWICE:
+        result = _reference(layer, requant, zero_point, limits)
+    else:
+        raise NotInCError(f"{what} with scales that no integer arithmetic equals")
+    if after is None or folds:
+        return result
+    layer.add(f"a = {result};")
+    return after.expression(layer, "a")
+
+
+def _reference(layer: Layer, requant: Requant, zero_point: int, limits: tuple[int, int]) -> str:
+    """TensorFlow Lite's own way, with products of 64 bits."""
+    if len(requant.multiplier) > 1:
+        factor = layer.element(np.array(requant.multiplier, np.int64), "m", "o")
+        shift = layer.element(np.array(requant.shift), "s", "o")
+    else:
+        factor, shift = str(int(requant.multiplier[0])), str(requant.shift[0])
+    layer.add(f"a = rescale(a, {factor}, {shift}){plus(zero_point)};")
+    return f"clamp(a, {limits[0]}, {limits[1]})"
+
+
+def render_staircase(layer: Layer, found: Staircase, spans: list[tuple[int, int]]) -> str:
+    """Add what makes the sum `a` of channel `o` a result; returns the expression of it."""
+    low, high = min(s[0] for s in spans), max(s[1] for s in spans)
+    if found.multiplier == (0,):
+        layer.add("(void)a;")
+        return str(found.offset)
+    large = max(found.multiplier)
+    factor = str(large)
+    if len(set(found.multiplier)) > 1:
+        factor = layer.element(np.array(found.multiplier, np.int64), "m", "o")
+    offset = str(found.offset)
+    if found.negative:
+        offset = f"({found.offset} + (a < 0 ? {found.negative} : 0))"
+    reach = max(-low, high)
+    roundings = abs(found.offset) + abs(found.negative)
+    if reach * large + roundings < 2**31:
+        layer.add(f"a = (a * {factor} + {offset}) >> {found.shift};")
+    else:
+        wide = f"a = (int32_t)(((int64_t)a * {factor} + {_wide(found.offset)}"
+        if found.negative:
+            wide += f" + (a < 0 ? {_wide(found.negative)} : 0)"
+        wide += f") >> {found.shift});"
+        narrow = _narrow(found, reach, factor)
+        if narrow:
+            layer.add("#if NARROW", *narrow, "#else", wide, "#endif")
+        else:
+            layer.add(wide)
+    ends = [
+        int(m) * s + found.offset + (found.negative if s < 0 else 0) >> found.shift
+        for m in set(found.multiplier)
+        for s in (low, high)
+    ]
+    return clamped("a", found.low, found.high, min(ends), max(ends))
+
+
+def _narrow(found: Staircase, reach: int, factor: str) -> list[str]:
+    """The same with two products of 32 bits: the upper and the lower part of the factor.
+
+    Sums that change nothing any more are cut off first where the products would not fit else.
+    """
+    large = max(found.multiplier)
+    edge = max(abs(found.first), abs(found.last))
+    for cuts, most in ((False, reach), (True, edge)):
+        for bits in range(found.shift - 1, 0, -1):
+            mask = (1 << bits) - 1
+            low_offset, high_offset = found.offset & mask, found.offset >> bits
+            lower = most * min(mask, large) + low_offset + abs(found.negative)
+            upper = most * (large >> bits) + (lower >> bits) + abs(high_offset)
+            if max(lower, upper) >= 2**31 - 1:
+                continue
+            lines = [f"a = clamp(a, {found.first}, {found.last});"] if cuts else []
+            if not factor.isdigit():
+                lines += [f"const int32_t m = {factor};"]
+                parts = f"(m >> {bits})", f"(m & {mask})"
+            else:
+                parts = str(large >> bits), str(large & mask)
+            extra = f" + (a < 0 ? {found.negative} : 0)" if found.negative else ""
+            return [
+                *lines,
+                f"a = (a * {parts[0]} + ((a * {parts[1]} + {low_offset}{extra}) >> {bits})"
+                f"{plus(high_offset)}) >> {found.shift - bits};",
+            ]
+    return []
+
+
+def _wide(number: int) -> str:
+    return str(number) if abs(number) < 2**31 else f"(int64_t){number}LL"
+
+
+def plus(number: int) -> str:
+    """C that adds a constant, nothing for 0."""
+    return "" if not number else f" + {number}" if number > 0 else f" - {-number}"

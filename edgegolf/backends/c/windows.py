@@ -1,0 +1,189 @@
+"""What a window sees at each pixel: where it lies in memory, or a copy with what pads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgegolf.backends.c.layer import Layer, Map, ctype
+from edgegolf.ir import Tensor
+from edgegolf.ir.ops import NO_PADDING, Padding, Pair
+from edgegolf.ir.tensor import Shape
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a window moves over an image.
+
+    Attributes:
+        image: [height, width, channels].
+        size: Of the window.
+        outputs: How many positions it has.
+        strides: From one to the next.
+        padding: Around the image.
+        dilation: Steps inside the window.
+    """
+
+    image: Shape
+    size: Pair
+    outputs: Pair
+    strides: Pair = (1, 1)
+    padding: Padding = NO_PADDING
+    dilation: Pair = (1, 1)
+
+    @property
+    def elements(self) -> int:
+        """That a window sees."""
+        return self.size[0] * self.size[1] * self.image[2]
+
+    def lag(self, channels: int, copies: bool) -> int:
+        """How many bytes below the image the result may begin so that nothing unread is lost.
+
+        Args:
+            channels: Of the result.
+            copies: Whether all that a pixel needs is read before its result is written.
+        """
+        first = []
+        for row in range(self.outputs[0]):
+            for column in range(self.outputs[1]):
+                top = max(row * self.strides[0] - self.padding[0][0], 0)
+                left = max(column * self.strides[1] - self.padding[1][0], 0)
+                first.append((top * self.image[1] + left) * self.image[2])
+        worst, unread = -(2**60), 2**60
+        for pixel in range(len(first) - 1, -1, -1):
+            if not copies:
+                unread = min(unread, first[pixel])
+            worst = max(worst, (pixel + 1) * channels - unread)
+            unread = min(unread, first[pixel])
+        return worst
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What lies under a window.
+
+    Attributes:
+        pointer: C that points to its first element.
+        dtype: Of the elements.
+        limits: The smallest and the largest one.
+        size: Of the window.
+        channels: At each of its places.
+        row: Elements from one row to the next.
+        is_copy: Whether it is one, so that the original may be overwritten.
+    """
+
+    pointer: str
+    dtype: str
+    limits: tuple[int, int]
+    size: Pair
+    channels: int
+    row: int
+    is_copy: bool = False
+
+    @property
+    def column(self) -> int:
+        """Elements from one column to the next."""
+        return self.channels
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all lies in one piece."""
+        return self.size[0] == 1 or self.row == self.size[1] * self.channels
+
+    def runs(self, length: int | None = None) -> tuple[int, int, int]:
+        """Pieces, the elements of each, and those from one to the next.
+
+        Args:
+            length: Of the channels at each place that count; all if None.
+        """
+        if length is not None:
+            return self.size[0] * self.size[1], length, self.channels
+        if self.is_whole:
+            return 1, self.size[0] * self.size[1] * self.channels, 0
+        return self.size[0], self.size[1] * self.channels, self.row
+
+
+def slide(
+    layer: Layer, tensor: Tensor, geometry: Geometry, before: Map | None, fill: int,
+    limits: tuple[int, int], copies: bool = False,
+) -> Seen:  # fmt: skip
+    """Begin the loop over the pixels of a result; returns what the window sees there.
+
+    Args:
+        layer: Where to.
+        tensor: What the window slides over, [height, width, channels].
+        geometry: How.
+        before: What becomes of each element first.
+        fill: What pads, after that.
+        limits: Of the elements, after that.
+        copies: Whether a copy is needed in any case.
+    """
+    x = layer.read(tensor)
+    rows, columns = geometry.outputs
+    if rows > 1:
+        layer.add(f"for (int v = 0; v < {rows}; v++) {{")
+    if columns > 1:
+        layer.add(f"for (int u = 0; u < {columns}; u++) {{")
+    _, width, channels = geometry.image
+    output = tensor if before is None else before.output
+    pads = any(map(any, geometry.padding))
+    if not (pads or copies or before is not None or geometry.dilation != (1, 1)):
+        steps = [
+            f"{name} * {stride}"
+            for name, count, stride in (
+                ("v", rows, geometry.strides[0] * width * channels),
+                ("u", columns, geometry.strides[1] * channels),
+            )
+            if count > 1
+        ]
+        pointer = " + ".join([x, *steps])
+        if steps:
+            layer.add(f"const {ctype(tensor)} *p = {pointer};")
+            pointer = "p"
+        return Seen(pointer, tensor.dtype, limits, geometry.size, channels, width * channels)
+    _copy(layer, x, geometry, before, fill, pads, ctype(output))
+    row = geometry.size[1] * channels
+    return Seen("p", output.dtype, limits, geometry.size, channels, row, True)
+
+
+def close(layer: Layer, geometry: Geometry) -> None:
+    """End the loop over pixels."""
+    layer.add(*["}" for count in geometry.outputs if count > 1])
+
+
+def _copy(
+    layer: Layer, x: str, geometry: Geometry, before: Map | None, fill: int, pads: bool, kind: str
+) -> None:
+    """Copy what the window sees to an array `p`."""
+    height, width, channels = geometry.image
+
+    def place(name: str, other: str, axis: int) -> str:
+        count, stride, pad, step = (
+            geometry.outputs[axis], geometry.strides[axis], geometry.padding[axis][0],
+            geometry.dilation[axis],
+        )  # fmt: skip
+        first = f"{name} * {stride} - {pad}" if count > 1 else f"{-pad}"
+        return f"{first} + {other} * {step}"
+
+    layer.add(
+        f"{kind} p[{geometry.elements}], *e = p;",
+        f"for (int i = 0; i < {geometry.size[0]}; i++) {{",
+        f"const int r = {place('v', 'i', 0)};",
+        f"for (int j = 0; j < {geometry.size[1]}; j++, e += {channels}) {{",
+        f"const int s = {place('u', 'j', 1)};",
+    )
+    source = f"{x} + (r * {width} + s) * {channels}"
+    if pads:
+        layer.add(f"if (r < 0 || r >= {height} || s < 0 || s >= {width}) {{",
+                  f"memset(e, {fill}, {channels});", "continue;", "}")  # fmt: skip
+    if before is None:
+        layer.add(f"memcpy(e, {source}, {channels});")
+    else:
+        value = before.expression(layer, "q[k]")
+        layer.add(f"const {layer_type(layer, x)} *q = {source};",
+                  f"for (int k = 0; k < {channels}; k++) e[k] = ({kind}){value};")  # fmt: skip
+    layer.add("}", "}")
+
+
+def layer_type(layer: Layer, x: str) -> str:
+    """C's type of what a parameter points to."""
+    return ctype(layer.inputs[int(x[1:])])

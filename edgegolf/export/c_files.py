@@ -1,0 +1,142 @@
+"""From a `.tflite` file to C, compared with the interpreter and measured before it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from edgegolf.backends import c
+from edgegolf.backends.c.compiling import (
+    DEVICES,
+    Footprint,
+    differing,
+    find_compiler,
+    footprint,
+)
+from edgegolf.cards import read_card
+from edgegolf.data import DatasetUnavailableError, load_dataset
+from edgegolf.errors import EdgegolfError, unknown
+from edgegolf.files import write_atomically
+from edgegolf.frontends.tflite import read_graph
+from edgegolf.ir import Tensor
+from edgegolf.ir.lowering import quantize
+from edgegolf.ir.tensor import Array
+
+_RANDOM_INPUTS, _IMAGES, _GOLDEN = 1_000, 1_000, 2
+
+
+@dataclass(frozen=True)
+class CResult:
+    """What became of a file.
+
+    Attributes:
+        source: Path of the model.
+        files: Paths of what was written.
+        macs: Multiply-accumulates of one run; None if unknown.
+        input_bytes: Of one input, part of the arena.
+        footprint: What the compiled C takes.
+        device: The device that it fits, if one was named.
+        flash_left: Bytes that it leaves of the device's flash.
+        ram_left: Bytes that it leaves of its RAM, for the rest of the program.
+        compared: Inputs for which every bit of the output was compared: random, of a data set.
+    """
+
+    SCHEMA: ClassVar[str] = "edgegolf.c/1"
+
+    source: str
+    files: tuple[str, ...]
+    macs: int | None
+    input_bytes: int
+    footprint: Footprint
+    device: str | None = None
+    flash_left: int | None = None
+    ram_left: int | None = None
+    compared: tuple[int, int] | None = None
+
+
+def write_c(
+    path: Path, output: Path | None = None, fits: str | None = None, check: bool = False,
+    selftest: bool = False,
+) -> CResult:  # fmt: skip
+    """Write a `.c` file and its header.
+
+    Args:
+        path: A `.tflite` file that computes in 8-bit integers.
+        output: The `.c` file; named after the model, in the current folder, if None.
+        fits: A device that it must fit, one of `DEVICES`.
+        check: Whether to compile it here and to compare its outputs with the interpreter's.
+        selftest: Whether it shall hold two inputs with their outputs.
+
+    Raises:
+        EdgegolfError: C has no way to compute it, it does not fit, a compiler is missing, or an
+            output differs. Nothing is written then.
+    """
+    if fits is not None and fits not in DEVICES:
+        raise unknown(f"there is no device {fits!r}", fits, DEVICES)
+    device = DEVICES[fits] if fits else None
+    command = find_compiler(device)
+    destination = output or Path(f"{c.identifier(path.stem)}.c")
+    if destination.suffix != ".c":
+        raise EdgegolfError(f"{destination} does not end in .c")
+    graph = read_graph(path)
+    try:
+        plain = c.in_integers(graph)
+        given = plain.inputs[0]
+        golden = random_inputs(given, _GOLDEN) if selftest else None
+        files = c.write(plain, destination.stem, golden)
+    except c.NotInCError as error:
+        raise EdgegolfError(f"{path}: C cannot have {error.message}", error.hint) from None
+    taken = footprint(files, command)
+    flash_left = ram_left = None
+    if device is not None:
+        flash_left = device.flash_bytes - taken.flash_bytes
+        ram_left = device.ram_bytes - taken.ram_bytes
+        if min(flash_left, ram_left) < 0:
+            raise EdgegolfError(
+                f"{path} does not fit {device.name}: {taken.flash_bytes:,} of "
+                f"{device.flash_bytes:,} bytes of flash, {taken.ram_bytes:,} of "
+                f"{device.ram_bytes:,} bytes of RAM"
+            )
+    compared = None
+    if check:
+        parts = [random_inputs(given, _RANDOM_INPUTS), images_of(path, given)]
+        wrong = differing(plain, files, np.concatenate(parts))
+        if wrong:
+            raise EdgegolfError(f"{path}: {wrong} outputs in C differ from the interpreter's")
+        compared = (len(parts[0]), len(parts[1]))
+    header = destination.with_name(f"{files.name}.h")
+    write_atomically(header, files.header)
+    write_atomically(destination, files.source)
+    return CResult(
+        str(path), (str(destination), str(header)), files.macs, given.elements, taken,
+        fits, flash_left, ram_left, compared,
+    )  # fmt: skip
+
+
+def random_inputs(tensor: Tensor, count: int) -> Array:
+    """Inputs of all numbers alike, the first and the last ones the extreme ones."""
+    low, high = tensor.limits
+    shape = (count * tensor.shape[0], *tensor.shape[1:])
+    inputs = np.random.default_rng(0).integers(low, high + 1, shape).astype(tensor.dtype)
+    if count > 2:
+        inputs[0], inputs[-1] = low, high
+    return inputs
+
+
+def images_of(path: Path, tensor: Tensor) -> Array:
+    """Validation images of the data set that the card beside a file names; none without it."""
+    none = np.zeros((0, *tensor.shape[1:]), tensor.dtype)
+    card = read_card(path.parent)
+    if card is None or tensor.quant is None:
+        return none
+    try:
+        images = load_dataset(card.dataset).split("validation").images[:_IMAGES]
+    except DatasetUnavailableError:
+        return none
+    if images[0].size != tensor.elements:
+        return none
+    shown = images.reshape(len(images), *tensor.shape[1:]).astype(np.float32) / np.float32(255)
+    return quantize(shown, tensor)
