@@ -84,7 +84,7 @@ def test_nothing_is_read_or_written_outside_its_place() -> None:
 )
 def test_random_graphs(graph: Graph, scheme: Scheme) -> None:
     fused = fuse_activations(graph)
-    found = calibrate(fused, ranges(fused, pixels(graph, 20)), scheme)
+    found = calibrate(fused, ranges(fused, [pixels(graph, 20)]), scheme)
     assert_equal(quantized(fused, Quantization(found.activations, found.weights)))
 
 

@@ -113,14 +113,14 @@ def test_a_relu_with_an_upper_bound_is_refused_in_integers() -> None:
     build = Builder(4, 4, 2)
     hidden = build.convolve(build.source, build.weight(3, 1, 1, 2))
     graph = build.classify(build.apply(ops.ReLU(0.0, 6.0), hidden))
-    scales = calibrate(graph, ranges(graph, pixels(graph)), Scheme("requantize", "own", "tensor"))
+    scales = calibrate(graph, ranges(graph, [pixels(graph)]), Scheme("requantize", "own", "tensor"))
     assert onnx.unsupported(graph) == ()
     assert onnx.unsupported(quantized(graph, scales)) == ("integers between two bounds",)
 
 
 def test_a_loop_is_refused_in_integers() -> None:
     graph = fuse_activations(reroll(shared_net()))
-    scales = calibrate(graph, ranges(graph, pixels(graph)), Scheme("requantize", "own", "tensor"))
+    scales = calibrate(graph, ranges(graph, [pixels(graph)]), Scheme("requantize", "own", "tensor"))
     assert "a loop" in onnx.unsupported(quantized(graph, scales))[0]
 
 
