@@ -18,7 +18,7 @@ import platform
 import resource
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -326,10 +326,10 @@ def _row(user: User) -> tuple[str, ...]:
         missed += [f"{name[5:]} {bar}" for bar in each.missed]
         cells += [
             f"{each.bytes:,}",
-            _number(each.stock_bytes, lambda value: f"{each.bytes / value:.3f}"),
-            f"{each.sqnr:.1f}",
-            _number(each.stock_sqnr, "{:.1f}".format),
-            _number(each.latency_ratio, "{:.2f}".format),
+            _number(each.stock_bytes and each.bytes / each.stock_bytes, 3),
+            _number(each.sqnr, 1),
+            _number(each.stock_sqnr, 1),
+            _number(each.latency_ratio, 2),
         ]
     if user.stock_seconds and user.seconds > SLOWEST * user.stock_seconds:
         missed.append("seconds")
@@ -338,8 +338,8 @@ def _row(user: User) -> tuple[str, ...]:
     return tuple(cells)
 
 
-def _number(value: Any, shown: Callable[[Any], str]) -> str:
-    return UNKNOWN if value is None else shown(value)
+def _number(value: float | None, digits: int) -> str:
+    return UNKNOWN if value is None else f"{value:.{digits}f}"
 
 
 if __name__ == "__main__":

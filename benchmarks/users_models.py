@@ -5,7 +5,7 @@ name. Some are trained for some seconds, others keep random weights with statist
 have.
 """
 
-# ruff: noqa: N812 -- L are the layers, as in Keras's own guides
+# ruff: noqa: N806 -- L are the layers, as in Keras's own guides
 
 from __future__ import annotations
 
