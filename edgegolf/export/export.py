@@ -144,6 +144,7 @@ class Exported:
     notes: tuple[str, ...] = ()
 
 
+NOISY = 0.1  # scatter of latency ratios from which on it is told
 #: Files that are still the same model, by name.
 Verified: TypeAlias = dict[str, tuple[bytes, Comparison]]
 #: Called with a format and all candidates for its int8 files.
@@ -344,6 +345,11 @@ class _Making:
         self.note(f"measuring {len(drafts)} candidates")
         candidates = measure(drafts, suffix, self._judged)
         show(suffix[1:], candidates)
+        if (scatter := max(each.scatter for each in candidates)) > NOISY:
+            self._tell(
+                f"the machine is noisy: latencies of {suffix[1:]} files against each other scatter "
+                f"by up to {scatter:.0%}, so that another one may be best when it is quiet"
+            )
         refused: dict[str, EdgegolfError] = {}
         while True:
             left = [each for each in candidates[1:] if each.name + each.compute not in refused]
