@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from edgegolf.data import load_dataset
+from edgegolf.ir.tensor import Array
 
-Array = np.ndarray
 Built = tuple[Path, Path]
 TORCH = Path(__file__).parent.parent / "tests" / "cases" / "torch"
 
