@@ -29,14 +29,20 @@ from edgegolf.export.variants import (
     simplified,
     tflite_drafts,
 )
-from edgegolf.export.verify import Comparison, check
-from edgegolf.export.warnings import reference_warnings, sample_warnings
+from edgegolf.export.verify import Comparison, check, find_input
+from edgegolf.export.warnings import (
+    cut_off_warning,
+    noise_warnings,
+    reference_warnings,
+    sample_warnings,
+)
 from edgegolf.export.worker import Worker
 from edgegolf.files import write_atomically
 from edgegolf.golf.golf import golf_file
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.golf.tflite_golf import golf_tflite
+from edgegolf.runtimes import open_session
 
 if TYPE_CHECKING:
     from edgegolf.ir import Graph
@@ -344,6 +350,8 @@ class _Making:
         self.note(f"measuring {len(drafts)} candidates")
         candidates = measure(drafts, suffix, self._judged)
         show(suffix[1:], candidates)
+        for sentence in noise_warnings(suffix[1:], [each.scatter for each in candidates]):
+            self._tell(sentence)
         refused: dict[str, EdgegolfError] = {}
         while True:
             left = [each for each in candidates[1:] if each.name + each.compute not in refused]
@@ -474,11 +482,30 @@ class _Making:
             path = Path(folder) / name
             path.write_bytes(file.data)
             outputs = task.run(path, file.compiled)
+            self._check_inputs(name, path, task.names_in(file.compiled))
         is_exact = file.compute == "float32"
         found = check(name, is_exact, outputs, self.expected, task.samples, self.options.max_drop)
         for sentence in found.doubts:
             self._tell(f"{name}: {sentence}")
         return found
+
+    def _check_inputs(self, name: str, path: Path, names: Sequence[str] | None) -> None:
+        """Tell which inputs of a file cannot hold what the model is fed with."""
+        with open_session(path) as session:
+            infos = session.inputs
+        for index, info in enumerate(infos):
+            position = index if names is None else find_input(info.name, names)
+            values = self.data.validation.inputs[position]
+            if info.scale and (
+                sentence := cut_off_warning(
+                    self.described.inputs[position].name,
+                    values,
+                    info.scale[0],
+                    info.zero_point[0],
+                    info.dtype,
+                )
+            ):
+                self._tell(f"{name}: {sentence}")
 
     def _tell(self, sentence: str) -> None:
         if sentence not in self.notes:

@@ -29,8 +29,9 @@ from edgegolf.runtimes.registry import preferred_runtime
 from edgegolf.side_by_side import available_cores
 
 Compute = Literal["float32", "float16", "int8", "int8-weights"]
-# Of each file: microseconds, and their ratio to the first file's; None where it does not run.
-Latencies = list[tuple[float, float] | None]
+# Of each file: microseconds, their ratio to the first file's, and how far the middle half of these
+# ratios lies apart, a fraction of it; None where it does not run.
+Latencies = list[tuple[float, float, float] | None]
 
 LATENCY_ROUNDS = 40
 SECONDS_PER_ROUND = 0.003
@@ -106,6 +107,8 @@ class Candidate:
         data: The file.
         shared: As in `Draft`.
         compiled: As in `Draft`.
+        scatter: How far the middle half of the ratios lies apart in the preferred runtime, a
+            fraction of their median.
     """
 
     SCHEMA: ClassVar[str] = "edgegolf.candidate/2"
@@ -120,6 +123,7 @@ class Candidate:
     data: bytes = field(repr=False)
     shared: bool = False
     compiled: bool = True
+    scatter: float = 0.0
 
 
 def outputs_of(data: bytes, samples: Samples, suffix: str) -> list[Array]:
@@ -161,7 +165,7 @@ def measure(drafts: Sequence[Draft], suffix: str, task: Task) -> tuple[Candidate
         }
     candidates = []
     for index, (draft, quality) in enumerate(zip(drafts, qualities, strict=True)):
-        found = {name: pair for name, pairs in latencies.items() if (pair := pairs[index])}
+        found = {name: times for name, each in latencies.items() if (times := each[index])}
         if quality is None or preferred not in found:
             continue
         candidates.append(
@@ -171,11 +175,12 @@ def measure(drafts: Sequence[Draft], suffix: str, task: Task) -> tuple[Candidate
                 size_bytes=len(draft.data),
                 accuracy=quality[0],
                 sqnr=quality[1],
-                latency_us={name: pair[0] for name, pair in found.items()},
-                latency_ratio={name: pair[1] for name, pair in found.items()},
+                latency_us={name: times[0] for name, times in found.items()},
+                latency_ratio={name: times[1] for name, times in found.items()},
                 data=draft.data,
                 shared=draft.shared,
                 compiled=draft.compiled,
+                scatter=found[preferred][2],
             )
         )
     return tuple(candidates)
@@ -195,13 +200,17 @@ def latencies_on_this_machine(
     key = hashlib.sha256(json.dumps(known).encode()).hexdigest()
     cached = user_cache_path("edgegolf") / "latencies" / f"{key}.json"
     with contextlib.suppress(OSError, ValueError, TypeError):
-        pairs = json.loads(cached.read_bytes())
-        if len(pairs) == len(paths):
-            return [None if pair is None else (float(pair[0]), float(pair[1])) for pair in pairs]
+        known_times = json.loads(cached.read_bytes())
+        if len(known_times) == len(paths):
+            return [None if each is None else _times(*each) for each in known_times]
     found = run_in_child(latencies_of, paths, runtime, compiled, task, timeout=TIMEOUT)
     with contextlib.suppress(EdgegolfError):
         write_atomically(cached, json.dumps(found))
     return found
+
+
+def _times(microseconds: float, ratio: float, scatter: float) -> tuple[float, float, float]:
+    return float(microseconds), float(ratio), float(scatter)
 
 
 def _versions() -> list[str]:
@@ -247,7 +256,7 @@ def _outputs(path: Path, compiled: bool, task: Task) -> list[Array]:
 def latencies_of(
     paths: Sequence[Path], runtime: str, compiled: Sequence[bool], task: Task
 ) -> Latencies:
-    """Microseconds of each file, and their ratio to the first file's; None where it does not run.
+    """Of each file in one runtime.
 
     The files take turns, so that whatever else the machine does slows all of them alike.
     """
@@ -265,14 +274,14 @@ def latencies_of(
     return [times.get(index) for index in range(len(paths))]
 
 
-def _take_turns(sessions: Sequence[Session]) -> list[tuple[float, float]]:
-    """The median microseconds of each, and its median ratio to the first."""
+def _take_turns(sessions: Sequence[Session]) -> list[tuple[float, float, float]]:
+    """The median microseconds of each, its median ratio to the first, and how that scatters."""
     rounds = np.array(
         [[_microseconds(session) for session in sessions] for _ in range(LATENCY_ROUNDS)]
     )
     medians = np.median(rounds, axis=0)
-    ratios = np.median(rounds / rounds[:, :1], axis=0)
-    return [(float(m), float(r)) for m, r in zip(medians, ratios, strict=True)]
+    low, ratios, high = np.quantile(rounds / rounds[:, :1], (0.25, 0.5, 0.75), axis=0)
+    return list(map(_times, medians, ratios, (high - low) / ratios))
 
 
 def _microseconds(session: Session) -> float:

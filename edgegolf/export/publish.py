@@ -31,6 +31,7 @@ from edgegolf.export.export import (
 )
 from edgegolf.export.measuring import Candidate
 from edgegolf.export.model_source import kind_of
+from edgegolf.export.warnings import unnamed_dataset
 from edgegolf.files import check_size, remove_leftovers, sha256, write_atomically
 from edgegolf.progress import doing, track
 from edgegolf.records import to_json
@@ -114,10 +115,11 @@ def publish_files(
             f"{out} holds a trained net with its own files", hint="give another folder"
         )
     source = Path(samples) if samples else load_dataset(dataset).name
+    unnamed = () if samples or dataset else (unnamed_dataset(str(source)),)
     for model in dict.fromkeys(models):
         task = Task(f"exporting {model}", _publish_file, (model, out, source, options))
         for _, result in _run([task]):
-            yield model, result
+            yield model, replace(result, notes=(*unnamed, *result.notes))
 
 
 def _run(tasks: Sequence[Task]) -> Generator[tuple[int, Published], None, None]:

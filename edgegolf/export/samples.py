@@ -94,8 +94,8 @@ def read_data(
 
     Args:
         source: A data set of images, or a path: an `.npz` file with one array for each input,
-            named like it (any name where there is one input only), and `labels` if they are known;
-            an `.npy` file; a folder of images; or `my.py:samples`, a function of the user's.
+            named like it (any name where there is one input only), and `labels` or `y` if they are
+            known; an `.npy` file; a folder of images; or `my.py:samples`, a user's function.
         inputs: What the model takes.
         calibration_samples: How many of the training samples to calibrate on.
         labels: A CSV file of rows `file,label`, for a folder of images.
@@ -153,7 +153,7 @@ def _read(
     if ".py:" in str(source):
         return call_function(str(source), inputs, count)
     if not path.is_dir():
-        return read_arrays(path)
+        return read_arrays(path, inputs)
     if len(inputs) != 1:
         raise EdgegolfError(
             f"the model has {len(inputs)} inputs, the folder {path} has images only",

@@ -16,6 +16,7 @@ from edgegolf.export.layouts import OpenShape
 from edgegolf.ir.tensor import Array
 
 LABELS = "labels"
+TARGETS = "y"  # what many call labels
 
 T = TypeVar("T")
 
@@ -57,8 +58,10 @@ def inputs_of(tensors: Iterable[Any]) -> tuple[ModelInput, ...]:
     return tuple(ModelInput(each.name, tuple(each.shape), str(each.dtype)) for each in tensors)
 
 
-def read_arrays(path: Path) -> Source:
+def read_arrays(path: Path, inputs: Sequence[ModelInput]) -> Source:
     """The arrays of an `.npz` file, or the only one of an `.npy` file.
+
+    Labels are the array `labels`, or integers `y` that are not an input's.
 
     Raises:
         EdgegolfError: It is missing, damaged, takes more than it is worth, or would run code.
@@ -70,8 +73,6 @@ def read_arrays(path: Path) -> Source:
         check_arrays(path)
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        labels = arrays.pop(LABELS, None)
-        return Source(arrays, labels)
     except EdgegolfError:
         raise
     except Exception:  # numpy's reader of a damaged header raises errors of any type
@@ -79,6 +80,13 @@ def read_arrays(path: Path) -> Source:
             f"{path} is damaged or not an {path.suffix or '.npz'} file of plain arrays",
             hint="write it with numpy.savez(path, INPUT=array, labels=integers)",
         ) from None
+    labels = arrays.pop(LABELS, None)
+    if labels is not None or TARGETS not in arrays or len(arrays) <= len(inputs):
+        return Source(arrays, labels)
+    targets = arrays.pop(TARGETS)
+    if targets.dtype.kind in "iu":
+        return Source(arrays, targets)
+    return Source(arrays, None, (f"{path}: {TARGETS} is no row of classes and judges nothing",))
 
 
 def in_order(arrays: Mapping[str, T], inputs: Sequence[ModelInput], where: str) -> list[T]:

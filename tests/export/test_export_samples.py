@@ -58,6 +58,27 @@ def test_arrays_are_matched_by_name(tmp_path):
     assert samples.labels.dtype == np.int64
 
 
+@pytest.mark.parametrize(
+    ("arrays", "inputs", "labels"),
+    [
+        ({"x": (5, 4), "y": np.int64}, ["input"], True),  # as PyTorch's users call them
+        ({"x": (5, 4), "y": np.float32}, ["input"], False),  # numbers to be learned
+        ({"y": (5, 4)}, ["input"], False),  # the only array is the input
+        ({"x": (5, 4), "y": (5, 4)}, ["x", "y"], False),  # both are inputs
+    ],
+)
+def test_what_is_called_y_may_be_labels(tmp_path, arrays, inputs, labels):
+    made = {
+        name: np.ones(shape) if isinstance(shape, tuple) else np.zeros(5, shape)
+        for name, shape in arrays.items()
+    }
+    np.savez(tmp_path / "x.npz", **made)
+    wanted = [ModelInput(name, (None, 4), "float32") for name in inputs]
+    samples = read_data(tmp_path / "x.npz", wanted, 3).validation
+    assert len(samples.inputs) == len(inputs)
+    assert (samples.labels is not None) == labels
+
+
 def test_pixels_are_scaled_and_numbers_are_not(tmp_path):
     pixels = np.full((2, 12, 12, 3), 255, np.uint8)
     for values, expected in ((pixels, 1), (pixels.astype(np.float64), 255)):

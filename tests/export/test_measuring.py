@@ -59,6 +59,7 @@ def test_drafts_that_do_not_run_are_left_out() -> None:
     assert first.accuracy == second.accuracy > 0.95
     assert first.size_bytes == len(runs.data)
     assert first.latency_ratio["litert"] == 1
+    assert first.scatter == 0 < second.scatter
     assert second.latency_us["litert"] > 0
     with pytest.raises(EdgegolfError):
         measure([broken, runs], ".tflite", task)

@@ -5,7 +5,12 @@ import pytest
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.samples import ModelInput, Samples
-from edgegolf.export.warnings import cut_off_warning, reference_warnings, sample_warnings
+from edgegolf.export.warnings import (
+    cut_off_warning,
+    noise_warnings,
+    reference_warnings,
+    sample_warnings,
+)
 
 RANDOM = np.random.default_rng(0)
 IMAGE = ModelInput("image", (None, 4, 4, 1), "float32")
@@ -116,3 +121,9 @@ def test_what_an_integer_input_cuts_off_is_told(scale, zero_point, dtype, lost):
     assert warning is None if lost is None else lost in warning
     black_and_white = np.round(values)  # at the limits, but held
     assert cut_off_warning("image", black_and_white, 1 / 255, -128, "int8") is None
+
+
+def test_a_noisy_machine_is_told():
+    assert noise_warnings("onnx", [0.0, 0.1]) == ()
+    (warning,) = noise_warnings("onnx", [0.0, 0.25, 0.11])
+    assert "onnx files against each other scatter by up to 25%" in warning
