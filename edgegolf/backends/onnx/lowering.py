@@ -553,13 +553,13 @@ class FloatLowering:
         (tensor,) = self.tensors(node)
         if op.beta != 1:
             tensor = self.call("Mul", tensor, self.number(op.beta))
-        return self.along_last("Softmax", tensor, node)
+        return self.along_last("Softmax", node, tensor)
 
     @lower.register
     def _(self, op: ops.LogSoftmax, node: Node) -> str:
-        return self.along_last("LogSoftmax", *self.tensors(node), node)
+        return self.along_last("LogSoftmax", node, *self.tensors(node))
 
-    def along_last(self, operator: str, tensor: str, node: Node) -> str:
+    def along_last(self, operator: str, node: Node, tensor: str) -> str:
         """Before opset 13, it is over all axes from one on, which by default is the second."""
         rank = len(node.output.shape)
         return self.call(operator, tensor, **({} if rank == 2 else {"axis": rank - 1}))
