@@ -156,7 +156,7 @@ def test_odd_ends(tmp_path: Path) -> None:
     agree(graph, given(graph), tmp_path / "net.onnx")
     whole = quantized(graph, calibrate(graph, ranges(graph, given(graph)), Scheme(
         "requantize", "own", "channel")))  # fmt: skip
-    with pytest.raises(NotInOnnxError, match="Mul of integers"):
+    with pytest.raises(NotInOnnxError, match="integers"):
         onnx.write(whole)
 
 
