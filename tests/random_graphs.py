@@ -76,6 +76,8 @@ def _step(draw: Any, build: Builder, hidden: Tensor, kind: str) -> Tensor:
             return build.apply(ops.LeakyReLU(0.25), hidden)
         case "max" | "average":
             pool = ops.MaxPool2D if kind == "max" else ops.AveragePool2D
+            if kind == "max" and draw(st.booleans()):
+                padding = ((number(0, window[0] - 1), 0), (0, number(0, window[1] - 1)))
             return build.pool(pool, hidden, window, strides, padding)
         case "pad":
             margins = ((0, 0), (number(0, 1), 1), (0, number(0, 2)), (0, 0))

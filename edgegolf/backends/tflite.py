@@ -60,9 +60,10 @@ def write(graph: Graph) -> bytes:
         raise EdgegolfError(f"TFLite files have no {', '.join(found)} here")
     file = _File()
     main = _Subgraph(file, named=len(graph.inputs) > 1)
-    main.add(_legal(graph))
-    main.inputs = [main.indices[tensor] for tensor in graph.inputs]
-    main.outputs = [main.indices[tensor] for tensor in graph.outputs]
+    legal = _legal(_with_copies(graph))
+    main.add(legal)
+    main.inputs = [main.indices[tensor] for tensor in legal.inputs]
+    main.outputs = [main.indices[tensor] for tensor in legal.outputs]
     codes = [number("BuiltinOperator", name) for name in file.operators]
     model = table(
         "Model",
@@ -81,6 +82,18 @@ def _operator_code(code: int) -> Table:
 
 
 # --------------------------------------------------------------------------------- legalization
+
+
+def _with_copies(graph: Graph) -> Graph:
+    """The graph with a node for each output that is a constant, an input or another output."""
+    nodes, outputs = list(graph.nodes), list[Tensor]()
+    for tensor in graph.outputs:
+        if tensor.data is not None or tensor in (*graph.inputs, *outputs):
+            outputs.append(replace(tensor, data=None))
+            nodes.append(Node(ops.Reshape(), (tensor,), (outputs[-1],)))
+        else:
+            outputs.append(tensor)
+    return Graph(graph.inputs, tuple(outputs), tuple(nodes))
 
 
 def _legal(graph: Graph) -> Graph:
@@ -107,7 +120,12 @@ def _legal(graph: Graph) -> Graph:
         if padding != ops.NO_PADDING and padding != _same_padding(node):
             source = inputs[0]
             assert source is not None
-            pad = ops.Pad(((0, 0), *padding, (0, 0)))
+            if isinstance(op, ops.AveragePool2D):
+                nodes += _legal_average(op, source, node.output)
+                continue
+            lowest = source.limits[0] if source.is_quantized else float(np.finfo(np.float32).min)
+            value = lowest if isinstance(op, ops.MaxPool2D) else None
+            pad = ops.Pad(((0, 0), *padding, (0, 0)), value)
             padded = replace(source, shape=pad.shape([source]))
             nodes.append(Node(pad, (source,), (padded,)))
             op, inputs = replace(op, padding=ops.NO_PADDING), (padded, *inputs[1:])
@@ -117,6 +135,31 @@ def _legal(graph: Graph) -> Graph:
             inputs = (*inputs[:2], zeros)
         nodes.append(Node(op, inputs, node.outputs))
     return Graph(graph.inputs, graph.outputs, tuple(nodes))
+
+
+def _legal_average(op: ops.AveragePool2D, source: Tensor, output: Tensor) -> list[Node]:
+    """Over zeros, too, then times what makes up for them at the edges."""
+    if source.is_quantized:
+        raise EdgegolfError("TFLite has no average over int8 images with such a padding")
+    counts = [
+        [
+            min(index * stride - before + length, size) - max(index * stride - before, 0)
+            for index in range(wanted)
+        ]
+        for length, stride, (before, _), size, wanted in zip(
+            op.size, op.strides, op.padding, source.shape[1:3], output.shape[1:3], strict=True
+        )
+    ]
+    factors = np.float32(op.size[0] * op.size[1]) / np.outer(*counts).astype(np.float32)
+    pad = ops.Pad(((0, 0), *op.padding, (0, 0)))
+    padded, mean = replace(source, shape=pad.shape([source])), replace(output)
+    plain = ops.AveragePool2D(op.strides, ops.NO_PADDING, op.size)
+    scale = Tensor.constant(factors[None, :, :, None])
+    return [
+        Node(pad, (source,), (padded,)),
+        Node(plain, (padded,), (mean,)),
+        Node(ops.Mul(op.activation), (mean, scale), (output,)),
+    ]
 
 
 def _legal_transpose(node: Node, inputs: tuple[Tensor | None, ...]) -> list[Node]:

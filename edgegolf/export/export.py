@@ -273,6 +273,13 @@ def export_model(
     return Exported(tuple(files), failures, tuple(making.notes))
 
 
+def _in_file(compiled: Compiled, suffix: str) -> Compiled:
+    """The model in the layout of compiled files of a format."""
+    if suffix != ".onnx":
+        return compiled
+    return compiled.laid_out(*onnx.layouts(compiled.graph))
+
+
 class _Making:
     """The making of all files of one model."""
 
@@ -348,7 +355,8 @@ class _Making:
     def _int8(self, suffix: str, show: ShowCandidates) -> tuple[Verified, EdgegolfError | None]:
         drafts, largest = self._drafts(suffix)
         self.note(f"measuring {len(drafts)} candidates")
-        candidates = measure(drafts, suffix, self._judged)
+        task = replace(self._judged, compiled=self._in_file(suffix))
+        candidates = measure(drafts, suffix, task)
         show(suffix[1:], candidates)
         for sentence in noise_warnings(suffix[1:], [each.scatter for each in candidates]):
             self._tell(sentence)
@@ -414,7 +422,7 @@ class _Making:
         tuning = Tuning(
             given(self.data.training),
             given(self.data.calibration),
-            partial(outputs_of, suffix=suffix),
+            partial(outputs_of, suffix=suffix, laid_out=_in_file(Compiled.as_it_is(graph), suffix)),
             steps=0 if self.options.quick else self.steps,
             quick=self.options.quick,
         )
@@ -440,6 +448,9 @@ class _Making:
             return None
         return replace(found, graph=simplified(found.graph))
 
+    def _in_file(self, suffix: str) -> Compiled | None:
+        return None if self._compiled is None else _in_file(self._compiled, suffix)
+
     @property
     def _graph(self) -> Graph | None:
         return None if self._compiled is None else self._compiled.graph
@@ -457,7 +468,7 @@ class _Making:
             answers = self.worker.call("predict", seen, what="running the model")
             samples = samples + seen
             expected = tuple(np.concatenate(pair) for pair in zip(expected, answers, strict=True))
-        return Task(self.described.files, samples, expected, self._compiled)
+        return Task(self.described.files, samples, expected)
 
     def _stock(self, name: str) -> bytes | None:
         made: bytes | None = self.worker.call(
@@ -477,7 +488,8 @@ class _Making:
 
     def _verified(self, name: str, file: Draft | Candidate) -> Comparison:
         """Whether what is to be written is still the same model, run from a temporary file."""
-        task = Task(self.described.files, self.data.validation, self.expected, self._compiled)
+        compiled = self._in_file(Path(name).suffix)
+        task = Task(self.described.files, self.data.validation, self.expected, compiled)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / name
             path.write_bytes(file.data)

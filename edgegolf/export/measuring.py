@@ -126,12 +126,12 @@ class Candidate:
     scatter: float = 0.0
 
 
-def outputs_of(data: bytes, samples: Samples, suffix: str) -> list[Array]:
-    """What a file with the graph's own inputs gives for samples, float32 [n, …] each."""
+def outputs_of(data: bytes, samples: Samples, suffix: str, laid_out: Compiled) -> list[Array]:
+    """What a file gives for samples in the graph's layout, float32 [n, …] each in it, too."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"choice{suffix}"
         path.write_bytes(data)
-        return run_file(path, None, samples)
+        return laid_out.answers(run_file(path, None, laid_out.given(samples)))
 
 
 def measure(drafts: Sequence[Draft], suffix: str, task: Task) -> tuple[Candidate, ...]:

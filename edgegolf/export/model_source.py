@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from edgegolf.export.samples import ModelInput, Samples
     from edgegolf.ir import Graph
     from edgegolf.ir.tensor import Array, Shape
+
+
+Axes: TypeAlias = "tuple[int, ...] | None"
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,21 @@ class Compiled:
     """
 
     graph: Graph
-    inputs: tuple[tuple[int, ...] | None, ...]
-    outputs: tuple[tuple[int, ...] | None, ...]
+    inputs: tuple[Axes, ...]
+    outputs: tuple[Axes, ...]
 
     @classmethod
     def as_it_is(cls, graph: Graph) -> Compiled:
         """A graph whose axes are the model's."""
         return cls(graph, (None,) * len(graph.inputs), (None,) * len(graph.outputs))
+
+    def laid_out(self, inputs: Sequence[Axes], outputs: Sequence[Axes]) -> Compiled:
+        """With the axes of a file: of its inputs and outputs the graph's axes in their order."""
+        return replace(
+            self,
+            inputs=tuple(map(_after, self.inputs, inputs)),
+            outputs=tuple(map(_after, self.outputs, outputs)),
+        )
 
     def given(self, samples: Samples) -> Samples:
         """Samples of the model as the graph takes them."""
@@ -67,6 +78,13 @@ class Compiled:
         """The graph's outputs as the model gives them."""
         pairs = zip(found, self.outputs, strict=True)
         return [a if axes is None else a.transpose(np.argsort(axes)) for a, axes in pairs]
+
+
+def _after(first: Axes, second: Axes) -> Axes:
+    """Both orders of axes, one after the other."""
+    if first is None or second is None:
+        return first or second
+    return tuple(first[axis] for axis in second)
 
 
 class Source(ABC):

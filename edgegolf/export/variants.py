@@ -131,7 +131,7 @@ def _onnx_draft(
 ) -> Iterator[Draft]:
     variant = make(graph, tuning)
     if variant is not None and not onnx.unsupported(variant):
-        compute: Compute = "int8" if variant.inputs[0].is_quantized else "int8-weights"
+        compute: Compute = "int8" if onnx.computes_in_integers(variant) else "int8-weights"
         if compute == "int8-weights":
             variant = pool_copies_once(variant)
         yield Draft(name, compute, onnx.write(variant), shared)

@@ -115,7 +115,7 @@ def _crop(graph: Graph) -> Cropped:
             op = replace(op, padding=NO_PADDING)
         current[node.output] = part(node.output, region)
         nodes.append(Node(op, arguments, (current[node.output],)))
-    outputs = tuple(current[tensor] for tensor in graph.outputs)
+    outputs = tuple(current.get(tensor, tensor) for tensor in graph.outputs)
     return Cropped(Graph(graph.inputs, outputs, tuple(nodes)), origins)
 
 

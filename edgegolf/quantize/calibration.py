@@ -77,6 +77,9 @@ def ranges(graph: Graph, inputs: Sequence[Array]) -> dict[Tensor, Range]:
             )
 
     run(graph, inputs, observe)
+    for tensor in graph.outputs:
+        if tensor.data is not None:
+            observe(tensor, tensor.data)
     for tensor in graph.inputs:
         if tensor in found and found[tensor][0] == 0 and 0.5 < found[tensor][1] <= 1:
             found[tensor] = PIXELS
@@ -209,6 +212,9 @@ def _groups(graph: Graph, scheme: Scheme) -> list[set[Tensor]]:
             unite(tensors)
         if is_layer(node):
             sources.setdefault(node.layer, []).append(node.source)
+    for tensor in (*graph.inputs, *graph.outputs):  # which may be of no node
+        if tensor.dtype == "float32":
+            unite([tensor])
     if scheme.activations == "shared":
         for inputs in sources.values():
             unite(inputs)

@@ -248,7 +248,11 @@ class _Writer:
     def add_layer(self, node: Node) -> None:
         source, output = self.integer(node.source), self.activation(node.output)
         filters = self.weight(node.filter) if is_layer(node) else self.integer(node.filter)
-        self.nodes.append(Node(node.op, (source, filters, self.bias(node, filters)), (output,)))
+        inputs: tuple[Tensor, ...] = (source, filters)
+        # Runtimes crash on depthwise convolutions without a bias, and refuse others.
+        if node.bias is not None or not isinstance(node.op, FullyConnected):
+            inputs = (source, filters, self.bias(node, filters))
+        self.nodes.append(Node(node.op, inputs, (output,)))
 
     def weight(self, weight: Tensor) -> Tensor:
         if weight not in self.weights:
@@ -258,7 +262,7 @@ class _Writer:
         return self.weights[weight]
 
     def bias(self, node: Node, filters: Tensor) -> Tensor:
-        """Its integers, zeros where it has none: runtimes crash on depthwise layers without one."""
+        """Its integers, zeros where it has none."""
         assert filters.quant is not None
         scales = bias_scales(self.quantization.activations[node.source], filters.quant)
         data = np.zeros(node.output.shape[-1], np.int32)
@@ -294,12 +298,30 @@ def with_int8_weights(graph: Graph, quantization: Quantization) -> Graph:
     Args:
         graph: In float32.
         quantization: Only that of its weights is used, which may be filters, matrices and biases.
+            Other tables and factors of matrix products have a scale for each column.
     """
     stored = {
         weight: Tensor(weight.shape, "int8", params, weight_integers(weight, params), weight.name)
-        for weight, params in quantization.weights.items()
+        for weight, params in (_tables(graph) | {**quantization.weights}).items()
     }
     return _with_decoded(graph, stored)
+
+
+def _tables(graph: Graph) -> dict[Tensor, QuantParams]:
+    """Scales of constants that are looked up in, or multiplied by as a matrix."""
+    found = {}
+    for node in graph.walk():
+        positions = {ops.Gather: (0,), ops.BatchMatMul: (0, 1)}.get(type(node.op), ())
+        for tensor in filter(None, map(node.constant, positions)):
+            columns = len(tensor.shape) - 1
+            if (
+                tensor.dtype == "float32"
+                and columns > 0
+                and np.abs(tensor.values).max() < _INFINITE
+            ):
+                scales = tuple(map(float, channel_scales(tensor.values, columns)))
+                found[tensor] = QuantParams(scales, (0,) * len(scales), columns)
+    return found
 
 
 def _with_decoded(graph: Graph, stored: Mapping[Tensor, Tensor]) -> Graph:

@@ -11,12 +11,15 @@ import numpy as np
 from edgegolf.formats.onnx.protobuf import Message, message
 from edgegolf.ir.tensor import Array, Shape
 
-AttributeValue: TypeAlias = int | float | tuple[int, ...] | Message
+AttributeValue: TypeAlias = int | float | str | tuple[int, ...] | Message
 
 # AttributeProto.AttributeType and TensorProto.DataType:
 # https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
-_FLOAT, _INT, _GRAPH, _INTS = 1, 2, 5, 7
-DATA_TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "bool": 9}
+_FLOAT, _INT, _STRING, _GRAPH, _INTS = 1, 2, 3, 5, 7
+DATA_TYPES = {
+    "float32": 1, "uint8": 2, "int8": 3, "int16": 5, "int32": 6, "int64": 7, "bool": 9,
+    "float16": 10,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,8 @@ def _attribute(name: str, value: AttributeValue) -> Message:
         return message("AttributeProto", name=name, g=value, type=_GRAPH)
     if isinstance(value, tuple):
         return message("AttributeProto", name=name, ints=value, type=_INTS)
+    if isinstance(value, str):
+        return message("AttributeProto", name=name, s=value.encode(), type=_STRING)
     if isinstance(value, float):
         return message("AttributeProto", name=name, f=value, type=_FLOAT)
     return message("AttributeProto", name=name, i=value, type=_INT)

@@ -9,26 +9,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import singledispatchmethod
+from typing import Any
 
 import numpy as np
 
 from edgegolf.backends.onnx.calls import AttributeValue, Call
 from edgegolf.backends.onnx.lowering import (
-    INPUT,
     FloatLowering,
     NotInOnnxError,
-    all_pads,
     arranged_filter,
     convolution_attributes,
-    crop_corners,
     pooling_attributes,
 )
-from edgegolf.ir import Graph, Node, Op, Tensor
+from edgegolf.ir import Graph, Node, Op, Tensor, ops
 from edgegolf.ir.ops import (
     Add,
     AveragePool2D,
     Conv2D,
     DepthwiseConv2D,
+    Dequantize,
     FullyConnected,
     LeakyReLU,
     Loop,
@@ -36,15 +35,19 @@ from edgegolf.ir.ops import (
     Pad,
     Quantize,
     ReLU,
-    Slice,
     Softmax,
     Sub,
 )
 from edgegolf.ir.tensor import Array
 
-OPSET = 12  # the first with MaxPool for uint8
 RUNTIME_DOMAIN, RUNTIME_VERSION = "com.microsoft", 1
 _OFFSET = 128  # of uint8 from int8
+
+_MOVING = (
+    ops.BroadcastTo, ops.Concatenate, ops.DepthToSpace, ops.Gather, ops.MirrorPad, ops.Reshape,
+    ops.ResizeNearest, ops.Reverse, ops.Slice, ops.SpaceToDepth, ops.Split, ops.Stack, ops.Tile,
+    ops.Transpose, ops.Unstack,
+)  # fmt: skip
 
 
 @dataclass
@@ -54,20 +57,29 @@ class IntegerLowering(FloatLowering):
     # Tensors that are there in float32: what a softmax reads and gives.
     real: set[Tensor] = field(default_factory=set)
 
-    def enter(self, source: Tensor) -> None:
-        """Quantize the graph's input."""
-        self.names[source] = self.call("QuantizeLinear", INPUT, *self.quant(source))
+    def enter(self, source: Tensor, name: str) -> None:
+        """Quantize an input of the graph."""
+        if source.is_quantized:
+            name = self.call("QuantizeLinear", name, *self.quant(source))
+        self.names[source] = name
 
     def leave(self, result: Tensor) -> str:
-        """The tensor with the graph's output in float32."""
-        return self.in_real(result)
+        """The tensor with an output of the graph in float32."""
+        return self.in_real(result) if result.is_quantized else self.name(result)
 
     def in_real(self, tensor: Tensor) -> str:
         """The name of a tensor in float32."""
-        name = self.names[tensor]
+        name = self.name(tensor)
         if tensor in self.real:
             return name
         return self.call("DequantizeLinear", name, *self.quant(tensor))
+
+    def constant(self, tensor: Tensor, arrange: Any, form: object) -> str:
+        """The name of a constant; integers that stand for real numbers in uint8."""
+        if tensor.dtype == "int8" and tensor.quant is not None:
+            stored = (tensor.values.astype(np.int16) + _OFFSET).astype(np.uint8)
+            return self.constants.name(np.asarray(arrange(stored), order="C"))
+        return super().constant(tensor, arrange, form)
 
     def quant(self, tensor: Tensor) -> tuple[str, str]:
         """The names of a tensor's scale and zero point."""
@@ -93,15 +105,13 @@ class IntegerLowering(FloatLowering):
         """Refuse it: unrolled, it takes hardly more bytes and less time."""
         raise NotInOnnxError("a loop that computes in integers")
 
-    def rectified(self, relu: ReLU, tensor: str) -> str:
-        """Refuse a ReLU that is no `Quantize`: one with an upper bound."""
-        raise NotInOnnxError("integers between two bounds")
-
     def activated(self, node: Node, tensor: str) -> str:
         """Saturation does what a ReLU does whose zero is the smallest integer; else add one."""
         activation = getattr(node.op, "activation", None)
         if activation is None or node.output in self.real:
             return tensor
+        if not node.output.is_quantized:
+            return super().activated(node, tensor)
         if activation != ReLU():
             raise NotInOnnxError("integers between two bounds")
         if node.output.zero_point == -_OFFSET:
@@ -109,11 +119,28 @@ class IntegerLowering(FloatLowering):
         quant = self.quant(node.output)
         return self.runtime_call("QLinearLeakyRelu", tensor, *quant, *quant, alpha=0.0)
 
-    @singledispatchmethod
-    def lower(self, op: Op, node: Node) -> str:
-        """Add the nodes of one operation; returns the name of its result."""
-        if not self.real.isdisjoint(node.computed):
+    def computed(self, node: Node) -> str | list[str]:
+        """The results of a node, which may compute on other numbers, too."""
+        tensors = [t for t in (*node.inputs, *node.outputs) if t is not None]
+        if not any(tensor.is_quantized for tensor in tensors):
+            return self.activated_reals(node)
+        if not self.real.isdisjoint(node.computed) and not isinstance(node.op, Softmax):
             raise NotInOnnxError("something else than the output follows a softmax")
+        return super().computed(node)
+
+    def activated_reals(self, node: Node) -> str | list[str]:
+        """The results of a node on float32 tensors, or on integers that are just numbers."""
+        results = FloatLowering.lower(self, node.op, node)
+        return self.activated(node, results) if isinstance(results, str) else results
+
+    @singledispatchmethod
+    def lower(self, op: Op, node: Node) -> str | list[str]:
+        """Add the nodes of one operation; returns the name of its result, or a list of names."""
+        if not isinstance(op, _MOVING):
+            raise NotInOnnxError(f"{type(op).__name__} of integers")
+        tensors = [t for t in (*node.inputs, *node.outputs) if t is not None and t.is_quantized]
+        if len({tensor.quant for tensor in tensors}) > 1:
+            raise NotInOnnxError(f"{type(op).__name__} of integers with several scales")
         return super().lower(op, node)
 
     @lower.register
@@ -128,13 +155,14 @@ class IntegerLowering(FloatLowering):
 
     @lower.register
     def _(self, op: FullyConnected, node: Node) -> str:
+        is_image = not self.channels_last
+        if not is_image and len(node.source.shape) != 2:
+            raise NotInOnnxError("a dense layer along the rows of a matrix")
         arrange, _ = self.arranged_matrix(node)
         factors = self.factors(node, arrange(node.filter.values))
         bias = self.bias(node)
-        if len(node.source.shape) == 4:
+        if is_image:
             return self.call("QLinearConv", *factors, *self.quant(node.output), *bias)
-        if len(node.source.shape) != 2:
-            raise NotInOnnxError("a dense layer along the rows of a matrix")
         if node.output in self.real:
             if op.activation is not None:
                 raise NotInOnnxError("a softmax of a rectified value")
@@ -143,11 +171,12 @@ class IntegerLowering(FloatLowering):
 
     def factors(self, node: Node, integers: Array) -> tuple[str, ...]:
         """A layer's input and weight, each with its scale and zero point."""
-        assert node.filter.quant is not None
+        if node.filter.quant is None or node.filter.data is None:
+            raise NotInOnnxError("the model has weights that are computed")
         scales = node.filter.quant.scales
         scale = scales if len(scales) > 1 else scales[0]
         return (
-            self.names[node.source],
+            self.name(node.source),
             *self.quant(node.source),
             self.constants.name(np.ascontiguousarray(integers)),
             self.constants.name(scale),
@@ -161,8 +190,14 @@ class IntegerLowering(FloatLowering):
         return [self.constants.name(node.bias.values)]
 
     @lower.register
+    def _(self, op: Dequantize, node: Node) -> str:
+        return self.in_real(node.source)
+
+    @lower.register
     def _(self, op: Quantize | LeakyReLU, node: Node) -> str:
         """Where zero is the smallest integer of the result, storing it there is a ReLU."""
+        if node.source.dtype == "float32":
+            return self.call("QuantizeLinear", *self.tensors(node), *self.quant(node.output))
         if isinstance(op, Quantize) and node.output.zero_point != -_OFFSET:
             raise NotInOnnxError("integers of one quantization in another")
         return self.runtime_call(
@@ -182,11 +217,12 @@ class IntegerLowering(FloatLowering):
 
     @lower.register
     def _(self, op: Add | Sub, node: Node) -> str:
-        first, second = node.computed
+        first, second = (tensor for tensor in node.inputs if tensor is not None)
+        one, other = self.tensors(node)
         scale, zero_point = self.quant(second)
         if isinstance(op, Sub):  # with a negative scale, integers mean −value
             scale = self.constants.name(-second.scale)
-        terms = (self.names[first], *self.quant(first), self.names[second], scale, zero_point)
+        terms = (one, *self.quant(first), other, scale, zero_point)
         return self.runtime_call("QLinearAdd", *terms, *self.quant(node.output))
 
     @lower.register
@@ -204,12 +240,22 @@ class IntegerLowering(FloatLowering):
         )
 
     @lower.register
-    def _(self, op: Slice, node: Node) -> str:
-        corners = (self.constants.integers(*corner) for corner in crop_corners(op, node))
-        return self.call("Slice", *self.tensors(node), *corners)
+    def _(self, op: ops.Mean, node: Node) -> str:
+        if len(node.source.shape) != 4 or sorted(op.axes) != [1, 2]:
+            raise NotInOnnxError("a mean of integers that are no image")
+        size = (node.source.shape[1], node.source.shape[2])
+        quants = (*self.quant(node.source), *self.quant(node.output))
+        found = self.runtime_call(
+            "QLinearAveragePool", *self.tensors(node), *quants, kernel_shape=size
+        )
+        return found if op.keep_dims else self.reshape(found, node.output.shape)
 
     @lower.register
     def _(self, op: Pad, node: Node) -> str:
+        if node.output in self.not_merged:
+            raise NotInOnnxError("zero padding before pooling, which onnxruntime merges wrongly")
         _, zero_point = self.quant(node.source)
-        pads = self.constants.integers(*all_pads(op))
+        if op.value is not None:
+            zero_point = self.constants.name(np.uint8(op.value + _OFFSET))
+        pads = self.constants.integers(*self.pads(op.margins))
         return self.call("Pad", *self.tensors(node), pads, zero_point)

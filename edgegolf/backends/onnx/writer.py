@@ -8,15 +8,24 @@ once, when it loads the file, and then has what it would have loaded from a floa
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import TypeAlias
 
 import numpy as np
 
-from edgegolf.backends.onnx import integers, lowering
 from edgegolf.backends.onnx.calls import DATA_TYPES, Call, imports, unknown_types, value_info
 from edgegolf.backends.onnx.integers import RUNTIME_DOMAIN, RUNTIME_VERSION, IntegerLowering
-from edgegolf.backends.onnx.lowering import INPUT, OUTPUT, FloatLowering, Lowered, NotInOnnxError
+from edgegolf.backends.onnx.lowering import (
+    NCHW,
+    NEWER_OPSET,
+    FloatLowering,
+    Lowered,
+    NotInOnnxError,
+    opset_of,
+)
 from edgegolf.formats.onnx.protobuf import message, write_protobuf
 from edgegolf.ir import Graph
+
+Axes: TypeAlias = tuple[int, ...] | None
 
 _IR_VERSION = 8
 _TO_FLOAT = (("to", DATA_TYPES["float32"]),)
@@ -34,6 +43,10 @@ def unsupported(graph: Graph) -> tuple[str, ...]:
 def write(graph: Graph) -> bytes:
     """The bytes of a file that computes what a graph does, with float32 inputs and outputs.
 
+    A single one is called `input` or `output`, several have their tensors' names. Those of 4 axes
+    are [batch, channels, height, width] in the file, as `layouts` tells; integers that stand for
+    real numbers are these.
+
     Args:
         graph: In float32, with decoded weights or without; or quantized to int8, which is computed
             in uint8.
@@ -43,9 +56,9 @@ def write(graph: Graph) -> bytes:
     """
     lowered = _lowered(graph)
     calls = [call.renamed(lowered.renamed) for call in (*_decoding(lowered), *lowered.calls)]
-    versions = {"": lowering.OPSET}
-    if graph.inputs[0].is_quantized:
-        versions = {"": integers.OPSET, RUNTIME_DOMAIN: RUNTIME_VERSION}
+    versions = {"": lowered.opset}
+    if computes_in_integers(graph):
+        versions[RUNTIME_DOMAIN] = RUNTIME_VERSION
     return write_protobuf(
         message(
             "ModelProto",
@@ -55,8 +68,8 @@ def write(graph: Graph) -> bytes:
                 name="g",  # the checker wants one
                 node=[call.to_message() for call in calls],
                 initializer=lowered.constants.to_messages(),
-                input=[value_info(INPUT, "float32", lowered.input_shape)],
-                output=[value_info(OUTPUT, "float32", lowered.output_shape)],
+                input=[value_info(end.name, end.dtype, end.shape) for end in lowered.inputs],
+                output=[value_info(end.name, end.dtype, end.shape) for end in lowered.outputs],
                 value_info=unknown_types(calls),
             ),
             opset_import=imports(versions),
@@ -64,21 +77,45 @@ def write(graph: Graph) -> bytes:
     )
 
 
+def layouts(graph: Graph) -> tuple[tuple[Axes, ...], tuple[Axes, ...]]:
+    """Of each input and each output of the file, the graph's axes in the file's order.
+
+    None where it is the same: a file takes `array.transpose(axes)` of what the graph takes, and
+    `argsort(axes)` brings its outputs back.
+    """
+    inputs, outputs = (
+        tuple(NCHW if len(tensor.shape) == 4 else None for tensor in tensors)
+        for tensors in (graph.inputs, graph.outputs)
+    )
+    return inputs, outputs
+
+
+def computes_in_integers(graph: Graph) -> bool:
+    """Whether something in a graph is quantized but its stored weights."""
+    tensors = (tensor for node in graph.walk() for tensor in node.outputs)
+    return any(tensor.is_quantized for tensor in (*graph.inputs, *tensors))
+
+
 def _lowered(graph: Graph) -> Lowered:
-    kind = IntegerLowering if graph.inputs[0].is_quantized else FloatLowering
-    return kind().lower_graph(graph)
+    if computes_in_integers(graph):
+        return IntegerLowering(NEWER_OPSET).lower_graph(graph)
+    return FloatLowering(opset_of(graph)).lower_graph(graph)
 
 
 def _decoding(lowered: Lowered) -> list[Call]:
     """The nodes that give the weights, from as few tensors as there are scales."""
     constants = lowered.constants
-    by_scale: dict[bytes, list[str]] = defaultdict(list)
-    for name, weight in lowered.weights.items():
-        if weight.scale is None:
-            constants.arrays[name] = weight.array
-        else:
-            by_scale[weight.scale.tobytes()].append(name)
+    by_scale: dict[tuple[bytes, str], list[str]] = defaultdict(list)
     calls: list[Call] = []
+    for name, weight in lowered.weights.items():
+        if weight.scale is not None:
+            # Several have one scale; each of them, scales for its own axes.
+            key = (weight.scale.tobytes(), name if weight.scale.size > 1 else "")
+            by_scale[key].append(name)
+        elif weight.array.dtype == np.float16:
+            calls.append(Call("Cast", (constants.name(weight.array),), (name,), _TO_FLOAT))
+        else:
+            constants.arrays[name] = weight.array
     for names in by_scale.values():
         weights = [lowered.weights[name] for name in names]
         scale = weights[0].scale
