@@ -12,7 +12,7 @@ import numpy as np
 from edgegolf.errors import EdgegolfError
 from edgegolf.export import onnx_export, tflite
 from edgegolf.export.bounds import largest_result
-from edgegolf.export.model import for_inference, load_model, plain_names
+from edgegolf.export.model import for_inference, load_model, plain_names, rename
 from edgegolf.export.model_source import Compiled, Described, Source
 from edgegolf.export.samples import ModelInput, Samples
 from edgegolf.export.verify import find_input, output_positions
@@ -44,6 +44,7 @@ class KerasSource(Source):
 
     def __init__(self, path: Path) -> None:
         self.model = load_model(path)
+        rename(self.model)  # it does not even run with some names
         self.fixed: dict[object, keras.Model] = {}
 
     def describe(self) -> Described:

@@ -144,7 +144,7 @@ def for_inference(
         )
     ]
     training_only = tuple(getattr(keras.layers, name) for name in TRAINING_ONLY_LAYERS)
-    _rename(model)
+    rename(model)
 
     def call(layer: Any, *arguments: Any, **named: Any) -> Any:
         if isinstance(layer, training_only):
@@ -165,7 +165,7 @@ def for_inference(
         ) from None
 
 
-def _rename(model: Any) -> None:
+def rename(model: Any) -> None:
     """Give a model and its layers names that converters take, and constants where they want them.
 
     Tracing turns NumPy arrays into constants of a graph, but eager tensors into inputs of it.

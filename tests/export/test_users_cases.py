@@ -18,6 +18,7 @@ from keras import layers as L
 from edgegolf.errors import EdgegolfError
 from edgegolf.export import ExportOptions, export_model
 from edgegolf.export.export import Exported
+from edgegolf.runtimes import open_session
 
 RANDOM = np.random.default_rng(0)
 TABLE = RANDOM.normal(size=(60, 8)).astype(np.float32)
@@ -58,6 +59,15 @@ def test_what_crashes_a_converter_is_made_by_the_compiler_or_one_line(tmp_path: 
     assert "int8.tflite" in said or len(said) == 1
 
 
+def test_names_that_tensorflow_does_not_take(tmp_path: Path) -> None:
+    source = keras.Input((6, 6, 1), name="my 画像")
+    hidden = L.Flatten(name="平ら")(L.Conv2D(2, 3, name="first conv")(source))
+    model = keras.Model(source, L.Dense(3, name="b c")(hidden), name="模型")
+    images = RANDOM.random((40, 6, 6, 1), np.float32)
+    for way in ("int8.tflite", "float32.onnx"):
+        assert way in names(export(tmp_path, model, way, image=images))
+
+
 def test_an_adapted_normalization_in_onnx(tmp_path: Path) -> None:
     normalization = L.Normalization()
     normalization.adapt(3 * TABLE + 5)
@@ -78,6 +88,23 @@ def test_a_lost_output_is_refused_and_leaves_no_older_file(tmp_path: Path) -> No
         error = raised
     assert "column 1 of output 0" in error.message
     assert not older.exists()
+
+
+def test_a_net_that_scales_its_pixels_is_calibrated_on_pixels(tmp_path: Path) -> None:
+    labels = np.arange(60) % 2
+    images = RANDOM.integers(0, 60, (60, 6, 6, 1))
+    images[labels == 1, :, :3] += 150
+    images[labels == 0, :, 3:] += 150
+    model = net(
+        L.Rescaling(1 / 255), L.Flatten(), L.Dense(2, activation="softmax"), shape=(6, 6, 1)
+    )
+    sides = np.tile(np.repeat([-0.3, 0.3], 3), 6)
+    model.layers[-1].set_weights([np.column_stack([sides, -sides]), np.zeros(2)])
+    made = export(tmp_path, model, "int8.tflite", image=images.astype(np.uint8), labels=labels)
+    (file,) = (each for each in made.files if each.name == "int8.tflite")
+    assert file.validation_accuracy == file.model_accuracy == 1
+    with open_session(tmp_path / "out" / "int8.tflite") as session:
+        assert 255 * session.inputs[0].scale[0] == pytest.approx(255, rel=0.2)
 
 
 def test_dict_outputs_and_eleven_outputs(tmp_path: Path) -> None:
