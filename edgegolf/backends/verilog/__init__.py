@@ -9,8 +9,10 @@ from edgegolf.backends.verilog.plan import logits_of, plan, unsupported
 from edgegolf.backends.verilog.testbench import testbench, vectors
 from edgegolf.backends.verilog.text import verilog
 from edgegolf.ir import Graph
+from edgegolf.ir.interpreter import run
+from edgegolf.ir.tensor import Array
 
-__all__ = ["Machine", "logits_of", "machine", "testbench", "unsupported", "vectors", "write"]
+__all__ = ["Machine", "logits", "machine", "testbench", "unsupported", "vectors", "write"]
 
 
 def machine(graph: Graph, lanes: int = 4) -> Machine:
@@ -59,3 +61,18 @@ def _packed(machine: Machine) -> list[str]:
 
 def _lines(words: object) -> str:
     return "".join(f"{word}\n" for word in words)  # type: ignore[attr-defined]
+
+
+def logits(graph: Graph, images: Array) -> Array:
+    """What the circuit is to give, by the interpreter.
+
+    Args:
+        graph: With tensors in int8.
+        images: int8 `[n, …]`.
+
+    Returns:
+        int8 `[n, classes]`.
+    """
+    tensor = logits_of(graph)
+    nodes = graph.nodes if tensor in graph.outputs else graph.nodes[:-1]
+    return run(Graph(graph.inputs, (tensor,), nodes), [images])[0].reshape(len(images), -1)

