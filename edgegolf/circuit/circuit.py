@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgegolf.bench.accuracy import dataset_of
 from edgegolf.circuit.flow import Circuit, simulate, synthesize
 from edgegolf.circuit.project import write_project
+from edgegolf.errors import EdgegolfError
+from edgegolf.frontends.tflite import read_graph
 
 #: Test images on which each netlist is simulated.
 NETLIST_IMAGES = 3
@@ -29,7 +32,11 @@ def make_circuit(
     Raises:
         EdgegolfError: The circuit lacks an operator, a tool is missing, or a logit differs.
     """
-    project = write_project(path, folder, lanes)
+    graph, images = read_graph(path), dataset_of(path) or ""
+    try:
+        project = write_project(graph, f"The circuit of {path}", folder, lanes, images)
+    except EdgegolfError as error:
+        raise EdgegolfError(f"{path}: {error.message}", error.hint) from None
     machine = project.machine
     simulator = simulate(project, simulated) if simulated else ""
     fits = tuple(synthesize(project, device, seeds, netlist_images) for device in devices)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from edgegolf.circuit.project import DEVICES, Project, vectors
+from edgegolf.circuit.project import Project, vectors
 from edgegolf.errors import EdgegolfError
 from edgegolf.progress import Work
 
@@ -126,7 +126,7 @@ def synthesize(project: Project, device: str, seeds: int, netlist_images: int) -
 
     Args:
         project: The circuit.
-        device: One of `DEVICES`.
+        device: Its name in the Makefile.
         seeds: Of the placer: so many runs.
         netlist_images: On how many test images what yosys made is simulated.
 
@@ -137,8 +137,7 @@ def synthesize(project: Project, device: str, seeds: int, netlist_images: int) -
     folder = project.folder
     family = "ecp5" if device.startswith("ecp5") else "ice40"
     yosys, place = _tool("yosys"), _tool(f"nextpnr-{family}")
-    command = DEVICES[device].placing.replace(f"nextpnr-{family}", place)
-    settings = f"YOSYS={yosys}", f"PLACE_{device}={command}", f"DEVICE={device}"
+    settings = f"YOSYS={yosys}", f"{family.upper()}={place}", f"DEVICE={device}"
     _make(folder, f"synthesizing for {device}", (), f"netlist-{device}.json", *settings)
     if netlist_images:
         _simulated(project, netlist_images, "verilator", "simulate-netlist", *settings)

@@ -27,7 +27,7 @@ def circuit_table(circuit: Circuit) -> Table:
         ))  # fmt: skip
     told = [
         f"{circuit.macs:,} multiply-accumulates, {circuit.lanes} at a time: {circuit.cycles:,} "
-        f"cycles an image. {circuit.weight_bytes:,} B of weights, {circuit.image_bytes:,} B of images."
+        f"cycles an image. Weights {circuit.weight_bytes:,} B, images {circuit.image_bytes:,} B."
     ]
     if circuit.simulated:
         told.append(

@@ -390,7 +390,7 @@ class _Planner:
             self.make(node, replace(step, bias=bias, **_arithmetic(node, 255 * count)))
             return
         assert isinstance(op, ops.MaxPool2D | ops.AveragePool2D)
-        (top, bottom), (left, right) = op.padding
+        (top, _), (left, _) = op.padding
         limits = lower(node)
         step = replace(
             step, window=op.size, strides=op.strides, corner=(-top, -left), low=limits.low,

@@ -223,7 +223,8 @@ def _roundings(
         return (_roundest(low, high),) * 2
     found = []
     for part in (sums >= 0, sums < 0):
-        low, high = int(least[part].max()), int(most[part].min())
+        low = int(least[part].max(initial=-(1 << 40)))
+        high = int(most[part].min(initial=1 << 40))
         if low > high:
             return None
         found.append(_roundest(low, high))

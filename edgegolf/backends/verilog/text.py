@@ -51,9 +51,9 @@ class _Text:
 // {m.macs:,} multiply-accumulates an image, {m.lanes} at a time: {m.cycles:,} cycles,
 // with the {m.input_bytes} or more in which the image comes.
 //
-// Send the {m.input_bytes} bytes of an image, int8 in the order rows, columns, channels: a byte is
-// taken at each rising edge of clk with in_valid and in_ready. The {m.logits} logits (int8) come one
-// by one, each with out_valid for a cycle; done comes with the last one, and label, the first of
+// Send the {m.input_bytes} bytes of an image, int8 by rows, columns, channels: a byte is taken
+// at each rising edge of clk with in_valid and in_ready. The {m.logits} logits (int8) come
+// one by one, each with out_valid for a cycle; done comes with the last one, and label, the first of
 // the largest ones, is right from the next edge on until the next image ends. rst is synchronous.
 """
 
@@ -463,8 +463,8 @@ module circuit (
         else if (left != 0) left <= ends_pixel ? 0 : left - 1'b1;
     wire goes = takes[4] || left != 0;
 """ if m.lanes > 1 else "    wire goes = takes[4];\n"  # fmt: skip
-        upper = f"shifted[{w - 1}:7]"
-        saturated = f"{upper} == 0 || &{upper} ? shifted[7:0] : {{shifted[{w - 1}], {{7{{!shifted[{w - 1}]}}}}}}"
+        upper, sign = f"shifted[{w - 1}:7]", f"shifted[{w - 1}]"
+        saturated = f"{upper} == 0 || &{upper} ? shifted[7:0] : {{{sign}, {{7{{!{sign}}}}}}}"
         limited = f"""\
     reg signed [7:0] result;
     always @(posedge clk)
