@@ -6,6 +6,7 @@ short coefficients is exact if it passes between every step's two sides, which i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -95,16 +96,16 @@ def scaling(
     if not levels.size:
         return Scaling(0, *(int(np.clip(ends[0], low, high)),) * 2, 0)
     above = _thresholds(lambda numbers: function(numbers) + zero_point, levels, reach)
+    stairs = [_Stairs(levels, above, reach, split) for split in (False, True)]
     found: Scaling | None = None
     for shift in range(LONGEST_SHIFT + 1):
         if found is not None and shift > found.shift + WORTH:
             break
-        for split in (False, True) if found is None else (False,):
-            each = _line(above, levels, shift, split)
-            if each is not None:
-                if not split:
-                    return each
-                found = each
+        for each in stairs if found is None else stairs[:1]:
+            line = each.line(shift)
+            if line is not None and line.positive == line.negative:
+                return line
+            found = found or line
     if found is None:
         raise EdgegolfError("a rounding of it has no exact short form")
     return found
@@ -120,42 +121,66 @@ def _thresholds(function: Callable[[Array], Array], levels: Array, reach: int) -
     return low
 
 
-def _line(above: Array, levels: Array, shift: int, split: bool) -> Scaling | None:
-    """A scaling with a given shift, rounding negative numbers in a way of their own or not."""
-    goal = levels.astype(np.int64) << shift
-    below = above - 1
-    parts = [(above >= 0, below >= 0), (above < 0, below < 0)] if split else [(above == above,) * 2]
-    least, most = 1, 1 << 48
-    for upper, lower in parts:
-        distance = above[upper][:, None] - below[lower][None, :]
-        rise = goal[upper][:, None] - goal[lower][None, :] + 1
-        climbs, falls = distance > 0, distance < 0
-        if (rise[distance == 0] > 0).any():
+class _Stairs:
+    """The steps of a function, between which a line must pass.
+
+    Args:
+        levels: What the steps lead to, each one more than that before.
+        above: The first accumulator of each.
+        reach: The largest absolute accumulator.
+        split: Whether negative accumulators have a rounding of their own.
+    """
+
+    def __init__(self, levels: Array, above: Array, reach: int, split: bool) -> None:
+        self.levels, self.above, self.below = levels, above, above - 1
+        self.reach = reach
+        everywhere = np.ones(len(levels), bool)
+        self.parts = [(everywhere, everywhere)]
+        if split:
+            self.parts = [(above >= 0, above >= 1), (above < 0, above < 1)]
+        self.pairs = []
+        for upper, lower in self.parts:
+            distance = self.above[upper][:, None] - self.below[lower][None, :]
+            rise = levels[upper][:, None] - levels[lower][None, :]
+            self.pairs += [
+                (sign, rise[chosen], distance[chosen])
+                for sign, chosen in ((1, distance > 0), (-1, distance < 0))
+                if chosen.any()
+            ]
+        # The multiplier over 2^shift lies between these slopes.
+        slopes = [(sign, rise / distance) for sign, rise, distance in self.pairs]
+        self.least = max((float(each.max()) for sign, each in slopes if sign > 0), default=0.0)
+        self.most = min((float(each.min()) for sign, each in slopes if sign < 0), default=1e9)
+
+    def line(self, shift: int) -> Scaling | None:
+        """A scaling with that shift, proved at both sides of every step."""
+        unit = 1 << shift
+        if math.floor(self.most * unit * (1 + 1e-12)) < self.least * unit * (1 - 1e-12):
             return None
-        if climbs.any():
-            least = max(least, int((-(-rise[climbs] // distance[climbs])).max()))
-        if falls.any():
-            most = min(most, int((-rise[falls] // -distance[falls]).min()))
-    if least > most:
-        return None
-    multiplier = _roundest(least, most)
-    roundings = []
-    for upper, lower in parts:
-        at_least = (goal - multiplier * above)[upper]
-        at_most = (goal - 1 - multiplier * below)[lower]
-        bounds = (
-            int(at_least.max()) if at_least.size else int(at_most.min()),
-            int(at_most.min()) if at_most.size else int(at_least.max()),
-        ) if at_least.size or at_most.size else (0, 0)  # fmt: skip
-        roundings.append(_roundest(*bounds))
-    found = Scaling(multiplier, roundings[0], roundings[-1], shift)
-    # Between these points the scaling is monotone, but for the step from -1 to 0.
-    sides = found(np.array([-1, 0]))
-    crossed = np.searchsorted(above, [-1, 0], "right") + levels[0] - 1
-    inner = (crossed >= levels[0]) & (crossed < levels[-1])
-    if (found(above) < levels).any() or (found(below) >= levels).any():
-        return None
-    return found if (sides == crossed)[inner].all() else None
+        least, most = 1, 1 << 48
+        for sign, rise, distance in self.pairs:
+            needed = (rise.astype(np.int64) << shift) + 1
+            if sign > 0:
+                least = max(least, int((-(-needed // distance)).max()))
+            else:
+                most = min(most, int((-needed // -distance).min()))
+        if least > most:
+            return None
+        multiplier, goal = _roundest(least, most), self.levels.astype(np.int64) << shift
+        roundings = []
+        for upper, lower in self.parts:
+            at_least = (goal - multiplier * self.above)[upper]
+            at_most = (goal - 1 - multiplier * self.below)[lower]
+            if at_least.size or at_most.size:
+                low = int(at_least.max() if at_least.size else at_most.min())
+                roundings.append(_roundest(low, int(at_most.min() if at_most.size else low)))
+        found = Scaling(multiplier, roundings[0], roundings[-1], shift)
+        # Between these points it is monotone.
+        points = np.concatenate([self.above, self.below, [-self.reach, -1, 0, self.reach]])
+        lowest = self.levels[0] - 1
+        wanted = np.searchsorted(self.above, points, "right") + lowest
+        given = np.clip(found(points), lowest, self.levels[-1])
+        return found if (given == wanted).all() else None
 
 
 def _roundest(low: int, high: int) -> int:

@@ -52,9 +52,10 @@ class _Text:
 // with the {m.input_bytes} or more in which the image comes.
 //
 // Send the {m.input_bytes} bytes of an image, int8 by rows, columns, channels: a byte is taken
-// at each rising edge of clk with in_valid and in_ready. The {m.logits} logits (int8) come
-// one by one, each with out_valid for a cycle; done comes with the last one, and label, the first of
-// the largest ones, is right from the next edge on until the next image ends. rst is synchronous.
+// at each rising edge of clk with in_valid and in_ready. The {m.logits} logits (int8) come one
+// by one, each with out_valid for a cycle; done comes with the last one, and label, the first of
+// the largest ones, is right from the next edge on until the next image ends. rst is
+// synchronous.
 """
 
     def ports(self) -> str:
