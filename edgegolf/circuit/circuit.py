@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgegolf.bench.accuracy import dataset_of
-from edgegolf.circuit.flow import Circuit, simulate, synthesize
+from edgegolf.circuit.flow import Circuit, count_cells, place, simulate
 from edgegolf.circuit.project import write_project
 from edgegolf.errors import EdgegolfError
 from edgegolf.frontends.tflite import read_graph
@@ -16,7 +16,7 @@ NETLIST_IMAGES = 3
 
 def make_circuit(
     path: Path, folder: Path, lanes: int = 4, simulated: int = 0,
-    devices: tuple[str, ...] = (), seeds: int = 5, netlist_images: int = NETLIST_IMAGES,
+    devices: tuple[str, ...] = (), seeds: int = 5,
 ) -> Circuit:  # fmt: skip
     """Write the circuit of a `.tflite` file, and find out what was asked for.
 
@@ -27,7 +27,6 @@ def make_circuit(
         simulated: Test images whose logits are compared with the interpreter's.
         devices: What to synthesize it for.
         seeds: Placements of each.
-        netlist_images: Test images on which each netlist is simulated.
 
     Raises:
         EdgegolfError: The circuit lacks an operator, a tool is missing, or a logit differs.
@@ -39,7 +38,8 @@ def make_circuit(
         raise EdgegolfError(f"{path}: {error.message}", error.hint) from None
     machine = project.machine
     simulator = simulate(project, simulated) if simulated else ""
-    fits = tuple(synthesize(project, device, seeds, netlist_images) for device in devices)
+    cells = [count_cells(project, device, NETLIST_IMAGES) for device in devices]
+    fits = tuple(place(project, each, seeds) for each in cells)
     return Circuit(
         str(path), str(folder), lanes, machine.macs, machine.cycles, len(machine.names),
         machine.weights.size, sum(machine.depths) * lanes, simulated, simulator, fits,

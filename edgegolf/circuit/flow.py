@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +19,14 @@ from edgegolf.progress import Work
 #: Cycles up to which iverilog is faster than building with verilator.
 SHORT = 1_000_000
 
+_KINDS = {
+    "SB_LUT4": "LUT", "LUT4": "LUT", "TRELLIS_FF": "flip-flop", "SB_RAM40_4K": "memory",
+    "DP16KD": "memory", "SB_MAC16": "multiplier", "MULT18X18D": "multiplier",
+}  # fmt: skip
+_PLACES = {
+    "ice40": ("ICESTORM_LC", "ICESTORM_RAM", "ICESTORM_DSP"),
+    "ecp5": ("TRELLIS_COMB", "DP16KD", "MULT18X18D"),
+}
 _HINTS = {
     "iverilog": "apt-get install iverilog",
     "verilator": "apt-get install verilator",
@@ -29,32 +38,45 @@ _HINTS = {
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A circuit placed and routed on a device.
+class Cells:
+    """What yosys made of a circuit for a device.
 
     Attributes:
         device: Its name.
-        tools: Names and versions of the programs.
-        cells: Logic cells (iCE40) or slices' LUTs with those of carries and memories (ECP5).
-        luts: LUTs that yosys made.
-        flip_flops: What it says.
+        yosys: Its version.
+        luts: LUTs of four inputs.
+        flip_flops: How many.
         block_rams: Of 4 kbit (iCE40) or 18 kbit (ECP5).
-        multipliers: SB_MAC16 or MULT18X18D.
-        available: (cells, block RAMs, multipliers) of the device.
-        megahertz: That the clock may have, one for each seed.
-        netlist_images: Test images on which the netlist gave every logit.
+        multipliers: SB_MAC16 (UP5K) or MULT18X18D (ECP5).
+        netlist_images: Test images on which it gave every logit of the interpreter.
     """
 
     device: str
-    tools: tuple[str, ...]
-    cells: int
+    yosys: str
     luts: int
     flip_flops: int
     block_rams: int
     multipliers: int
+    netlist_images: int
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A circuit placed and routed on a device.
+
+    Attributes:
+        cells: What was placed.
+        nextpnr: Its version.
+        used: Logic cells, with those of carries and routing.
+        available: (logic cells, block RAMs, multipliers) of the device.
+        megahertz: That the clock may have, one for each seed.
+    """
+
+    cells: Cells
+    nextpnr: str
+    used: int
     available: tuple[int, int, int]
     megahertz: tuple[float, ...]
-    netlist_images: int
 
 
 @dataclass(frozen=True)
@@ -121,49 +143,53 @@ def _simulated(project: Project, count: int, tool: str, target: str, *settings: 
         raise EdgegolfError(f"the circuit is wrong: {failed[0] if failed else told[-200:]}")
 
 
-def synthesize(project: Project, device: str, seeds: int, netlist_images: int) -> Fit:
-    """Synthesize, place and route.
+def count_cells(project: Project, device: str, netlist_images: int = 0) -> Cells:
+    """Synthesize, and simulate the netlist.
 
     Args:
         project: The circuit.
         device: Its name in the Makefile.
-        seeds: Of the placer: so many runs.
         netlist_images: On how many test images what yosys made is simulated.
 
     Raises:
-        EdgegolfError: A tool is missing or fails, the circuit does not fit, or the netlist gives
-            another logit.
+        EdgegolfError: A tool is missing or fails, or the netlist gives another logit.
     """
-    folder = project.folder
-    family = "ecp5" if device.startswith("ecp5") else "ice40"
-    yosys, place = _tool("yosys"), _tool(f"nextpnr-{family}")
-    settings = f"YOSYS={yosys}", f"{family.upper()}={place}", f"DEVICE={device}"
-    _make(folder, f"synthesizing for {device}", (), f"netlist-{device}.json", *settings)
+    yosys = _tool("yosys")
+    settings = f"YOSYS={yosys}", f"DEVICE={device}"
+    _make(project.folder, f"synthesizing for {device}", (), f"netlist-{device}.json", *settings)
     if netlist_images:
         _simulated(project, netlist_images, "verilator", "simulate-netlist", *settings)
+    told = json.loads((project.folder / f"cells-{device}.json").read_text())
+    found: Counter[str] = Counter()
+    for kind, count in told["design"]["num_cells_by_type"].items():
+        found[_KINDS.get(kind, "flip-flop" if "DFF" in kind else "")] += count
+    return Cells(
+        device, _version(yosys, "-V"), found["LUT"], found["flip-flop"], found["memory"],
+        found["multiplier"], netlist_images,
+    )  # fmt: skip
+
+
+def place(project: Project, cells: Cells, seeds: int) -> Fit:
+    """Place and route what was synthesized, with each of some seeds.
+
+    Raises:
+        EdgegolfError: The circuit does not fit, or nextpnr is missing or fails.
+    """
+    device = cells.device
+    family = "ecp5" if device.startswith("ecp5") else "ice40"
+    nextpnr = _tool(f"nextpnr-{family}")
+    settings = f"{family.upper()}={nextpnr}", f"DEVICE={device}"
     reports = []
     for seed in range(1, seeds + 1):
         name = f"report-{device}-{seed}.json"
-        _make(folder, f"placing and routing on {device}, seed {seed}", (), name, *settings)
-        reports.append(json.loads((folder / name).read_text()))
-    kinds = json.loads((folder / f"cells-{device}.json").read_text())["design"]["num_cells_by_type"]
-    cell, memory, product = (
-        ("ICESTORM_LC", "ICESTORM_RAM", "ICESTORM_DSP")
-        if family == "ice40"
-        else ("TRELLIS_COMB", "DP16KD", "MULT18X18D")
-    )
-    use = {
-        name: reports[0]["utilization"].get(name, {"used": 0, "available": 0})
-        for name in (cell, memory, product)
-    }
+        _make(project.folder, f"placing on {device}, seed {seed} of {seeds}", (), name, *settings)
+        reports.append(json.loads((project.folder / name).read_text()))
+    used = [reports[0]["utilization"].get(n, {"used": 0, "available": 0}) for n in _PLACES[family]]
+    clocks = tuple(min(clock["achieved"] for clock in each["fmax"].values()) for each in reports)
     return Fit(
-        device, (_version(yosys, "-V"), _version(place, "--version")), use[cell]["used"],
-        sum(n for kind, n in kinds.items() if kind in ("SB_LUT4", "LUT4")),
-        sum(n for kind, n in kinds.items() if "DFF" in kind or kind == "TRELLIS_FF"),
-        use[memory]["used"], use[product]["used"],
-        (use[cell]["available"], use[memory]["available"], use[product]["available"]),
-        tuple(round(min(f["achieved"] for f in r["fmax"].values()), 2) for r in reports),
-        netlist_images,
+        cells, _version(nextpnr, "--version"), used[0]["used"],
+        (used[0]["available"], used[1]["available"], used[2]["available"]),
+        tuple(round(clock, 2) for clock in clocks),
     )  # fmt: skip
 
 
@@ -177,9 +203,8 @@ def _tool(name: str) -> str:
 
 def _version(tool: str, option: str) -> str:
     told = subprocess.run([tool, option], capture_output=True, text=True)
-    return (
-        f"{tool} {(re.findall(r'[0-9]+[.][0-9][0-9.+-]*', told.stdout + told.stderr) or ['?'])[0]}"
-    )
+    numbers = re.findall(r"[0-9]+[.][0-9][0-9.+-]*", told.stdout + told.stderr)
+    return numbers[0] if numbers else "?"
 
 
 def _make(folder: Path, what: str, tools: tuple[str, ...], *arguments: str) -> str:

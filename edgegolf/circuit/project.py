@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edgegolf.backends import verilog
-from edgegolf.data import load_dataset
+from edgegolf.data import DatasetUnavailableError, load_dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import write_atomically
 from edgegolf.ir import Graph
@@ -68,15 +68,25 @@ def write_project(graph: Graph, title: str, folder: Path, lanes: int, images: st
 def vectors(project: Project, count: int) -> bytes:
     """Images of the data set that the net was trained on, else random ones, and their logits."""
     (tensor,) = project.graph.inputs
-    shape = tensor.shape[1:]
-    if project.images:
-        images = load_dataset(project.images).split("test").images[:count]
+    shape, images = tensor.shape[1:], _images(project.images, count)
+    if images is None:
+        numbers = np.random.default_rng(0).integers(-128, 128, (count, *shape)).astype(np.int8)
+    else:
         scale = tensor.quant.scale if tensor.quant else ()
         info = TensorInfo("", tensor.shape, "int8", scale, (tensor.zero_point,))
         numbers = quantize(images.reshape(-1, *shape), info)
-    else:
-        numbers = np.random.default_rng(0).integers(-128, 128, (count, *shape)).astype(np.int8)
-    if len(numbers) < count:
-        raise EdgegolfError(f"{project.images} has {len(numbers):,} test images, not {count:,}")
     logits: Array = verilog.logits(project.graph, numbers)
     return verilog.vectors(numbers, logits)
+
+
+def _images(dataset: str, count: int) -> Array | None:
+    """The first test images of a data set; None without one."""
+    if not dataset:
+        return None
+    try:
+        found: Array = load_dataset(dataset).split("test").images
+    except DatasetUnavailableError:
+        return None
+    if len(found) < count:
+        raise EdgegolfError(f"{dataset} has {len(found):,} test images, not {count:,}")
+    return found[:count]

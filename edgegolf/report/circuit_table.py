@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgegolf.report.table import Table
 
 if TYPE_CHECKING:
-    from edgegolf.circuit.flow import Circuit
+    from edgegolf.circuit.flow import Circuit, Fit
 
 
 def circuit_table(circuit: Circuit) -> Table:
@@ -16,14 +16,11 @@ def circuit_table(circuit: Circuit) -> Table:
     header = ("device", "cells", "LUT", "FF", "BRAM", "DSP", "MHz", "images/s")
     rows = []
     for fit in circuit.fits:
-        low, high = min(fit.megahertz), max(fit.megahertz)
-        middle = median(fit.megahertz)
-        clock = f"{middle:.1f}" if low == high else f"{middle:.1f} ({low:.1f}–{high:.1f})"
+        cells, (logic, memories, multipliers) = fit.cells, fit.available
         rows.append((
-            fit.device, f"{fit.cells:,}/{fit.available[0]:,}", f"{fit.luts:,}",
-            f"{fit.flip_flops:,}", f"{fit.block_rams}/{fit.available[1]}",
-            f"{fit.multipliers}/{fit.available[2]}", clock,
-            f"{middle * 1e6 / circuit.cycles:,.0f}",
+            cells.device, f"{fit.used:,}/{logic:,}", f"{cells.luts:,}", f"{cells.flip_flops:,}",
+            f"{cells.block_rams}/{memories}", f"{cells.multipliers}/{multipliers}",
+            clock(fit), f"{median(fit.megahertz) * 1e6 / circuit.cycles:,.0f}",
         ))  # fmt: skip
     told = [
         f"{circuit.macs:,} multiply-accumulates, {circuit.lanes} at a time: {circuit.cycles:,} "
@@ -34,10 +31,9 @@ def circuit_table(circuit: Circuit) -> Table:
             f"{circuit.simulator}: every logit of {circuit.simulated:,} images equals the "
             "interpreter's."
         )
-    checked = [fit.device for fit in circuit.fits if fit.netlist_images]
-    if checked:
+    for fit in circuit.fits:
         told.append(
-            f"The netlists of {', '.join(checked)}: those of {circuit.fits[0].netlist_images}."
+            f"What yosys made for {fit.cells.device}: the same for {fit.cells.netlist_images}."
         )
     if not circuit.fits and not circuit.simulated:
         told.append(
@@ -45,3 +41,10 @@ def circuit_table(circuit: Circuit) -> Table:
         )
     title = f"{circuit.model} → {circuit.folder}"
     return Table(header, tuple(rows), title=title, caption="\n".join(told))
+
+
+def clock(fit: Fit) -> str:
+    """The median over the seeds, and the range."""
+    low, high = min(fit.megahertz), max(fit.megahertz)
+    middle = f"{median(fit.megahertz):.1f}"
+    return middle if low == high else f"{middle} ({low:.1f}–{high:.1f})"
