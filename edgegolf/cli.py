@@ -727,7 +727,9 @@ def footprint(
     show_default=True,
     help="Multiply-accumulates in a cycle.",
 )
-@click.option("--simulate", type=click.IntRange(1), help="Compare the logits of so many images.")
+@click.option(
+    "--simulate", type=click.IntRange(1, 100_000), help="Compare the logits of so many images."
+)
 @click.option("--synthesize", is_flag=True, help="With yosys and nextpnr: cells and clock.")
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Placements.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.circuit/1.")

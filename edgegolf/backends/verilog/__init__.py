@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from edgegolf.backends.verilog.machine import Machine, assemble
@@ -59,8 +61,8 @@ def _packed(machine: Machine) -> list[str]:
     return words
 
 
-def _lines(words: object) -> str:
-    return "".join(f"{word}\n" for word in words)  # type: ignore[attr-defined]
+def _lines(words: Iterable[str]) -> str:
+    return "".join(f"{word}\n" for word in words)
 
 
 def logits(graph: Graph, images: Array) -> Array:

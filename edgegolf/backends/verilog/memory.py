@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from edgegolf.backends.verilog.plan import Buffer, Plan, Step, View, two_sides
@@ -83,8 +83,6 @@ def _replaces(step: Step, number: int, spans: dict[Buffer, tuple[int, int]]) -> 
 
 
 def _moved(step: Step, kept: dict[Buffer, Buffer]) -> Step:
-    from dataclasses import replace
-
     def view(each: View | None) -> View | None:
         return None if each is None else replace(each, buffer=kept[each.buffer])
 

@@ -30,8 +30,12 @@ from edgegolf.ir.lowering import lower
 from edgegolf.ir.tensor import Array
 
 LOW, HIGH = -128, 127
-#: Elements of a layer's weights, as the machine holds them, beyond which it is refused.
+#: What is larger is refused: elements of an image, of a layer's weights as the machine holds them,
+#: channels of a layer, passes over an image.
+MAXIMUM_ELEMENTS = 2**20
 MAXIMUM_WEIGHTS = 2**22
+MAXIMUM_CHANNELS = 4096
+MAXIMUM_STEPS = 512
 
 _UNARY = (ops.ReLU, ops.LeakyReLU, ops.Quantize, ops.Logistic, ops.Tanh, ops.HardSwish)
 _PRODUCTS = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)
@@ -273,10 +277,18 @@ class _Planner:
     def nodes(self, nodes: tuple[Node, ...]) -> None:
         """Plan them in order."""
         for node in nodes:
+            name = type(node.op).__name__
+            if len(self.steps) > MAXIMUM_STEPS:
+                raise EdgegolfError(f"it takes more than {MAXIMUM_STEPS} passes over an image")
             try:
+                shape = None if node.graphs else node.op.shape(node.inputs)
+                if shape not in (None, node.output.shape):
+                    raise EdgegolfError(f"it gives {shape}, not {node.output.shape}")
                 self.node(node)
             except EdgegolfError as error:
-                raise EdgegolfError(f"{type(node.op).__name__}: {error.message}") from None
+                raise EdgegolfError(f"{name}: {error.message}") from None
+            except (ArithmeticError, ValueError) as error:  # scales that are no numbers, for one
+                raise EdgegolfError(f"{name} cannot be computed: {error}") from None
 
     def node(self, node: Node) -> None:
         op = node.op
@@ -307,6 +319,8 @@ class _Planner:
             raise EdgegolfError("not of two computed tensors, or not of such shapes")
 
     def view(self, tensor: Tensor) -> View:
+        if tensor not in self.views:
+            raise EdgegolfError("it reads what is not written before")
         return self.views[tensor]
 
     def emit(self, step: Step) -> View:
@@ -337,11 +351,13 @@ class _Planner:
             raise EdgegolfError("its weights are no int8 constants")
         if weights.quant is not None and any(weights.quant.zero_point):
             raise EdgegolfError("its weights have a zero point")
+        if len(node.inputs) > 2 and node.inputs[2] is not None and node.bias is None:
+            raise EdgegolfError("its biases are no constants")
         view, size = self.view(data), _size(node.output)
-        values = weights.data.astype(np.int64)
-        placed = _placed(op, values, view)
-        if placed.size > MAXIMUM_WEIGHTS:
+        rows, columns = weights.shape[1:3] if len(weights.shape) == 4 else view.size[:2]
+        if rows * columns * view.size.channels * size.channels > MAXIMUM_WEIGHTS:
             raise EdgegolfError("it has too many weights")
+        placed = _placed(op, weights.data.astype(np.int64), view)
         outputs = placed.shape[-1]
         zero = data.zero_point
         reach = np.abs(placed).reshape(-1, outputs).sum(0) * 255
@@ -671,4 +687,6 @@ def _size(tensor: Tensor) -> Size:
     shape = (1,) * (4 - len(tensor.shape)) + tensor.shape
     if len(shape) != 4 or shape[0] != 1:
         raise EdgegolfError("a tensor of several images or more than four axes")
+    if not 0 < prod(shape) <= MAXIMUM_ELEMENTS or shape[3] > MAXIMUM_CHANNELS:
+        raise EdgegolfError(f"a tensor of {prod(shape):,} elements, {shape[3]:,} channels")
     return Size(*shape[1:])

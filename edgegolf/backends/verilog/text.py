@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterable
+
 from edgegolf.backends.verilog.machine import Column, Machine, bits
 from edgegolf.backends.verilog.plan import HIGH, LOW
 
@@ -672,8 +675,7 @@ def _number(each: Column, index: int) -> str:
     return f"{each.bits}'d{each.entries[index] & ((1 << each.bits) - 1)}"
 
 
-def _wrapped(words: object) -> list[str]:
-    import textwrap
-
-    text = ", ".join(words)  # type: ignore[arg-type]
-    return textwrap.wrap(text + ".", 96, initial_indent="    // ", subsequent_indent="    // ")
+def _wrapped(words: Iterable[str]) -> list[str]:
+    return textwrap.wrap(
+        ", ".join(words) + ".", 96, initial_indent="    // ", subsequent_indent="    // "
+    )
