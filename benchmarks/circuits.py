@@ -103,7 +103,8 @@ def grow(work: Path) -> None:
     dataset = load_dataset("mnist")
     images = pixels(dataset.split("train").images[:500])
     trained = {net.role: net for net in compared_nets(NET, dataset)}
-    for count in track(ITERATIONS, "growing"):
+    written = []
+    for count in ITERATIONS:
         for shared, role in ((True, "shared"), (False, "unshared")):
             net = trained[role]
             if net.iterations != count:
@@ -116,7 +117,9 @@ def grow(work: Path) -> None:
             found = Grown(role, count, net.is_trained, machine.cycles, len(machine.names),
                           machine.weights.size, None)  # fmt: skip
             keep(found)
-            keep(replace(found, cells=count_cells(project, GROWS_ON)))
+            written.append((project, found))
+    for project, found in track(written, "synthesizing"):
+        keep(replace(found, cells=count_cells(project, GROWS_ON)))
 
 
 def keep(grown: Grown) -> None:

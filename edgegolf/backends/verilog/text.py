@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable
 
@@ -39,12 +40,11 @@ class _Text:
         self.depth = machine.depths[1] > 0
 
     def file(self, title: str) -> str:
-        parts = [
-            self.header(title), self.ports(), self.table(), self.control(), self.walk(),
-            self.memories(), self.lanes(), self.scaling(), self.addition(), self.writing(),
-            "endmodule\n",
-        ]  # fmt: skip
-        return "\n".join(part for part in parts if part)
+        parts = (self.control, self.walk, self.memories, self.lanes, self.scaling, self.addition,
+                 self.writing)  # fmt: skip
+        body = "\n".join(part() for part in parts)
+        head = self.header(title), self.ports(), self.table(body)
+        return "\n".join((*head, body, "endmodule\n"))
 
     def header(self, title: str) -> str:
         m = self.m
@@ -77,18 +77,15 @@ module circuit (
 );
 """
 
-    def table(self) -> str:
-        """The table of steps, registered; what never differs is a constant."""
-        used = self.used()
-        constants, varying = [], []
-        for name in used:
-            each = self.m.columns[name]
-            if each.varies:
-                varying.append((name, each))
-            else:
-                constants.append(
-                    f"    localparam {_range(each)}{name.upper()} = {_number(each, 0)};"
-                )
+    def table(self, body: str) -> str:
+        """The table of the fields that a text reads, registered; what never differs is constant."""
+        words = set(re.findall(r"\w+", body))
+        varying = [(n, each) for n, each in self.m.columns.items() if each.varies and n in words]
+        constants = [
+            f"    localparam {_range(each)}{name.upper()} = {_number(each, 0)};"
+            for name, each in self.m.columns.items()
+            if not each.varies and name.upper() in words
+        ]
         width = sum(each.bits for _, each in varying)
         number = bits(len(self.m.names) - 1)
         lines = [
@@ -108,43 +105,6 @@ module circuit (
             bound = f"row[{place + each.bits - 1}:{place}]" if each.bits > 1 else f"row[{place}]"
             lines.append(f"    wire {_range(each)}{name} = {bound};")
         return "\n".join([*constants, *lines, ""])
-
-    def used(self) -> list[str]:
-        """The fields that the file reads."""
-        names = [
-            "is_input", "is_last", "repeats", "again", "turns", "last_input", "last_tap_x",
-            "last_tap_y", "last_group", "last_x", "last_y", "last_channel", "at_source", "by_tap_x",
-            "by_tap_y", "by_group", "by_x", "by_y", "is_full", "has_ones", "weights", "parameters",
-            "alike", "at_target", "write_lane", "write_channels", "by_pixel_written",
-        ]  # fmt: skip
-        if self.limits_early:
-            names += ["low", "high"]
-        if self.has_lines:
-            names += ["write_columns", "by_line_written"]
-        if "multiplier" in self.m.columns:
-            names += ["multiplier", "positive", "negative"]
-            names += ["shift"] if len(self.m.shifts) > 1 else []
-        if self.pads:
-            names += [
-                "first_x", "first_y", "columns_inside", "rows_inside", "x_tap", "x_back",
-                "x_pixel", "x_line", "y_tap", "y_back", "y_line", "fill",
-            ]  # fmt: skip
-        if self.pools:
-            names.append("is_maximum")
-        if self.leaks:
-            names += ["lowest", "least"]
-        if self.depth:
-            names += ["from_second", "to_second"]
-        if self.adds:
-            names += ["adds", "at_residual", "sum_low", "sum_high"]
-            names += ["by_line_added"] if self.column("by_line_added").entries != (1,) * len(
-                self.m.names) else []  # fmt: skip
-            if not self.saturates:
-                names += ["add_first", "add_second", "add_constant"]
-                names += ["add_positive", "add_negative"] if self.two_roundings else []
-        if self.has_tables:
-            names += ["looks_up", "lookup"]
-        return names
 
     def column(self, name: str) -> Column:
         return self.m.columns[name]
@@ -544,7 +504,7 @@ module circuit (
         lane, reads = bits(m.lanes - 1), self.result - 2
         wraps = f"added_lane == {lane}'d{m.lanes - 1}" if m.lanes > 1 else "1'b1"
         lines, on = "", f"(ends[{reads}] || {wraps})"
-        if "by_line_added" in self.used():
+        if set(self.column("by_line_added").entries) != {1}:
             x = self.column("last_x").bits
             on = f"ends[{reads}] && line_ends_added ? {of('by_line_added')} : {on}"
             lines = f"""\
