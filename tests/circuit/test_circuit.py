@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from ir_nets import Builder, pixels, shared_net
+from ir_nets import Builder, pixels
 
 from edgegolf.backends import tflite
 from edgegolf.circuit.flow import count_cells, place
@@ -106,8 +106,7 @@ def test_netlists_give_every_logit(device: str, tmp_path: Path) -> None:
     for tool in ("yosys", "nextpnr-ice40", "verilator"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is missing")
-    graph = in_integers(shared_net(2, 3))
-    project = write_project(graph, "small", tmp_path, 2)
+    project = write_project(small_graph(), "small", tmp_path, 2)
     cells = count_cells(project, device, 3)
     assert (cells.multipliers > 0) == (device == "up5k")
     netlist = tmp_path / f"netlist-{device}.json"

@@ -249,7 +249,7 @@ def plan(graph: Graph) -> Plan:
     planner.views[source] = View.of(target, size)
     planner.emit(Step("image", None, size, target))
     planner.nodes(_body(graph))
-    result = planner.views[logits]
+    result = planner.view(logits)
     last = planner.steps[-1]
     repeats = bool(planner.loops) and planner.loops[-1][1] == len(planner.steps) - 1
     if repeats or last.target is not result.buffer or not result.is_whole:
