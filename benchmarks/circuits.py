@@ -144,10 +144,10 @@ def sections(record: Circuits) -> dict[str, str]:
     placed = [
         (Path(c.model).parent.name, str(c.lanes), fit.cells.device, f"{fit.used:,}",
          str(fit.cells.block_rams), str(fit.cells.multipliers), f"{c.cycles:,}", clock(fit),
-         f"{c.simulated:,}", str(fit.cells.netlist_images))
+         f"{c.simulated:,}")
         for c in record.circuits for fit in c.fits
     ]  # fmt: skip
-    header = ("net", "P", "device", "cells", "BRAM", "DSP", "cycles", "MHz", "images", "netlist")
+    header = ("net", "P", "device", "cells", "BRAM", "DSP", "cycles", "MHz", "images")
     grown = [
         (str(each.iterations), each.role, f"{each.cycles:,}", str(each.steps),
          f"{each.weight_bytes:,}", *(

@@ -748,7 +748,7 @@ def circuit(
     """Turn an int8 .tflite file into a circuit in Verilog that gives the same logits, bit by bit.
 
     With a testbench, golden vectors, and a Makefile for open tools that needs no edgegolf.
-    Synthesized netlists are simulated, too; what is there already is not made again.
+    What is there already is not made again.
 
     \b
     edgegolf circuit models/mnist/tight_resnet/int8.tflite -o circuit

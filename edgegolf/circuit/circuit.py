@@ -10,9 +10,6 @@ from edgegolf.circuit.project import write_project
 from edgegolf.errors import EdgegolfError
 from edgegolf.frontends.tflite import read_graph
 
-#: Test images on which each netlist is simulated.
-NETLIST_IMAGES = 3
-
 
 def make_circuit(
     path: Path, folder: Path, lanes: int = 4, simulated: int = 0,
@@ -38,7 +35,7 @@ def make_circuit(
         raise EdgegolfError(f"{path}: {error.message}", error.hint) from None
     machine = project.machine
     simulator = simulate(project, simulated) if simulated else ""
-    cells = [count_cells(project, device, NETLIST_IMAGES) for device in devices]
+    cells = [count_cells(project, device) for device in devices]
     fits = tuple(place(project, each, seeds) for each in cells)
     return Circuit(
         str(path), str(folder), lanes, machine.macs, machine.cycles, len(machine.names),

@@ -48,7 +48,6 @@ class Cells:
         flip_flops: How many.
         block_rams: Of 4 kbit (iCE40) or 18 kbit (ECP5).
         multipliers: SB_MAC16 (UP5K) or MULT18X18D (ECP5).
-        netlist_images: Test images on which it gave every logit of the interpreter.
     """
 
     device: str
@@ -57,7 +56,6 @@ class Cells:
     flip_flops: int
     block_rams: int
     multipliers: int
-    netlist_images: int
 
 
 @dataclass(frozen=True)
@@ -143,29 +141,26 @@ def _simulated(project: Project, count: int, tool: str, target: str, *settings: 
         raise EdgegolfError(f"the circuit is wrong: {failed[0] if failed else told[-200:]}")
 
 
-def count_cells(project: Project, device: str, netlist_images: int = 0) -> Cells:
-    """Synthesize, and simulate the netlist.
+def count_cells(project: Project, device: str) -> Cells:
+    """Synthesize.
 
     Args:
         project: The circuit.
         device: Its name in the Makefile.
-        netlist_images: On how many test images what yosys made is simulated.
 
     Raises:
-        EdgegolfError: A tool is missing or fails, or the netlist gives another logit.
+        EdgegolfError: A tool is missing or fails.
     """
     yosys = _tool("yosys")
     settings = f"YOSYS={yosys}", f"DEVICE={device}"
     _make(project.folder, f"synthesizing for {device}", (), f"netlist-{device}.json", *settings)
-    if netlist_images:
-        _simulated(project, netlist_images, "verilator", "simulate-netlist", *settings)
     told = json.loads((project.folder / f"cells-{device}.json").read_text())
     found: Counter[str] = Counter()
     for kind, count in told["design"]["num_cells_by_type"].items():
         found[_KINDS.get(kind, "flip-flop" if "DFF" in kind else "")] += count
     return Cells(
         device, _version(yosys, "-V"), found["LUT"], found["flip-flop"], found["memory"],
-        found["multiplier"], netlist_images,
+        found["multiplier"],
     )  # fmt: skip
 
 

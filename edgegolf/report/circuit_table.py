@@ -31,10 +31,6 @@ def circuit_table(circuit: Circuit) -> Table:
             f"{circuit.simulator}: every logit of {circuit.simulated:,} images equals the "
             "interpreter's."
         )
-    for fit in circuit.fits:
-        told.append(
-            f"What yosys made for {fit.cells.device}: the same for {fit.cells.netlist_images}."
-        )
     if not circuit.fits and not circuit.simulated:
         told.append(
             f"make -C {circuit.folder} simulate compares its logits with the interpreter's."

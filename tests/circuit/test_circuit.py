@@ -1,4 +1,4 @@
-"""`edgegolf circuit`: its folder, its simulation, and netlists that are simulated, too."""
+"""`edgegolf circuit`: its folder, its simulation, its synthesis."""
 
 from __future__ import annotations
 
@@ -102,16 +102,16 @@ def test_float_files_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.circuit
 @pytest.mark.parametrize("device", ["up5k", "hx8k"])
-def test_netlists_give_every_logit(device: str, tmp_path: Path) -> None:
-    for tool in ("yosys", "nextpnr-ice40", "verilator"):
+def test_circuits_are_placed(device: str, tmp_path: Path) -> None:
+    for tool in ("yosys", "nextpnr-ice40"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is missing")
     project = write_project(small_graph(), "small", tmp_path, 2)
-    cells = count_cells(project, device, 3)
+    cells = count_cells(project, device)
     assert (cells.multipliers > 0) == (device == "up5k")
     netlist = tmp_path / f"netlist-{device}.json"
     made = netlist.stat().st_mtime_ns
-    assert count_cells(project, device, 3) == cells
+    assert count_cells(project, device) == cells
     assert netlist.stat().st_mtime_ns == made
     fit = place(project, cells, 1)
     assert fit.used >= cells.luts
