@@ -27,7 +27,7 @@ install = ($(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quie
 # Packages are compiled as they are imported: compiling all of them takes half a minute.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup train export bench demo test test-install test-browser test-arm test-mcu test-cluster lint report docs clean
+.PHONY: help setup train export bench demo test test-install test-browser test-arm test-mcu test-circuit test-cluster lint report docs clean
 .DEFAULT_GOAL := help
 
 help: ## Print the targets
@@ -79,6 +79,13 @@ test-browser: setup ## Test the demo and the report in Chromium (installed if ro
 	  apt-get install -qq -y --no-install-recommends chromium chromium-driver >/dev/null; \
 	fi
 	$(VENV)/bin/python -m pytest -m browser -rs
+
+test-circuit: setup ## Synthesize a circuit (Debian packages are installed if root)
+	@if [ "$$(id -u)" = 0 ] && ! command -v nextpnr-ice40 >/dev/null; then \
+	  apt-get update -qq && apt-get install -qq -y --no-install-recommends \
+	    iverilog verilator yosys nextpnr-ice40 fpga-icestorm >/dev/null; \
+	fi
+	$(VENV)/bin/python -m pytest -m circuit -rs tests/circuit
 
 test-arm: setup ## Run the tests on emulated Raspberry Pis (Debian packages are installed if root)
 	$(VENV)/bin/python -m pytest -m arm -rs --numprocesses 2 --dist loadfile tests/arm

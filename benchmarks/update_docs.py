@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from circuits import read as read_circuits
+from circuits import sections as circuit_sections
 from strangers import Strangers, strangers_markdown
 
 from edgegolf.bench.result import read_results
@@ -52,6 +54,7 @@ def main() -> None:
     sections |= other_sections()
     sections |= {name: output(*command) for name, command in OUTPUTS.items()}
     sections |= instructions_sections(read_instructions(INSTRUCTIONS))
+    sections |= circuit_sections(read_circuits())
     if FOOTPRINT.exists():
         footprint = read_footprint(FOOTPRINT)
         sections |= footprint_sections(footprint)

@@ -800,6 +800,71 @@ def footprint(
         _print(*footprint_tables(found))
 
 
+@cli.command(cls=Resumable)
+@click.argument("file", metavar="FILE.tflite", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Folder.  [default: FILE.circuit]"
+)
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    type=click.Choice(["up5k", "hx8k", "ecp5-25k", "ecp5-85k"]),
+    help="What to synthesize for; may be repeated.  [default: up5k]",
+)
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, 32),
+    default=4,
+    show_default=True,
+    help="Multiply-accumulates in a cycle.",
+)
+@click.option(
+    "--simulate", type=click.IntRange(1, 100_000), help="Compare the logits of so many images."
+)
+@click.option("--synthesize", is_flag=True, help="With yosys and nextpnr: cells and clock.")
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Placements.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.circuit/1.")
+@click.pass_context
+def circuit(
+    context: click.Context,
+    file: Path,
+    output: Path | None,
+    devices: tuple[str, ...],
+    parallel: int,
+    simulate: int | None,
+    synthesize: bool,
+    seeds: int,
+    as_json: bool,
+) -> None:
+    """Turn an int8 .tflite file into a circuit in Verilog that gives the same logits, bit by bit.
+
+    With a testbench, golden vectors, and a Makefile for open tools that needs no edgegolf.
+    What is there already is not made again.
+
+    \b
+    edgegolf circuit models/mnist/tight_resnet/int8.tflite -o circuit
+    edgegolf circuit models/mnist/pooled_linear/int8.tflite --simulate 10
+    edgegolf circuit models/mnist/tight_resnet/int8.tflite --synthesize --device hx8k
+    """
+    from edgegolf.circuit.circuit import make_circuit
+    from edgegolf.records import to_json
+    from edgegolf.report.circuit_table import circuit_table
+
+    if not synthesize:
+        for name in ("devices", "seeds"):
+            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+                option = {"devices": "--device", "seeds": "--seeds"}[name]
+                raise click.UsageError(f"{option} has no effect without --synthesize")
+    chosen = devices or ("up5k",) if synthesize else ()
+    folder = output or file.with_suffix(".circuit")
+    made = make_circuit(file, folder, parallel, simulate or 0, chosen, seeds)
+    if as_json:
+        click.echo(to_json(made), nl=False)
+    else:
+        _print(circuit_table(made))
+
+
 @cli.command()
 @click.argument("host", metavar="[USER@]HOST")
 @click.argument("models", nargs=-1, metavar="FILE|NET...")

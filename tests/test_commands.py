@@ -33,6 +33,7 @@ NOT_RUN = {
     r"^edgegolf export\b(?! models| pooled_linear)": "minutes; tests/export, and all nets",
     r"^edgegolf bench (models/mnist/)?tight_resnet\b(?!/)": "measures many files; one is run",
     r"^edgegolf bench .*\*": "measures many files; one is run",
+    r"^edgegolf circuit .*--(simulate|synthesize)": "needs tools for FPGAs; tests/circuit",
     r"^edgegolf demo": "serves until Ctrl-C; tests/demo",
     r"^edgegolf report$": "judges the files of every net; one with fewer is run",
     r"^edgegolf report .*--figures": "draws each chart twice more; tests/report",
@@ -61,7 +62,8 @@ TARGETS_NOT_RUN = {
     "report": "judges the files of every net; a page of fewer is written by a command",
     "setup": "downloads 2.1 GB; .ci/run runs it, tests/test_install.py installs",
     "test": "these tests",
-    **dict.fromkeys(("test-arm", "test-browser", "test-cluster", "test-install", "test-mcu"),
+    **dict.fromkeys(("test-arm", "test-browser", "test-circuit", "test-cluster", "test-install",
+                     "test-mcu"),
                     "more tests, which .ci/run runs"),
 }  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -52,17 +53,30 @@ def test_tables_of_ablations_and_of_other_data_sets_are_written_from_their_recor
     assert text == written, "run make docs"
 
 
-def test_the_table_of_strangers_files_is_written_from_its_counts() -> None:
-    spec = importlib.util.spec_from_file_location("strangers", ROOT / "benchmarks" / "strangers.py")
+def benchmark(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    strangers = sys.modules["strangers"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(strangers)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_of_strangers_files_is_written_from_its_counts() -> None:
+    strangers = benchmark("strangers")
     text = (ROOT / "docs" / "strangers.md").read_text()
     counts = (ROOT / "docs" / "strangers.json").read_bytes()
     table = strangers.strangers_markdown(from_json(counts, strangers.Strangers))
     assert table in text
     assert replace_section(text, "strangers", table) == text, "run make docs"
+
+
+def test_tables_of_circuits_are_written_from_their_record() -> None:
+    circuits = benchmark("circuits")
+    text = (ROOT / "docs" / "circuit.md").read_text()
+    for name, content in circuits.sections(circuits.read()).items():
+        assert content in text
+        assert replace_section(text, name, content) == text, "run make docs"
 
 
 def test_arm_tables_are_written_from_the_counts() -> None:

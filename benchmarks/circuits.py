@@ -1,0 +1,169 @@
+"""How large the circuits of the nets are, and how they grow with depth, shared and not.
+
+    python benchmarks/circuits.py --work circuits   # hours; what is there is not made again
+
+Needs yosys, nextpnr-ice40 and verilator. TightResNet and its unshared twin are quantized in the
+same way, with one scale for all activations and one for all weights. Those of 8 iterations are the
+trained ones; the others have random weights. Results go into docs/circuit.json as they are
+found; `make docs` makes the tables of docs/circuit.md from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from edgegolf.circuit.circuit import make_circuit
+from edgegolf.circuit.flow import Cells, Circuit, count_cells
+from edgegolf.circuit.project import write_project
+from edgegolf.data import load_dataset
+from edgegolf.errors import EdgegolfError
+from edgegolf.files import write_atomically
+from edgegolf.footprint.nets import compared_nets, random_net
+from edgegolf.frontends.keras import read_model
+from edgegolf.progress import track
+from edgegolf.quantize.calibration import calibrate, ranges
+from edgegolf.quantize.quantization import quantized
+from edgegolf.records import from_json, to_json
+from edgegolf.report.circuit_table import clock
+from edgegolf.report.table import Table
+
+ROOT = Path(__file__).parent.parent
+RECORD = ROOT / "docs" / "circuit.json"
+NET, ITERATIONS, LANES, GROWS_ON = "tight_resnet", (8, 1, 32, 2, 16, 4), 4, "hx8k"
+IMAGES = 1000
+#: Nets, multiply-accumulates in a cycle, and devices.
+CIRCUITS = (("tight_resnet", 4, ("up5k", "hx8k")), ("double_cnn-2", 2, ("up5k", "hx8k")),
+            ("pooled_linear", 1, ("up5k", "hx8k")))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A circuit of a net with some iterations.
+
+    Attributes:
+        role: Shared or unshared.
+        iterations: Of its block.
+        is_trained: Whether its weights are.
+        cycles: Of an image.
+        steps: Rows of the table of steps.
+        weight_bytes: In the memory of the weights.
+        cells: What yosys made of it; None before.
+    """
+
+    role: str
+    iterations: int
+    is_trained: bool
+    cycles: int
+    steps: int
+    weight_bytes: int
+    cells: Cells | None
+
+
+@dataclass(frozen=True)
+class Circuits:
+    """All that is known, as in docs/circuit.json."""
+
+    SCHEMA: ClassVar[str] = "edgegolf.circuits/1"
+
+    circuits: tuple[Circuit, ...] = ()
+    grown: tuple[Grown, ...] = ()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder for the circuits")
+    arguments = parser.parse_args()
+    grow(arguments.work)
+    place_nets(arguments.work)
+
+
+def read() -> Circuits:
+    """The record, empty at first."""
+    if not RECORD.exists():
+        return Circuits()
+    return from_json(RECORD.read_bytes(), Circuits, str(RECORD))
+
+
+def grow(work: Path) -> None:
+    from edgegolf.export.model import for_inference
+    from edgegolf.export.variants import ONE_SCALE, simplified
+    from edgegolf.passes.fusion import fuse_activations
+    from edgegolf.passes.rerolling import reroll
+
+    dataset = load_dataset("mnist")
+    images = dataset.split("train").images[:200] / np.float32(255)
+    trained = {net.role: net for net in compared_nets(NET, dataset)}
+    written = []
+    for count in ITERATIONS:
+        for shared, role in ((True, "shared"), (False, "unshared")):
+            net = trained[role]
+            if net.iterations != count:
+                net = random_net(NET, shared, count, dataset)
+            fused = fuse_activations(reroll(simplified(read_model(for_inference(net.model, 1)))))
+            graph = quantized(fused, calibrate(fused, ranges(fused, [images]), ONE_SCALE))
+            title = f"{NET}, {role}, {count} iterations"
+            project = write_project(graph, title, work / f"{role}-{count}", LANES, "mnist")
+            machine = project.machine
+            found = Grown(role, count, net.is_trained, machine.cycles, len(machine.names),
+                          machine.weights.size, None)  # fmt: skip
+            keep(found)
+            written.append((project, found))
+    for project, found in track(written, "synthesizing"):
+        keep(replace(found, cells=count_cells(project, GROWS_ON)))
+
+
+def keep(grown: Grown) -> None:
+    """Put a result into the record; one without cells is no better than one that is there."""
+    record, key = read(), (grown.role, grown.iterations)
+    known = {(each.role, each.iterations): each for each in record.grown}
+    if grown.cells is not None or key not in known:
+        known[key] = grown
+    ordered = tuple(known[each] for each in sorted(known, key=lambda k: (k[1], k[0])))
+    write_atomically(RECORD, to_json(replace(record, grown=ordered)))
+
+
+def place_nets(work: Path) -> None:
+    for name, lanes, devices in track(CIRCUITS, "placing"):
+        path = Path("models", "mnist", name, "int8.tflite")
+        try:
+            found = make_circuit(path, work / f"{name}-{lanes}", lanes, IMAGES, devices)
+        except EdgegolfError as error:
+            print(f"{name}: {error.message}")
+            continue
+        record = read()
+        others = tuple(each for each in record.circuits if each.model != found.model)
+        kept = replace(found, folder="")
+        write_atomically(RECORD, to_json(replace(record, circuits=(*others, kept))))
+
+
+def sections(record: Circuits) -> dict[str, str]:
+    """The tables of the page."""
+    placed = [
+        (Path(c.model).parent.name, str(c.lanes), fit.cells.device, f"{fit.used:,}",
+         str(fit.cells.block_rams), str(fit.cells.multipliers), f"{c.cycles:,}", clock(fit),
+         f"{c.simulated:,}")
+        for c in record.circuits for fit in c.fits
+    ]  # fmt: skip
+    header = ("net", "P", "device", "cells", "BRAM", "DSP", "cycles", "MHz", "images")
+    grown = [
+        (str(each.iterations), each.role, f"{each.cycles:,}", str(each.steps),
+         f"{each.weight_bytes:,}", *(
+             (f"{each.cells.luts:,}", f"{each.cells.flip_flops:,}", str(each.cells.block_rams))
+             if each.cells else ("–",) * 3))
+        for each in record.grown
+    ]  # fmt: skip
+    columns = ("iterations", "weights", "cycles", "steps", "weight B", "LUT", "FF", "BRAM")
+    nothing = "Not measured yet.\n"
+    return {
+        "circuit-placed": Table(header, tuple(placed), labels=3).markdown() if placed else nothing,
+        "circuit-growth": Table(columns, tuple(grown), labels=2).markdown(),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Circuits from `.tflite` files: written, simulated, synthesized."""

@@ -1,0 +1,117 @@
+"""`edgegolf circuit`: its folder, its simulation, its synthesis."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from ir_nets import Builder, pixels
+
+from edgegolf.backends import tflite
+from edgegolf.circuit.flow import count_cells, place
+from edgegolf.circuit.project import write_project
+from edgegolf.cli import cli
+from edgegolf.errors import EdgegolfError
+from edgegolf.export.variants import ONE_SCALE, simplified
+from edgegolf.ir import Graph, ops
+from edgegolf.passes.fusion import fuse_activations
+from edgegolf.quantize.calibration import calibrate, ranges
+from edgegolf.quantize.quantization import quantized
+
+MODELS = Path(__file__).parent.parent.parent / "models" / "mnist"
+
+
+def small_graph() -> Graph:
+    """A convolution, a sum, and a dense layer."""
+    build = Builder(6, 5, 1)
+    hidden = build.relu(build.convolve(build.source, build.weight(3, 3, 3, 1), build.weight(3)))
+    other = build.convolve(hidden, build.weight(3, 1, 1, 3))
+    return in_integers(build.classify(build.apply(ops.Add(), hidden, other), 4))
+
+
+def in_integers(graph: Graph) -> Graph:
+    fused = fuse_activations(simplified(graph))
+    return quantized(fused, calibrate(fused, ranges(fused, [pixels(graph, 20)]), ONE_SCALE))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.tflite"
+    path.write_bytes(tflite.write(small_graph()))
+    return path
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(cli, ["circuit", *map(str, arguments)])
+    if isinstance(result.exception, EdgegolfError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_it_writes_a_folder_that_needs_no_edgegolf(file: Path) -> None:
+    told = run(file)
+    folder = file.with_suffix(".circuit")
+    assert "make -C" in told
+    assert {"circuit.v", "weights.hex", "testbench.v", "vectors.bin", "Makefile"} <= {
+        *os.listdir(folder)
+    }
+    times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    run(file, "-o", folder)
+    assert times == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    run(file, "-o", folder, "--parallel", 2)
+    assert times != {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is missing")
+def test_simulation_compares_every_logit(file: Path) -> None:
+    told = json.loads(run(file, "--simulate", 5, "--json"))
+    assert (told["simulated"], told["simulator"]) == (5, "iverilog")
+    weights = file.with_suffix(".circuit") / "weights.hex"
+    correct = weights.read_text()
+    weights.write_text(correct[::-1].strip() + "\n")
+    run(file, "--simulate", 5)  # what was spoiled is written anew
+    assert weights.read_text() == correct
+
+
+def test_a_missing_tool_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(EdgegolfError) as raised:
+        run(file, "--simulate", 1)
+    assert "missing" in raised.value.message
+    assert "apt-get install" in raised.value.hint
+    with pytest.raises(EdgegolfError, match="yosys is missing"):
+        run(file, "--synthesize")
+
+
+@pytest.mark.parametrize("net", ["tight_resnet", "fewest_parameters", "double_cnn-2", "mlp-32"])
+def test_nets_of_the_zoo_become_circuits(net: str, tmp_path: Path) -> None:
+    told = json.loads(run(MODELS / net / "int8.tflite", "-o", tmp_path, "--json"))
+    assert told["cycles"] < 250_000
+    assert told["macs"] / told["lanes"] < told["cycles"]
+
+
+def test_float_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(EdgegolfError, match=r"float32.tflite: .*int8"):
+        run(MODELS / "tight_resnet" / "float32.tflite", "-o", tmp_path)
+
+
+@pytest.mark.circuit
+@pytest.mark.parametrize("device", ["up5k", "hx8k"])
+def test_circuits_are_placed(device: str, tmp_path: Path) -> None:
+    for tool in ("yosys", "nextpnr-ice40"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is missing")
+    project = write_project(small_graph(), "small", tmp_path, 2)
+    cells = count_cells(project, device)
+    assert (cells.multipliers > 0) == (device == "up5k")
+    netlist = tmp_path / f"netlist-{device}.json"
+    made = netlist.stat().st_mtime_ns
+    assert count_cells(project, device) == cells
+    assert netlist.stat().st_mtime_ns == made
+    fit = place(project, cells, 1)
+    assert fit.used >= cells.luts
