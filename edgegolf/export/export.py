@@ -273,7 +273,7 @@ def export_model(
     return Exported(tuple(files), failures, tuple(making.notes))
 
 
-def _in_file(compiled: Compiled, suffix: str) -> Compiled:
+def in_file(compiled: Compiled, suffix: str) -> Compiled:
     """The model in the layout of compiled files of a format."""
     if suffix != ".onnx":
         return compiled
@@ -355,7 +355,7 @@ class _Making:
     def _int8(self, suffix: str, show: ShowCandidates) -> tuple[Verified, EdgegolfError | None]:
         drafts, largest = self._drafts(suffix)
         self.note(f"measuring {len(drafts)} candidates")
-        task = replace(self._judged, compiled=self._in_file(suffix))
+        task = replace(self._judged, compiled=self.in_file(suffix))
         candidates = measure(drafts, suffix, task)
         show(suffix[1:], candidates)
         for sentence in noise_warnings(suffix[1:], [each.scatter for each in candidates]):
@@ -422,7 +422,7 @@ class _Making:
         tuning = Tuning(
             given(self.data.training),
             given(self.data.calibration),
-            partial(outputs_of, suffix=suffix, laid_out=_in_file(Compiled.as_it_is(graph), suffix)),
+            partial(outputs_of, suffix=suffix, laid_out=in_file(Compiled.as_it_is(graph), suffix)),
             steps=0 if self.options.quick else self.steps,
             quick=self.options.quick,
         )
@@ -448,8 +448,8 @@ class _Making:
             return None
         return replace(found, graph=simplified(found.graph))
 
-    def _in_file(self, suffix: str) -> Compiled | None:
-        return None if self._compiled is None else _in_file(self._compiled, suffix)
+    def in_file(self, suffix: str) -> Compiled | None:
+        return None if self._compiled is None else in_file(self._compiled, suffix)
 
     @property
     def _graph(self) -> Graph | None:
@@ -488,7 +488,7 @@ class _Making:
 
     def _verified(self, name: str, file: Draft | Candidate) -> Comparison:
         """Whether what is to be written is still the same model, run from a temporary file."""
-        compiled = self._in_file(Path(name).suffix)
+        compiled = self.in_file(Path(name).suffix)
         task = Task(self.described.files, self.data.validation, self.expected, compiled)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / name

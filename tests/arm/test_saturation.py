@@ -15,8 +15,10 @@ import pytest
 from edgegolf.bench.system import describe_system
 from edgegolf.data import load_dataset
 from edgegolf.export import variants
+from edgegolf.export.export import in_file
 from edgegolf.export.measuring import outputs_of
 from edgegolf.export.model import load_model
+from edgegolf.export.model_source import Compiled
 from edgegolf.export.samples import Samples
 from edgegolf.frontends.keras import read_model
 from edgegolf.runtimes import open_session
@@ -59,7 +61,9 @@ def test_activations_of_seven_bits_hardly_saturate(
     graph = variants.simplified(read_model(load_model(MODELS / net / "model.keras")))
     digits = load_dataset("digits")
     samples = Samples((digits.split("train").images[:200] / np.float32(255),))
-    tuning = variants.Tuning(samples, samples, partial(outputs_of, suffix=".onnx"))
+    file = in_file(Compiled.as_it_is(graph), ".onnx")
+    judge = partial(outputs_of, suffix=".onnx", laid_out=file)
+    tuning = variants.Tuning(samples, samples, judge)
     images = digits.split("test").images[:50] / np.float32(255)
     images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 

@@ -20,8 +20,10 @@ from ir_nets import (
 from edgegolf.backends import onnx, tflite
 from edgegolf.data import Dataset
 from edgegolf.export import variants
+from edgegolf.export.export import in_file
 from edgegolf.export.measuring import Task, measure, outputs_of
 from edgegolf.export.model import load_model
+from edgegolf.export.model_source import Compiled
 from edgegolf.export.samples import Samples
 from edgegolf.export.variants import Tuning, tflite_drafts, write_int8, write_int8_weights
 from edgegolf.formats.tflite.model import parse_tflite
@@ -204,7 +206,7 @@ def test_the_search_finds_scales_at_least_as_good_as_the_first(tmp_path) -> None
 @pytest.mark.parametrize("padding", [0, 1])
 def test_the_folded_graph_is_among_what_may_be_deployed(padding: int) -> None:
     graph = mirror_pairs_net((3, 5, 3), filters=64, padding=padding)
-    drafts = tflite_drafts(graph, tuning(pixels(graph), ".tflite"))
+    drafts = tflite_drafts(graph, tuning(graph, pixels(graph), ".tflite"))
     task = Task(("image",), Samples((pixels(graph),), exact(graph).argmax(axis=1)), (exact(graph),))
     found = {(each.name, each.compute): each for each in measure(drafts, ".tflite", task)}
     folded = [each for name, each in found.items() if name[0].startswith("mirror pairs, ")]
@@ -218,7 +220,7 @@ def test_the_folded_graph_is_among_what_may_be_deployed(padding: int) -> None:
 @pytest.mark.parametrize("make", GRAPHS.values(), ids=GRAPHS)
 def test_every_draft_computes_nearly_the_same(make, tmp_path) -> None:
     graph = make()
-    drafts = tflite_drafts(graph, tuning(pixels(graph), ".tflite"))
+    drafts = tflite_drafts(graph, tuning(graph, pixels(graph), ".tflite"))
     assert {draft.compute for draft in drafts} == {"int8", "int8-weights"}
     for draft in drafts:
         assert agreement(run(draft.data, graph, tmp_path), exact(graph)) > 0.9, draft.name
@@ -230,15 +232,17 @@ FORMS = tuple(variants._ONNX)
 INTEGER_FORMS = ("int8 per-tensor", "int8 per-channel")
 
 
-def tuning(shown: np.ndarray, suffix: str) -> Tuning:
+def tuning(graph: Graph, shown: np.ndarray, suffix: str) -> Tuning:
     samples = Samples((shown,))
-    return Tuning(samples, samples, partial(outputs_of, suffix=suffix), steps=0)
+    file = in_file(Compiled.as_it_is(graph), suffix)
+    judge = partial(outputs_of, suffix=suffix, laid_out=file)
+    return Tuning(samples, samples, judge, steps=0)
 
 
 def onnx_file(
     graph: Graph, shown: np.ndarray, form: str, path: Path, portable: bool = False
 ) -> None:
-    variant = variants._ONNX[form](graph, tuning(shown, ".onnx"))
+    variant = variants._ONNX[form](graph, tuning(graph, shown, ".onnx"))
     if variant is None:
         pytest.skip("no filter serves several layers")
     data = onnx.write(variant)
