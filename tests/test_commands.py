@@ -54,7 +54,8 @@ NOT_RUN = {
 }
 # Files of the reader's own.
 EXAMPLES = {"my.keras", "torch.onnx", "samples.npz", "images.npz", "my.toml",
-            "mlperf_tiny_resnet8_int8.tflite", "photo.jpg"}  # fmt: skip
+            "mlperf_tiny_resnet8_int8.tflite", "photo.jpg", "cnn.onnx", "cnn.int8.tflite",
+            "cnn.float32.tflite"}  # fmt: skip
 TARGETS_NOT_RUN = {
     "demo": "serves until Ctrl-C; tests/demo",
     "docs": "minutes: runs commands, draws pictures; tests/test_docs.py holds what it writes",
