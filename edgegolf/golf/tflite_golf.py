@@ -165,6 +165,8 @@ def _without_names(root: Table) -> Table:
             "Operator": lambda operator: operator.replace(debug_metadata_index=None),
         },
     )
+    if not root.subgraphs:
+        return bare
     main = root.subgraphs[0]
     ends = [ends for ends in (main.inputs, main.outputs) if len(ends) > 1]
     tensors = list(bare.subgraphs[0].tensors)
