@@ -13,6 +13,7 @@ import numpy as np
 from edgegolf.bench.inspect_file import inspect_file
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.samples import Samples
+from edgegolf.export.verify import as_stored
 from edgegolf.formats.model_format import model_format
 from edgegolf.ir.graph import Graph
 from edgegolf.runtimes import Array, TensorInfo, open_session
@@ -145,23 +146,13 @@ def _run_file(path: Path, arrays: Sequence[Array]) -> list[Array]:
         for start in range(0, count, batch):
             chosen = np.minimum(np.arange(start, start + batch), count - 1)
             inputs = [
-                _stored(laid_out(values[chosen], info.example_shape), info)
+                as_stored(laid_out(values[chosen], info.example_shape), info)
                 for values, info in zip(arrays, session.inputs, strict=True)
             ]
             parts.append(session.run(inputs))
         infos = session.outputs
     joined = (np.concatenate(list(each)) for each in zip(*parts, strict=True))
     return [dequantize(a, info)[:count] for a, info in zip(joined, infos, strict=True)]
-
-
-def _stored(values: Array, info: TensorInfo) -> Array:
-    """Real numbers in the type that an input takes."""
-    dtype = np.dtype(info.dtype)
-    if not info.scale:
-        return values.astype(dtype)
-    numbers = np.round(values / np.float32(info.scale[0])) + info.zero_point[0]
-    limits = np.iinfo(dtype)
-    return np.clip(numbers, limits.min, limits.max).astype(dtype)
 
 
 # ------------------------------------------------------------------------------ their inputs

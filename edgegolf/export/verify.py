@@ -162,7 +162,7 @@ def feed(session: Session, names: Sequence[str] | None, arrays: Sequence[Array])
     count = len(session.inputs)
     order = range(count) if names is None else [find_input(i.name, names) for i in session.inputs]
     return [
-        _quantize(_laid_out(arrays[index], info), info)
+        as_stored(_laid_out(arrays[index], info), info)
         for index, info in zip(order, session.inputs, strict=True)
     ]
 
@@ -317,7 +317,7 @@ def _laid_out(values: Array, info: TensorInfo) -> Array:
     return values
 
 
-def _quantize(values: Array, info: TensorInfo) -> Array:
+def as_stored(values: Array, info: TensorInfo) -> Array:
     """Real numbers in the type that an input takes."""
     dtype = np.dtype(info.dtype)
     if not info.scale:

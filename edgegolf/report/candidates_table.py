@@ -43,7 +43,7 @@ def candidates_table(candidates: Sequence[Candidate], title: str) -> Table:
         ("candidate", "computes in", "bytes", "quality", *(f"{name}, µs" for name in runtimes)),
         tuple(rows),
         title=title,
-        caption=f"{BEST} no other is smaller, faster and as accurate at once. Accuracy on "
-        "validation images and as many training images; × is the latency against the stock "
-        "float32 file.",
+        caption=f"{BEST} no other is smaller, faster and as accurate at once. Quality on "
+        "validation samples, of a data set on as many training images, too; × is the latency "
+        "against the float32 file.",
     )
