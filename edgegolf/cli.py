@@ -312,7 +312,12 @@ def ablate(
 @click.argument("models", nargs=-1, metavar="[NET|MODEL.keras]...")
 @click.option("--dataset", help="Data set; what the nets are made for, or what stands in for it.")
 @click.option("--formats", default="tflite,onnx", show_default=True, help="What to write.")
-@click.option("--dtype", default="float32,int8", show_default=True, help="What to write.")
+@click.option(
+    "--dtype",
+    default="float32,int8",
+    show_default=True,
+    help="What to write: float32, float16, int8, int4 or int2.",
+)
 @click.option(
     "--calibration-images",
     type=click.IntRange(1),

@@ -17,7 +17,7 @@ from edgegolf.formats.tflite.flatbuffer import Table, table
 from edgegolf.formats.tflite.model import write_tflite
 from edgegolf.formats.tflite.schema import number
 from edgegolf.ir import Graph, Node, QuantParams, Tensor, ops
-from edgegolf.ir.tensor import BITS, Array, Shape
+from edgegolf.ir.tensor import Array, Shape, packed
 
 _NEEDING_OPTIONS = ("MIRROR_PAD",)  # which have no defaults
 
@@ -276,7 +276,7 @@ class _Subgraph:
         return self.indices[tensor]
 
     def constant(self, array: Array, dtype: str = "int32", quant: QuantParams | None = None) -> int:
-        data = _packed(array, dtype)
+        data = packed(array, dtype)
         key = (data, array.shape, dtype, quant)
         if key not in self.constants:
             self.constants[key] = self.tensor(array.shape, dtype, quant, self.file.buffer(data))
@@ -373,17 +373,6 @@ class _Subgraph:
             cond_subgraph_index=graphs[0],
             body_subgraph_index=graphs[1],
         )
-
-
-def _packed(array: Array, dtype: str) -> bytes:
-    """The bytes of a constant; elements of less than a byte share one."""
-    if dtype not in ("int4", "int2"):
-        return np.ascontiguousarray(array, np.dtype(dtype).newbyteorder("<")).tobytes()
-    bits = BITS[dtype]
-    numbers = array.ravel().astype(np.uint8) & (2**bits - 1)
-    numbers = np.pad(numbers, (0, -len(numbers) % (8 // bits))).reshape(-1, 8 // bits)
-    packed = np.bitwise_or.reduce(numbers << np.arange(0, 8, bits, dtype=np.uint8), axis=1)
-    return packed.astype(np.uint8).tobytes()
 
 
 def _quantization(quant: QuantParams) -> Table:

@@ -19,6 +19,7 @@ from edgegolf.cards import exports_in
 from edgegolf.data import Dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.choosing import STOCK, Goal, LargerThanFloatError, best_files
+from edgegolf.export.low_bits import LOW_BITS, low_bit_drafts
 from edgegolf.export.measuring import Candidate, Compute, Draft, Task, measure, outputs_of
 from edgegolf.export.model_source import Compiled, Described, open_source
 from edgegolf.export.samples import ExportData, read_data
@@ -58,8 +59,13 @@ class Way:
 
 
 FORMATS = ("tflite", "onnx")
-DTYPES = ("float32", "int8", "float16")
-WAYS = {f"{dtype}.{name}": Way(name, dtype) for name in FORMATS for dtype in DTYPES}
+DTYPES = ("float32", "int8", "float16", *LOW_BITS)
+WAYS = {
+    f"{dtype}.{name}": Way(name, dtype)
+    for name in FORMATS
+    for dtype in DTYPES
+    if name == "onnx" or dtype not in LOW_BITS
+}
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class ExportOptions:
         """What is not as usual in the making of a file of a dtype, as records tell it."""
         usual = ExportOptions()
         apart = {"formats", "dtypes"}
-        if dtype != "int8":
+        if dtype in ("float32", "float16"):
             apart |= {"calibration_images", "goal", "portable", "quick"}
         return {
             name: "open" if value is None else str(value) if isinstance(value, tuple) else value
@@ -323,6 +329,8 @@ class _Making:
         """
         if way.dtype == "int8":
             return self._int8(f".{way.file_format}", show)
+        if way.dtype in LOW_BITS:
+            return {way_name: self._low_bits(way_name, LOW_BITS[way.dtype])}, None
         if self.described.is_quantized:
             raise EdgegolfError("the model is quantized already", hint="--dtype int8")
         draft = self._float(way_name)
@@ -414,18 +422,40 @@ class _Making:
             return drafts, None  # a device may ask for int8, however small the file in float is
         return drafts, len(exact.data)
 
-    def _variants(self, graph: Graph, suffix: str) -> list[Draft]:
-        if self.described.is_quantized:
-            back_end = onnx if suffix == ".onnx" else tflite
-            return [Draft("as it is quantized", "int8", back_end.write(graph))]
+    def _low_bits(self, way_name: str, bits: int) -> tuple[bytes, Comparison]:
+        """The first file that is still the model, of those that few bits can give."""
+        if (graph := self._graph) is None:
+            raise EdgegolfError(f"{self._missing}: no {way_name}", hint="--dtype int8")
+        if self.options.batch != 1:
+            raise EdgegolfError(f"{way_name} takes one sample at a time", hint="--batch 1")
+        keep = Keep(portable=self.options.portable)
+        tuning = self._tuning(graph, ".onnx")
+        refused: EdgegolfError | None = None
+        for draft in low_bit_drafts(graph, tuning, bits, not self.options.portable):
+            self.note(f"verifying {way_name}: {draft.name}")
+            golfed = replace(draft, data=golf_onnx(draft.data, keep).data)
+            try:
+                return golfed.data, self._verified(way_name, golfed)
+            except EdgegolfError as error:
+                refused = refused or error
+        assert refused is not None
+        raise refused
+
+    def _tuning(self, graph: Graph, suffix: str) -> Tuning:
         given = self._compiled.given if self._compiled else (lambda samples: samples)
-        tuning = Tuning(
+        return Tuning(
             given(self.data.training),
             given(self.data.calibration),
             partial(outputs_of, suffix=suffix, laid_out=in_file(Compiled.as_it_is(graph), suffix)),
             steps=0 if self.options.quick else self.steps,
             quick=self.options.quick,
         )
+
+    def _variants(self, graph: Graph, suffix: str) -> list[Draft]:
+        if self.described.is_quantized:
+            back_end = onnx if suffix == ".onnx" else tflite
+            return [Draft("as it is quantized", "int8", back_end.write(graph))]
+        tuning = self._tuning(graph, suffix)
         if suffix == ".tflite":
             return [
                 replace(draft, data=golf_tflite(draft.data, Keep()).data)

@@ -28,7 +28,7 @@ from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.registry import preferred_runtime
 from edgegolf.side_by_side import available_cores
 
-Compute = Literal["float32", "float16", "int8", "int8-weights"]
+Compute = Literal["float32", "float16", "int8", "int8-weights", "int4-weights", "int2-weights"]
 # Of each file: microseconds, their ratio to the first file's, and how far the middle half of these
 # ratios lies apart, a fraction of it; None where it does not run.
 Latencies = list[tuple[float, float, float] | None]

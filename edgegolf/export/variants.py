@@ -31,7 +31,7 @@ from edgegolf.quantize.calibration import Scheme, alternatives, calibrate, range
 from edgegolf.quantize.clipping import histograms
 from edgegolf.quantize.equalization import equalize, importances
 from edgegolf.quantize.finetuning import finetune, is_trainable, tune_biases
-from edgegolf.quantize.quantization import Quantization, quantized, with_int8_weights
+from edgegolf.quantize.quantization import Quantization, quantized, with_decoded_weights
 from edgegolf.quantize.scale_search import best_common_scale, best_scales, search_scales
 from edgegolf.sqnr import sqnr
 
@@ -178,7 +178,7 @@ def write_int8(graph: Graph, quantization: Quantization) -> bytes:
 
 def write_int8_weights(graph: Graph, quantization: Quantization) -> bytes:
     """Int8 weights that are decoded at load, float32 arithmetic, input and output."""
-    return tflite.write(with_int8_weights(eliminate_dead_pixels(graph).graph, quantization))
+    return tflite.write(with_decoded_weights(eliminate_dead_pixels(graph).graph, quantization))
 
 
 def _without_sharing(prefix: str, graph: Graph, tuning: Tuning) -> Iterator[Draft]:
@@ -306,7 +306,7 @@ def one_weight_scale(graph: Graph, calibration: Sequence[Array], loops: bool = F
     noises = importances(equalized, calibration)
     scale = best_common_scale({weight: noises[weight] for weight in equalized.weights})
     scales = Quantization({}, dict.fromkeys(equalized.weights, scale))
-    return with_int8_weights(reroll(equalized) if loops else equalized, scales)
+    return with_decoded_weights(reroll(equalized) if loops else equalized, scales)
 
 
 def _one_weight_scale_and_products(graph: Graph, tuning: Tuning) -> Graph | None:
@@ -328,7 +328,7 @@ def _one_weight_scale_and_loops(graph: Graph, tuning: Tuning) -> Graph | None:
 
 def _own_weight_scales(graph: Graph, tuning: Tuning) -> Graph:
     """In float32, with every weight and bias stored as int8 with a scale of its own."""
-    return with_int8_weights(graph, Quantization({}, best_scales(graph.weights)))
+    return with_decoded_weights(graph, Quantization({}, best_scales(graph.weights)))
 
 
 def _in_uint8(graph: Graph, tuning: Tuning) -> Graph:

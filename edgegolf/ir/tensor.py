@@ -127,3 +127,19 @@ class Tensor:
         return (
             (0, 2**bits - 1) if self.dtype[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
         )
+
+
+def packed(array: Array, dtype: str) -> bytes:
+    """The bytes of a constant in a file; elements of less than a byte share one.
+
+    Args:
+        array: Its elements, in any type that holds them.
+        dtype: Their type in the file.
+    """
+    if dtype not in ("int4", "int2"):
+        return np.ascontiguousarray(array, np.dtype(dtype).newbyteorder("<")).tobytes()
+    bits = BITS[dtype]
+    numbers = array.ravel().astype(np.uint8) & (2**bits - 1)
+    numbers = np.pad(numbers, (0, -len(numbers) % (8 // bits))).reshape(-1, 8 // bits)
+    shared = np.bitwise_or.reduce(numbers << np.arange(0, 8, bits, dtype=np.uint8), axis=1)
+    return shared.astype(np.uint8).tobytes()

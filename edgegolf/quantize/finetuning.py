@@ -36,7 +36,7 @@ from edgegolf.ir.ops import (
 )
 from edgegolf.ir.tensor import Array, Tensor
 from edgegolf.progress import track
-from edgegolf.quantize.quantization import Quantization, weight_reals
+from edgegolf.quantize.quantization import Quantization, weight_limits, weight_reals
 from edgegolf.quiet import import_tensorflow
 
 TfTensor = Any
@@ -64,6 +64,7 @@ def finetune(
     round_activations: bool,
     steps: int,
     seed: int,
+    learning_rate: float = LEARNING_RATE,
 ) -> tuple[Graph, Quantization]:
     """Adapt weights and scales to each other.
 
@@ -74,6 +75,7 @@ def finetune(
         round_activations: As in int8 arithmetic; else only weights are rounded.
         steps: How many batches to train on.
         seed: What batches are drawn from.
+        learning_rate: The first.
 
     Returns:
         The graph with other weights, and other scales for it.
@@ -106,9 +108,9 @@ def finetune(
         # Channels last, or all elements as one channel.
         order = [axis for axis in range(len(weight.shape)) if axis != found.axis] + [found.axis]
         moved = tf.transpose(variables[weight], order)
-        rounded = tf.quantization.fake_quant_with_min_max_vars_per_channel(
-            tf.reshape(moved, [-1, scale.shape[0]]), -127 * scale, 127 * scale, narrow_range=True
-        )
+        units = tf.reshape(moved, [-1, scale.shape[0]]) / scale
+        inside = tf.clip_by_value(units, *weight_limits(quantization.bits.get(weight, 8)))
+        rounded = scale * (inside + tf.stop_gradient(tf.round(inside) - inside))
         back = [order.index(axis) for axis in range(len(order))]
         return tf.transpose(tf.reshape(rounded, moved.shape), back)
 
@@ -119,14 +121,15 @@ def finetune(
         *scales.values(),
         *(params.values() if round_activations else ()),
     ]
-    _distil(graph, student, trained, inputs, steps, seed)
+    _distil(graph, student, trained, inputs, steps, seed, learning_rate)
     tuned = {w: Tensor.constant(variable.numpy(), w.name) for w, variable in variables.items()}
     changed = {p: replace(p, scale=_exp(variable)) for p, variable in params.items()}
     activations = {t: changed.get(p, p) for t, p in quantization.activations.items()}
     weights = {
         tuned[w]: replace(p, scale=_exp(scales[p.scale])) for w, p in quantization.weights.items()
     }
-    return replace_constants(graph, tuned), Quantization(activations, weights)
+    bits = {tuned[w]: bits for w, bits in quantization.bits.items()}
+    return replace_constants(graph, tuned), Quantization(activations, weights, bits)
 
 
 def tune_biases(
@@ -153,7 +156,10 @@ def tune_biases(
         The graph with other biases.
     """
     tf = import_tensorflow()
-    rounded = {weight: weight_reals(weight, p) for weight, p in quantization.weights.items()}
+    rounded = {
+        weight: weight_reals(weight, p, quantization.bits.get(weight, 8))
+        for weight, p in quantization.weights.items()
+    }
     biases = {w: tf.Variable(w.values, name="bias") for w in graph.weights if w not in rounded}
 
     def rounded_weight(weight: Tensor) -> TfTensor:
@@ -174,6 +180,7 @@ def _distil(
     inputs: Sequence[Array],
     steps: int,
     seed: int,
+    learning_rate: float = LEARNING_RATE,
 ) -> None:
     """Train variables until a student says of samples what the graph says.
 
@@ -181,7 +188,7 @@ def _distil(
     """
     tf = import_tensorflow()
     teacher = partial(_results, tf, graph, _values_of, _as_it_is)
-    optimizer = _Adam(tf, trained, steps)
+    optimizer = _Adam(tf, trained, steps, learning_rate)
     last = {node.output for node in graph.nodes if isinstance(node.op, Softmax)}
 
     def loss(tensor: Tensor, right: TfTensor, found: TfTensor) -> TfTensor:
@@ -227,15 +234,15 @@ def _already_rounded(graph: Graph, quantization: Quantization) -> set[Tensor]:
 class _Adam:
     """Adam (Kingma and Ba 2015) with a cosine schedule."""
 
-    def __init__(self, tf: Any, variables: list[Any], steps: int) -> None:
-        self.tf, self.variables, self.steps = tf, variables, steps
+    def __init__(self, tf: Any, variables: list[Any], steps: int, rate: float) -> None:
+        self.tf, self.variables, self.steps, self.rate = tf, variables, steps, rate
         self.count = tf.Variable(0.0)
         self.means = [tf.Variable(tf.zeros_like(v)) for v in variables]
         self.squares = [tf.Variable(tf.zeros_like(v)) for v in variables]
 
     def apply(self, gradients: list[Any]) -> None:
         tf = self.tf
-        rate = LEARNING_RATE * 0.5 * (1 + tf.cos(np.pi * self.count / self.steps))
+        rate = self.rate * 0.5 * (1 + tf.cos(np.pi * self.count / self.steps))
         self.count.assign_add(1)
         rate *= tf.sqrt(1 - 0.999**self.count) / (1 - 0.9**self.count)
         for variable, mean, square, gradient in zip(

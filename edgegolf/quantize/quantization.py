@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -64,10 +64,12 @@ class Quantization:
         activations: Of each computed tensor, and of constants that are no weights.
         weights: Of filters and matrices: a scale for the tensor, or one for each output channel.
             Their integers are −127…127.
+        bits: Of weights whose integers have fewer than 8.
     """
 
     activations: Mapping[Tensor, QuantParams]
     weights: Mapping[Tensor, QuantParams]
+    bits: Mapping[Tensor, int] = field(default_factory=dict)
 
     def with_copies(self, origins: Mapping[Tensor, Tensor]) -> Quantization:
         """With the same for copies of tensors, given as `{copy: original}`."""
@@ -93,8 +95,13 @@ def along(numbers: Array, rank: int, axis: int) -> Array:
     return numbers.reshape([-1 if index == axis else 1 for index in range(rank)])
 
 
-def weight_integers(weight: Tensor, params: QuantParams) -> Array:
-    """The integers of a weight, int8."""
+def weight_limits(bits: int) -> tuple[int, int]:
+    """The integers of weights: of 8 bits as many below zero as above, of fewer bits all."""
+    return (-127, 127) if bits == 8 else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def weight_integers(weight: Tensor, params: QuantParams, bits: int = 8) -> Array:
+    """The integers of a weight, int8 whatever their bits."""
     reals, scales = weight.values, params.scales
     if weight.base is not None and np.allclose(
         scales, channel_scales(reals, params.axis), rtol=1e-5, atol=0
@@ -102,18 +109,18 @@ def weight_integers(weight: Tensor, params: QuantParams) -> Array:
         # The integers of the base: computed from the multiple, rounding may turn a tie.
         reals = weight.base.values
         scales = channel_scales(reals, params.axis)
-    return rounded(reals, along(scales, reals.ndim, params.axis))
+    return rounded(reals, along(scales, reals.ndim, params.axis), bits)
 
 
-def rounded(reals: Array, scales: Array | np.float32, largest: int = 127) -> Array:
-    """Real numbers in units of a scale, int8."""
-    integers: Array = np.clip(np.rint(reals / scales), -largest, largest).astype(np.int8)
+def rounded(reals: Array, scales: Array | np.float32, bits: int = 8) -> Array:
+    """Real numbers in units of a scale, int8 whatever their bits."""
+    integers: Array = np.clip(np.rint(reals / scales), *weight_limits(bits)).astype(np.int8)
     return integers
 
 
-def weight_reals(weight: Tensor, params: QuantParams) -> Array:
+def weight_reals(weight: Tensor, params: QuantParams, bits: int = 8) -> Array:
     """The real numbers that a quantized weight stands for, float32."""
-    integers = weight_integers(weight, params).astype(np.float32)
+    integers = weight_integers(weight, params, bits).astype(np.float32)
     result: Array = integers * along(params.scales, integers.ndim, params.axis)
     return result
 
@@ -292,18 +299,19 @@ class _Writer:
         return self.units[-1]
 
 
-def with_int8_weights(graph: Graph, quantization: Quantization) -> Graph:
-    """The graph in float32, with weights that are decoded from int8.
+def with_decoded_weights(graph: Graph, quantization: Quantization) -> Graph:
+    """The graph in float32, with weights that are decoded from integers.
 
     Args:
         graph: In float32.
         quantization: Only that of its weights is used, which may be filters, matrices and biases.
             Other tables and factors of matrix products have a scale for each column.
     """
-    stored = {
-        weight: Tensor(weight.shape, "int8", params, weight_integers(weight, params), weight.name)
-        for weight, params in (_tables(graph) | {**quantization.weights}).items()
-    }
+    stored = {}
+    for weight, params in (_tables(graph) | {**quantization.weights}).items():
+        bits = quantization.bits.get(weight, 8)
+        data = weight_integers(weight, params, bits)
+        stored[weight] = Tensor(weight.shape, f"int{bits}", params, data, weight.name)
     return _with_decoded(graph, stored)
 
 

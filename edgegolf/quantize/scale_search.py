@@ -11,7 +11,7 @@ import numpy as np
 from edgegolf.ir.graph import Graph, Node, replace_constants
 from edgegolf.ir.ops import FullyConnected, Softmax
 from edgegolf.ir.tensor import Array, QuantParams, Tensor
-from edgegolf.quantize.quantization import Quantization, rounded
+from edgegolf.quantize.quantization import Quantization, rounded, weight_limits
 from edgegolf.sqnr import sqnr
 
 CLIPPINGS = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4)  # of the largest value
@@ -136,22 +136,24 @@ def _scaled(graph: Graph, quantization: Quantization, factor: float) -> Quantiza
     return replace(quantization, activations=activations)
 
 
-def best_common_scale(noises: Mapping[Tensor, Array]) -> QuantParams:
+def best_common_scale(noises: Mapping[Tensor, Array], bits: int = 8) -> QuantParams:
     """The one scale for several weights with the least noise, given their importances.
 
     Clipping a few large weights can cost less than rounding all others more coarsely.
 
     Args:
         noises: The noise that an error of 1 causes, for each element or to be broadcast.
+        bits: Of each integer.
     """
     pairs = [np.broadcast_arrays(weight.values, noise) for weight, noise in noises.items()]
     values, noise = (
         np.concatenate([np.ravel(part) for part in column]) for column in zip(*pairs, strict=True)
     )
-    largest = max(float(np.abs(values).max()), float(np.finfo(np.float32).tiny)) / 127
+    largest = max(float(np.abs(values).max()), float(np.finfo(np.float32).tiny))
+    unit = largest / weight_limits(bits)[1]
     best = min(
-        (np.float32(largest * share) for share in np.linspace(1, 0.4, 121)),
-        key=lambda scale: float(noise @ np.square(values - rounded(values, scale) * scale)),
+        (np.float32(unit * share) for share in np.linspace(1, 0.4 if bits == 8 else 0.1, 121)),
+        key=lambda scale: float(noise @ np.square(values - rounded(values, scale, bits) * scale)),
     )
     return QuantParams((float(best),))
 

@@ -14,8 +14,8 @@ from edgegolf.ir.interpreter import run
 from edgegolf.passes.fusion import fuse_activations
 from edgegolf.passes.rerolling import reroll
 from edgegolf.quantize.calibration import Scheme, calibrate, ranges
-from edgegolf.quantize.quantization import Quantization, quantized, with_int8_weights
-from edgegolf.quantize.scale_search import best_scales
+from edgegolf.quantize.quantization import Quantization, quantized, with_decoded_weights
+from edgegolf.quantize.scale_search import best_common_scale, best_scales
 from edgegolf.runtimes import open_session
 
 checker = pytest.importorskip("onnx")
@@ -81,11 +81,41 @@ GRAPHS: dict[str, Callable[[], Graph]] = {
 @pytest.mark.parametrize("name", GRAPHS)
 def test_float_files_compute_what_the_graph_does(name: str, tmp_path: Path) -> None:
     graph = GRAPHS[name]()
-    decoded = with_int8_weights(graph, Quantization({}, best_scales(graph.weights)))
+    decoded = with_decoded_weights(graph, Quantization({}, best_scales(graph.weights)))
     images = pixels(graph, 10)
     for each in (graph, fuse_activations(graph), decoded):
         result = found(onnx.write(each), images, tmp_path / "float.onnx")
         np.testing.assert_allclose(result, run(each, [images])[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("bits", [4, 2])
+@pytest.mark.parametrize("name", ["every operator", "shared"])
+def test_weights_of_few_bits_are_decoded(
+    name: str, bits: int, packed: bool, tmp_path: Path
+) -> None:
+    graph = GRAPHS[name]()
+    ones = {weight: np.ones(weight.shape, np.float32) for weight in graph.weights}
+    one = dict.fromkeys(graph.weights, best_common_scale(ones, bits))
+    own = {weight: best_common_scale({weight: ones[weight]}, bits) for weight in graph.weights}
+    for scales in (one, own):
+        decoded = with_decoded_weights(
+            graph, Quantization({}, scales, dict.fromkeys(graph.weights, bits))
+        )
+        data = onnx.write(decoded, packed)
+        images = pixels(graph, 10)
+        result = found(data, images, tmp_path / "low.onnx")
+        np.testing.assert_allclose(result, run(decoded, [images])[0], rtol=1e-4, atol=1e-5)
+        model = checker.load_from_string(data)
+        checker.checker.check_model(model, full_check=True)
+        kind = checker.TensorProto.DataType.Value(f"INT{bits}" if packed else "UINT8")
+        stored = [tensor for tensor in model.graph.initializer if tensor.data_type == kind]
+        assert len(stored) == len(set(scales.values()))
+        elements = sum(weight.elements for weight in graph.weights)
+        size = sum(len(tensor.raw_data) for tensor in stored)
+        assert elements * bits / 8 <= size < elements * bits / 8 + len(stored)
+        if not packed:
+            assert model.opset_import[0].version < 13
 
 
 @pytest.mark.parametrize("name", ["every operator", "padded average", "shared"])
@@ -102,7 +132,7 @@ def test_integer_files_compute_nearly_the_same(name: str, tmp_path: Path) -> Non
 
 def test_each_weight_is_stored_once(tmp_path: Path) -> None:
     graph = shared_net()
-    decoded = with_int8_weights(graph, Quantization({}, best_scales(graph.weights)))
+    decoded = with_decoded_weights(graph, Quantization({}, best_scales(graph.weights)))
     model = checker.load_from_string(onnx.write(decoded))
     int8 = [t for t in model.graph.initializer if t.data_type == checker.TensorProto.INT8]
     stored = sum(checker.numpy_helper.to_array(tensor).size for tensor in int8)

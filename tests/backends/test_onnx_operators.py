@@ -17,7 +17,7 @@ from edgegolf.ir import Graph, Node, Tensor, ops
 from edgegolf.ir.interpreter import run
 from edgegolf.passes.fusion import fuse_activations
 from edgegolf.quantize.calibration import Scheme, calibrate, ranges
-from edgegolf.quantize.quantization import Quantization, quantized, with_int8_weights
+from edgegolf.quantize.quantization import Quantization, quantized, with_decoded_weights
 from edgegolf.quantize.scale_search import best_scales
 from edgegolf.runtimes import open_session
 from edgegolf.sqnr import sqnr
@@ -71,7 +71,7 @@ def test_nets_of_keras(name: str, tmp_path: Path) -> None:
     path.write_bytes(keras_nets.float_tflite(model))
     graph = read_graph(path)
     arrays = keras_nets.samples(model, 3)
-    decoded = with_int8_weights(graph, Quantization({}, best_scales(graph.weights)))
+    decoded = with_decoded_weights(graph, Quantization({}, best_scales(graph.weights)))
     for each in (graph, fuse_activations(graph), decoded):
         agree(each, arrays, tmp_path / "net.onnx")
 

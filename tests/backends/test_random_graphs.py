@@ -19,7 +19,7 @@ from edgegolf.ir import Graph, QuantParams
 from edgegolf.ir.interpreter import run
 from edgegolf.passes.fusion import fuse_activations
 from edgegolf.quantize.calibration import Scheme, calibrate, ranges, weight_scales
-from edgegolf.quantize.quantization import Quantization, quantized, with_int8_weights
+from edgegolf.quantize.quantization import Quantization, quantized, with_decoded_weights
 from edgegolf.runtimes import open_session
 
 SCHEMES = st.builds(
@@ -90,7 +90,7 @@ def test_float_tflite_computes_what_the_graph_does(
     each = fuse_activations(graph) if fuses else graph
     if decodes:
         scales = weight_scales(each, Scheme("leaky", "own", weights))
-        each = with_int8_weights(each, Quantization({}, scales))
+        each = with_decoded_weights(each, Quantization({}, scales))
     images = pixels(graph, 6)
     (expected,) = run(each, [images])
     data = tflite.write(each)
@@ -117,7 +117,7 @@ def test_float_onnx_computes_what_the_graph_does(
     each = fuse_activations(graph) if fuses else graph
     if decodes:
         scales = weight_scales(each, Scheme("leaky", "own", weights))
-        each = with_int8_weights(each, Quantization({}, scales))
+        each = with_decoded_weights(each, Quantization({}, scales))
     if onnx.unsupported(each):
         assume(False)
     images = pixels(graph, 6)

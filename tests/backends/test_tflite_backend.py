@@ -17,7 +17,7 @@ from edgegolf.ir.lowering import quantize
 from edgegolf.passes.dead_pixels import eliminate_dead_pixels
 from edgegolf.passes.fusion import fuse_activations
 from edgegolf.quantize.calibration import Scheme, calibrate, ranges, weight_scales
-from edgegolf.quantize.quantization import Quantization, quantized, with_int8_weights
+from edgegolf.quantize.quantization import Quantization, quantized, with_decoded_weights
 from edgegolf.runtimes import installed_runtimes, open_session
 
 SCHEME = Scheme("requantize", "own", "channel")
@@ -109,7 +109,7 @@ def test_tables_and_factors_are_stored_in_int8(tmp_path: Path) -> None:
     graph = tables()
     layer = graph.nodes[4].filter
     assert set(weight_scales(graph, SCHEME)) == {layer}
-    decoded = with_int8_weights(graph, Quantization({}, weight_scales(graph, SCHEME)))
+    decoded = with_decoded_weights(graph, Quantization({}, weight_scales(graph, SCHEME)))
     stored = [n.source for n in decoded.nodes if isinstance(n.op, ops.Dequantize)]
     assert sorted(t.elements for t in stored) == [8, 24, 36, 120]
     places = np.random.default_rng(0).integers(0, 20, (5, 3)).astype(np.int32)

@@ -20,7 +20,7 @@ from edgegolf.passes.fusion import fuse_activations
 from edgegolf.passes.rerolling import reroll
 from edgegolf.quantize.calibration import Scheme, calibrate, ranges
 from edgegolf.quantize.equalization import equalize
-from edgegolf.quantize.quantization import Quantization, quantized, with_int8_weights
+from edgegolf.quantize.quantization import Quantization, quantized, with_decoded_weights
 from edgegolf.sqnr import sqnr
 
 CHANNEL = Scheme("requantize", "own", "channel")
@@ -124,7 +124,7 @@ def test_weights_that_are_decoded_belong_to_their_layer() -> None:
         filters: calibrate(graph, ranges(graph, [pixels(graph)]), CHANNEL).weights[filters]
         for filters in [next(node.filter for node in graph.walk() if node.parameters)]
     }
-    found = compared(graph, with_int8_weights(graph, Quantization({}, weights)))
+    found = compared(graph, with_decoded_weights(graph, Quantization({}, weights)))
     assert not found.unmatched
     assert [error.own is not None for error in found.errors].index(True) == 0
     assert sum(error.own is not None for error in found.errors) == 1

@@ -20,7 +20,7 @@ from edgegolf.quantize.quantization import (
     quantized,
     weight_integers,
     weight_reals,
-    with_int8_weights,
+    with_decoded_weights,
 )
 
 keras: Any = import_keras_on_tensorflow()
@@ -195,7 +195,7 @@ def test_normalizations_of_their_own_leave_a_convolution_its_integers(least: flo
             assert (np.abs(node.bias.values.astype(np.int64)) < 2**30).all()
     stored = np.ascontiguousarray(integers[0]).tobytes()
     assert tflite.write(whole).count(stored) == 1
-    assert tflite.write(with_int8_weights(graph, quantization)).count(stored) == 1
+    assert tflite.write(with_decoded_weights(graph, quantization)).count(stored) == 1
 
 
 def test_a_negative_factor_keeps_its_normalization() -> None:

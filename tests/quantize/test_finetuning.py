@@ -23,7 +23,7 @@ from edgegolf.passes.fusion import fuse_activations
 from edgegolf.passes.rerolling import reroll
 from edgegolf.quantize.calibration import Scheme, calibrate, filters_of, ranges
 from edgegolf.quantize.finetuning import finetune, tune_biases
-from edgegolf.quantize.quantization import Quantization, quantized, with_int8_weights
+from edgegolf.quantize.quantization import Quantization, quantized, with_decoded_weights
 from edgegolf.runtimes import open_session
 from edgegolf.runtimes.classify import scores
 
@@ -64,8 +64,8 @@ def test_biases_make_up_for_rounded_weights(make, tmp_path) -> None:
     tuned = tune_biases(graph, rounded, [pixels(graph)], steps=100, seed=0)
     assert filters_of(tuned).keys() == coarse.keys()  # weights are what they were
     assert len(tuned.weights) == len(graph.weights) > len(coarse)
-    assert cross_entropy(with_int8_weights(tuned, rounded), graph, tmp_path) < (
-        cross_entropy(with_int8_weights(graph, rounded), graph, tmp_path)
+    assert cross_entropy(with_decoded_weights(tuned, rounded), graph, tmp_path) < (
+        cross_entropy(with_decoded_weights(graph, rounded), graph, tmp_path)
     )
 
 
@@ -92,6 +92,6 @@ def test_weights_alone_can_be_rounded(tmp_path) -> None:
         graph, before, [pixels(graph)], round_activations=False, steps=60, seed=0
     )
     assert after.activations == {}
-    assert cross_entropy(with_int8_weights(tuned, after), graph, tmp_path) <= 1.01 * (
-        cross_entropy(with_int8_weights(graph, before), graph, tmp_path)
+    assert cross_entropy(with_decoded_weights(tuned, after), graph, tmp_path) <= 1.01 * (
+        cross_entropy(with_decoded_weights(graph, before), graph, tmp_path)
     )

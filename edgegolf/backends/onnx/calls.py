@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from edgegolf.formats.onnx.protobuf import Message, message
-from edgegolf.ir.tensor import Array, Shape
+from edgegolf.ir.tensor import Array, Shape, packed
 
 AttributeValue: TypeAlias = int | float | str | tuple[int, ...] | Message
 
@@ -18,7 +18,13 @@ AttributeValue: TypeAlias = int | float | str | tuple[int, ...] | Message
 _FLOAT, _INT, _STRING, _GRAPH, _INTS = 1, 2, 3, 5, 7
 DATA_TYPES = {
     "float32": 1, "uint8": 2, "int8": 3, "int16": 5, "int32": 6, "int64": 7, "bool": 9,
-    "float16": 10,
+    "float16": 10, "int4": 22, "int2": 26,
+}  # fmt: skip
+
+# Since which version what was an attribute is the last input: https://onnx.ai/onnx/operators/
+_SINCE_INPUTS = {
+    "Split": ("split", 13), "ReduceSum": ("axes", 13), "ReduceMean": ("axes", 18),
+    "ReduceMax": ("axes", 18), "ReduceMin": ("axes", 18), "ReduceL2": ("axes", 18),
 }  # fmt: skip
 
 
@@ -65,14 +71,22 @@ class Constants:
     """Arrays by the name of their tensor, equal ones once."""
 
     arrays: dict[str, Array] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
     names: dict[tuple[str, Shape, bytes], str] = field(default_factory=dict)
 
-    def name(self, array: Array | np.generic) -> str:
-        """The name of an array, which is added where there is none."""
-        key = (array.dtype.str, array.shape, array.tobytes())
+    def name(self, array: Array | np.generic, dtype: str = "") -> str:
+        """The name of an array, which is added where there is none.
+
+        Args:
+            array: Its elements.
+            dtype: Their type in the file if it is no type of numpy: int4 or int2, given as int8.
+        """
+        dtype = dtype or array.dtype.name
+        key = (dtype, array.shape, array.tobytes())
         if key not in self.names:
             name = self.names[key] = f"constant {len(self.names)}"
             self.arrays[name] = np.asarray(array)
+            self.types[name] = dtype
         return self.names[key]
 
     def integers(self, *numbers: int) -> str:
@@ -81,7 +95,9 @@ class Constants:
 
     def to_messages(self) -> list[Message]:
         """All of them as `TensorProto`."""
-        return [constant(name, array) for name, array in self.arrays.items()]
+        return [
+            constant(name, array, self.types.get(name, "")) for name, array in self.arrays.items()
+        ]
 
 
 def imports(versions: Mapping[str, int]) -> list[Message]:
@@ -120,14 +136,26 @@ def unknown_types(calls: Sequence[Call]) -> list[Message]:
     ]
 
 
-def constant(name: str, array: Array) -> Message:
-    """An array as a `TensorProto`."""
-    if array.dtype == np.int64:  # shapes: small numbers, which take one byte each
+def in_opset(call: Call, opset: int, constants: Constants) -> Call:
+    """A node as a version of the operators has it: attributes that became inputs are these."""
+    attribute, since = _SINCE_INPUTS.get(call.operator, ("", 0))
+    numbers = dict(call.attributes).get(attribute)
+    if opset < since or not isinstance(numbers, tuple):
+        return call
+    others = tuple(pair for pair in call.attributes if pair[0] != attribute)
+    return replace(call, inputs=(*call.inputs, constants.integers(*numbers)), attributes=others)
+
+
+def constant(name: str, array: Array, dtype: str = "") -> Message:
+    """An array as a `TensorProto`; of int4 and int2, several elements are in one byte."""
+    dtype = dtype or array.dtype.name
+    if dtype == "int64":  # shapes: small numbers, which take one byte each
         values: dict[str, Any] = {"int64_data": array.ravel().tolist()}
     else:
-        values = {"raw_data": array.astype(array.dtype.newbyteorder("<")).tobytes()}
-    kind = DATA_TYPES[array.dtype.name]
-    return message("TensorProto", name=name, dims=array.shape, data_type=kind, **values)
+        values = {"raw_data": packed(array, dtype)}
+    return message(
+        "TensorProto", name=name, dims=array.shape, data_type=DATA_TYPES[dtype], **values
+    )
 
 
 def _attribute(name: str, value: AttributeValue) -> Message:

@@ -47,6 +47,8 @@ from edgegolf.ir.ops import (
 from edgegolf.ir.tensor import Array, Shape
 
 OPSET, NEWER_OPSET = 9, 12
+# Those that have constants of so few bits. https://onnx.ai/onnx/operators/onnx__Cast.html
+_OPSETS = {"int4": 21, "int2": 25}
 NHWC, NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 
 # Operators of one node of the same inputs, by what ONNX calls them.
@@ -95,11 +97,13 @@ class Weight:
 
     Attributes:
         array: float32, or integers that stand for it.
+        dtype: Their type in the file.
         scale: What integers are multiplied by, None for float32.
         is_flat: Whether any shape will do, because all that read it give it one.
     """
 
     array: Array
+    dtype: str
     scale: Array | None = None
     is_flat: bool = False
 
@@ -147,8 +151,16 @@ def to_channels_first(shape: Shape) -> Shape:
     return (shape[0], shape[3], *shape[1:3]) if len(shape) == 4 else shape
 
 
-def opset_of(graph: Graph) -> int:
-    """The oldest version that has what a graph needs."""
+def opset_of(graph: Graph, packed: bool = True) -> int:
+    """The oldest version that has what a graph needs.
+
+    Args:
+        graph: To be written.
+        packed: Whether its integers of less than a byte are the version's own.
+    """
+    dtypes = {tensor.dtype for node in graph.walk() for tensor in node.inputs if tensor}
+    if packed and (low := max((_OPSETS.get(dtype, 0) for dtype in dtypes), default=0)):
+        return low
     for node in graph.walk():
         numbers = {t.dtype for t in node.outputs} - {"float32"}
         steps = node.op.steps if isinstance(node.op, Slice) else ()
@@ -424,7 +436,8 @@ class FloatLowering:
             if stored.quant is not None and any(stored.quant.zero_point):
                 values = values.astype(np.int16) - stored.zero_point
             array = np.asarray(arrange(values), order="C")
-            self.weights[name] = Weight(array, _arranged_scale(stored, arrange))
+            dtype = stored.dtype if values is stored.values else array.dtype.name
+            self.weights[name] = Weight(array, dtype, _arranged_scale(stored, arrange))
         name = self.weight_names[key]
         if self.inner_names is None:
             self.read_as_they_are.add(name)

@@ -12,7 +12,16 @@ from typing import TypeAlias
 
 import numpy as np
 
-from edgegolf.backends.onnx.calls import DATA_TYPES, Call, imports, unknown_types, value_info
+from edgegolf.backends.onnx.calls import (
+    DATA_TYPES,
+    AttributeValue,
+    Call,
+    Constants,
+    imports,
+    in_opset,
+    unknown_types,
+    value_info,
+)
 from edgegolf.backends.onnx.integers import RUNTIME_DOMAIN, RUNTIME_VERSION, IntegerLowering
 from edgegolf.backends.onnx.lowering import (
     NCHW,
@@ -24,10 +33,13 @@ from edgegolf.backends.onnx.lowering import (
 )
 from edgegolf.formats.onnx.protobuf import message, write_protobuf
 from edgegolf.ir import Graph
+from edgegolf.ir.tensor import BITS, Array
 
 Axes: TypeAlias = tuple[int, ...] | None
 
 _IR_VERSION = 8
+_IR_VERSIONS = {21: 10, 25: 13}
+CAST_LIKE = 15  # the first version that has it, which names no type
 _TO_FLOAT = (("to", DATA_TYPES["float32"]),)
 
 
@@ -40,7 +52,7 @@ def unsupported(graph: Graph) -> tuple[str, ...]:
     return ()
 
 
-def write(graph: Graph) -> bytes:
+def write(graph: Graph, packed: bool = True) -> bytes:
     """The bytes of a file that computes what a graph does, with float32 inputs and outputs.
 
     A single one is called `input` or `output`, several have their tensors' names. Those of 4 axes
@@ -50,19 +62,24 @@ def write(graph: Graph) -> bytes:
     Args:
         graph: In float32, with decoded weights or without; or quantized to int8, which is computed
             in uint8.
+        packed: Weights of 4 and 2 bits are integers of the newer versions of ONNX that have them;
+            else several in one byte, which nodes of any version take apart.
 
     Raises:
         NotInOnnxError: ONNX has no way to compute it.
     """
-    lowered = _lowered(graph)
-    calls = [call.renamed(lowered.renamed) for call in (*_decoding(lowered), *lowered.calls)]
+    lowered = _lowered(graph, packed)
+    calls = [
+        in_opset(call.renamed(lowered.renamed), lowered.opset, lowered.constants)
+        for call in (*_decoding(lowered), *lowered.calls)
+    ]
     versions = {"": lowered.opset}
     if computes_in_integers(graph):
         versions[RUNTIME_DOMAIN] = RUNTIME_VERSION
     return write_protobuf(
         message(
             "ModelProto",
-            ir_version=_IR_VERSION,
+            ir_version=_IR_VERSIONS.get(lowered.opset, _IR_VERSION),
             graph=message(
                 "GraphProto",
                 name="g",  # the checker wants one
@@ -96,21 +113,21 @@ def computes_in_integers(graph: Graph) -> bool:
     return any(tensor.is_quantized for tensor in (*graph.inputs, *tensors))
 
 
-def _lowered(graph: Graph) -> Lowered:
+def _lowered(graph: Graph, packed: bool = True) -> Lowered:
     if computes_in_integers(graph):
         return IntegerLowering(NEWER_OPSET).lower_graph(graph)
-    return FloatLowering(opset_of(graph)).lower_graph(graph)
+    return FloatLowering(opset_of(graph, packed)).lower_graph(graph)
 
 
 def _decoding(lowered: Lowered) -> list[Call]:
     """The nodes that give the weights, from as few tensors as there are scales."""
     constants = lowered.constants
-    by_scale: dict[tuple[bytes, str], list[str]] = defaultdict(list)
+    by_scale: dict[tuple[bytes, str, str], list[str]] = defaultdict(list)
     calls: list[Call] = []
     for name, weight in lowered.weights.items():
         if weight.scale is not None:
             # Several have one scale; each of them, scales for its own axes.
-            key = (weight.scale.tobytes(), name if weight.scale.size > 1 else "")
+            key = (weight.scale.tobytes(), weight.dtype, name if weight.scale.size > 1 else "")
             by_scale[key].append(name)
         elif weight.array.dtype == np.float16:
             calls.append(Call("Cast", (constants.name(weight.array),), (name,), _TO_FLOAT))
@@ -123,11 +140,16 @@ def _decoding(lowered: Lowered) -> list[Call]:
         flat = np.concatenate([weight.array.ravel() for weight in weights])
         array = weights[0].array if len(names) == 1 else flat
         decoded = names[0] if len(names) == 1 else f"flat {names[0]}"
-        numbers = f"numbers {names[0]}"
-        calls += [
-            Call("Cast", (constants.name(array),), (numbers,), _TO_FLOAT),
-            Call("Mul", (numbers, constants.name(scale)), (decoded,)),
-        ]
+        numbers, bits = f"numbers {names[0]}", BITS[weights[0].dtype]
+        unit = constants.name(scale)
+        if lowered.opset >= CAST_LIKE:
+            stored = constants.name(array, weights[0].dtype)
+            calls.append(Call("CastLike", (stored, unit), (numbers,)))
+        elif bits == 8:
+            calls.append(Call("Cast", (constants.name(array),), (numbers,), _TO_FLOAT))
+        else:
+            calls += _taken_apart(array, bits, numbers, constants)
+        calls.append(Call("Mul", (numbers, unit), (decoded,)))
         if len(names) == 1:
             continue
         parts = [
@@ -140,4 +162,46 @@ def _decoding(lowered: Lowered) -> list[Call]:
             if part != name:
                 shape = constants.integers(*weight.array.shape)
                 calls.append(Call("Reshape", (part, shape), (name,)))
+    return calls
+
+
+def _taken_apart(array: Array, bits: int, result: str, constants: Constants) -> list[Call]:
+    """The nodes that give integers of few bits as float32, from bytes that hold several.
+
+    The first byte holds the first element of each of as many equal parts, the last in its highest
+    bits.
+    """
+    parts, half = 8 // bits, 2 ** (bits - 1)
+    flat = array.ravel().astype(np.int64) + half
+    columns = np.pad(flat, (0, -flat.size % parts)).reshape(parts, -1)
+    shifts = range(0, 8, bits)
+    stored = sum(column << shift for column, shift in zip(columns, shifts, strict=True))
+    rest = f"{result}: bytes"
+    calls = [Call("Cast", (constants.name(np.uint8(stored)),), (rest,), _TO_FLOAT)]
+    digits: list[str] = []
+    for shift in reversed(shifts[1:]):
+        place = constants.name(np.float32(2**shift))
+        names = [f"{result}: {what} {shift}" for what in ("share", "digit", "value", "rest")]
+        calls += [
+            Call("Div", (rest, place), (names[0],)),
+            Call("Floor", (names[0],), (names[1],)),
+            Call("Mul", (names[1], place), (names[2],)),
+            Call("Sub", (rest, names[2]), (names[3],)),
+        ]
+        digits.insert(0, names[1])
+        rest = names[3]
+
+    def then(operator: str, *inputs: str, **attributes: AttributeValue) -> str:
+        name = f"{result}: {operator}"
+        calls.append(Call(operator, inputs, (name,), tuple(attributes.items())))
+        return name
+
+    found = then("Concat", rest, *digits, axis=0)
+    if spare := -flat.size % parts:
+        used, unused = f"{result}: used", f"{result}: unused"
+        calls.append(Call("Split", (found,), (used, unused), (("split", (flat.size, spare)),)))
+        found = used
+    if array.ndim > 1:
+        found = then("Reshape", found, constants.integers(*array.shape))
+    calls.append(Call("Sub", (found, constants.name(np.float32(half))), (result,)))
     return calls

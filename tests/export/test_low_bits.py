@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+from ir_nets import Builder, outputs, pixels, shared_net
+
+from edgegolf.backends import onnx
+from edgegolf.errors import EdgegolfError
+from edgegolf.export import low_bits
+from edgegolf.export.export import in_file
+from edgegolf.export.low_bits import low_bit_drafts
+from edgegolf.export.measuring import Draft, outputs_of
+from edgegolf.export.model_source import Compiled
+from edgegolf.export.samples import Samples
+from edgegolf.export.variants import Tuning, one_weight_scale
+from edgegolf.golf.golfing import Keep
+from edgegolf.golf.onnx_golf import golf_onnx
+from edgegolf.ir import Graph, ops
+
+
+def tuning_of(graph: Graph, steps: int = 1) -> Tuning:
+    samples = Samples((pixels(graph, 400),))
+    judge = partial(outputs_of, suffix=".onnx", laid_out=in_file(Compiled.as_it_is(graph), ".onnx"))
+    return Tuning(samples, samples.take(100), judge, steps=steps)
+
+
+def error(draft: Draft, graph: Graph, tuning: Tuning) -> float:
+    """The relative entropy of a file's probabilities, on samples that it was not trained on."""
+    found = tuning.judge(draft.data, Samples((pixels(graph, 600)[400:],)))[0]
+    exact = outputs(graph, 600)[400:]
+    return float((exact * np.log((exact + 1e-3) / (found + 1e-3))).sum(axis=1).mean())
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_training_recovers_what_few_bits_lose(
+    packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(low_bits, "STEPS", 150)
+    graph = shared_net(iterations=3)
+    tuning, untuned = tuning_of(graph), tuning_of(graph, steps=0)
+    tuned = next(low_bit_drafts(graph, tuning, 4, packed))
+    rounded = next(low_bit_drafts(graph, untuned, 4, packed))
+    assert error(tuned, graph, tuning) < 0.7 * error(rounded, graph, tuning)
+
+
+def test_fewer_bits_are_fewer_bytes() -> None:
+    graph = shared_net(channels=16)
+    tuning = tuning_of(graph, steps=0)
+    int8 = onnx.write(one_weight_scale(graph, tuning.calibration.inputs))
+    sizes = [
+        len(golf_onnx(data, Keep()).data)
+        for data in (int8, *(next(low_bit_drafts(graph, tuning, b, True)).data for b in (4, 2)))
+    ]
+    weights = sum(weight.elements for weight in graph.weights)
+    assert sizes[0] - sizes[1] > 0.4 * weights
+    assert sizes[1] - sizes[2] > 0.2 * weights
+
+
+def test_what_cannot_be_trained_is_refused() -> None:
+    build = Builder(4, 4, 1)
+    graph = build.classify(build.apply(ops.Exp(), build.source))
+    with pytest.raises(EdgegolfError, match="cannot be trained to 4 bits"):
+        next(low_bit_drafts(graph, tuning_of(graph), 4, True))
