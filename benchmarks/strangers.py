@@ -35,6 +35,7 @@ import onnx
 from onnx.backend.test.loader import load_model_tests, load_node_model_tests
 
 from edgegolf.anatomy.anatomy import anatomy
+from edgegolf.bench import inspect_file as inspection
 from edgegolf.bench.inspect_file import inspect_file
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import write_atomically
@@ -281,7 +282,7 @@ def _serve(pipe: Connection, apart: bool) -> None:
     if not apart:
         # This process may crash already; more of them for each comparison and check would take
         # twenty times as long.
-        compare.run_in_child = onnx_checks.run_in_child = _here
+        compare.run_in_child = onnx_checks.run_in_child = inspection.run_in_child = _here
     while True:
         name = pipe.recv()
         try:

@@ -32,23 +32,23 @@ def example_inputs(infos: tuple[TensorInfo, ...], seed: int = 0) -> list[Array]:
     return [_example(info, generator) for info in infos]
 
 
-def run_on_examples(session: Session, run: Callable[[list[Array]], T]) -> tuple[int, T]:
-    """Run a model on `example_inputs`, its open dimensions set to what it takes of `OPEN_SIZES`.
+def run_closed(session: Session, run: Callable[[tuple[TensorInfo, ...]], T]) -> tuple[int, T]:
+    """Run a model with its open dimensions set to what it takes of `OPEN_SIZES`.
 
     Args:
         session: The model.
-        run: Runs it with inputs.
+        run: Runs it with inputs like these.
 
     Returns:
         The size that was taken, and what `run` returned.
 
     Raises:
-        EdgegolfError: As `example_inputs`, or the model runs with none of the sizes.
+        EdgegolfError: The first that `run` raised, if it did with all of the sizes.
     """
     refusal: EdgegolfError | None = None
     for size in OPEN_SIZES:
         try:
-            return size, run(example_inputs(tuple(each.closed(size) for each in session.inputs)))
+            return size, run(tuple(each.closed(size) for each in session.inputs))
         except EdgegolfError as error:
             refusal = refusal or error
             if not any(None in each.shape for each in session.inputs):

@@ -14,7 +14,11 @@ from edgegolf.files import MAXIMUM_BYTES, read_bounded
 from edgegolf.formats.model_format import model_format
 from edgegolf.formats.onnx.model import read_onnx
 from edgegolf.formats.onnx.protobuf import walk
+from edgegolf.runtimes.child import run_in_child
+from edgegolf.runtimes.registry import check_file
 
+SECONDS = 30.0
+BYTES_PER_SECOND = 1_000_000  # compression is the slowest part
 SHOWN_CHARACTERS = 80  # of a name that a file gives
 
 
@@ -29,12 +33,18 @@ class FileFacts:
 
 
 def inspect_file(path: Path) -> FileFacts:
-    """Read a model file.
+    """Read a model file, in a process of its own: inferring shapes may crash, or never end.
 
     Raises:
-        EdgegolfError: It cannot be read or is no valid model, or a file that it keeps its
-            weights in is missing.
+        EdgegolfError: It cannot be read or is no valid model, a file that it keeps its weights in
+            is missing, or reading it takes too long.
     """
+    check_file(path)
+    seconds = SECONDS + path.stat().st_size / BYTES_PER_SECOND
+    return run_in_child(_inspect_file, path, timeout=seconds)
+
+
+def _inspect_file(path: Path) -> FileFacts:
     digest = hashlib.sha256()
     contents = [read_bounded(path), *map(read_bounded, weight_files(path))]
     for content in contents:

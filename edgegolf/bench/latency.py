@@ -11,10 +11,10 @@ from time import perf_counter, perf_counter_ns
 
 import numpy as np
 
-from edgegolf.bench.inputs import run_on_examples
+from edgegolf.bench.inputs import example_inputs, run_closed
 from edgegolf.bench.result import Latency
 from edgegolf.errors import EdgegolfError
-from edgegolf.runtimes import Array, Session, open_session
+from edgegolf.runtimes import Array, Session, TensorInfo, open_session
 from edgegolf.runtimes.registry import find_runtime
 
 OUTLIER_FENCE = 3.0  # quartile distances above the third quartile; Tukey's "far out"
@@ -65,11 +65,12 @@ def measure_latency(
     session = open_session(path, runtime, provider, threads)
     load = perf_counter_ns() - start
 
-    def first_inference(inputs: list[Array]) -> tuple[list[Array], int]:
+    def first_inference(infos: tuple[TensorInfo, ...]) -> tuple[list[Array], int]:
+        inputs = example_inputs(infos)
         session.set_inputs(inputs)
         return inputs, int(time_calls(session.invoke, 0.0)[0])
 
-    open_size, (inputs, first) = run_on_examples(session, first_inference)
+    open_size, (inputs, first) = run_closed(session, first_inference)
     run_for(session.invoke, warm_up)
     samples = time_calls(session.invoke, min_time)
     input_copy, output_copy = _time_copies(session, inputs, min_time * COPY_SHARE)

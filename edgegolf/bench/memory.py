@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgegolf.bench.inputs import run_on_examples
-from edgegolf.runtimes import Array, open_session
+from edgegolf.bench.inputs import example_inputs, run_closed
+from edgegolf.runtimes import TensorInfo, open_session
 from edgegolf.runtimes.registry import find_runtime
 
 
@@ -35,12 +35,13 @@ def measure_memory(path: Path, runtime: str, provider: str, threads: int) -> Pro
     session = open_session(path, runtime, provider, threads)
     loaded = resident_bytes()
 
-    def first_inference(inputs: list[Array]) -> int:
+    def first_inference(infos: tuple[TensorInfo, ...]) -> int:
+        inputs = example_inputs(infos)
         before = resident_bytes()
         session.run(inputs)
         return resident_bytes() - before
 
-    _, first = run_on_examples(session, first_inference)
+    _, first = run_closed(session, first_inference)
     return ProcessMemory(
         python_rss_bytes=python,
         runtime_rss_bytes=imported - python,

@@ -8,13 +8,14 @@ import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from edgegolf.bench.inputs import smooth_inputs
+from edgegolf.bench.inputs import run_closed, smooth_inputs
 from edgegolf.errors import EdgegolfError
-from edgegolf.runtimes import Array, Session, open_session
+from edgegolf.runtimes import Array, Session, TensorInfo, open_session
 
 SAMPLES = 8
 MAXIMUM_ELEMENTS = 1 << 21  # of the inputs and outputs of all inferences
@@ -51,18 +52,27 @@ def take_sample(path: Path, runtime: str | None, inputs: list[Array] | None) -> 
         EdgegolfError: It does not run.
     """
     with open_session(path, runtime) as session:
-        arrays = inputs or _made_up(session)
-        outputs = _stacked(session.run(list(each)) for each in zip(*arrays, strict=True))
+        if inputs:
+            arrays, outputs = inputs, _run(session, inputs)
+        else:
+            _, (arrays, outputs) = run_closed(session, partial(_run_made_up, session))
         if any(output.dtype.kind not in "fiub" for output in outputs):
             raise EdgegolfError(f"{path} gives outputs that are no numbers")
         return Sample(session.runtime, arrays, outputs)
 
 
-def _made_up(session: Session) -> list[Array]:
-    """Inputs for several inferences, fewer where they or the outputs are large."""
-    elements = sum(math.prod(info.example_shape) for info in (*session.inputs, *session.outputs))
+def _run(session: Session, inputs: list[Array]) -> list[Array]:
+    return _stacked(session.run(list(each)) for each in zip(*inputs, strict=True))
+
+
+def _run_made_up(
+    session: Session, infos: tuple[TensorInfo, ...]
+) -> tuple[list[Array], list[Array]]:
+    """Inputs and outputs of several inferences, fewer where they are large."""
+    elements = sum(math.prod(info.example_shape) for info in (*infos, *session.outputs))
     count = max(2, min(SAMPLES, MAXIMUM_ELEMENTS // max(elements, 1)))
-    return _stacked(smooth_inputs(session.inputs, seed) for seed in range(count))
+    inputs = _stacked(smooth_inputs(infos, seed) for seed in range(count))
+    return inputs, _run(session, inputs)
 
 
 def _stacked(runs: Iterable[list[Array]]) -> list[Array]:

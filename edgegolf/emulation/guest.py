@@ -5,14 +5,15 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgegolf.bench.inputs import example_inputs
+from edgegolf.bench.inputs import example_inputs, run_closed
 from edgegolf.errors import EdgegolfError
 from edgegolf.runtimes.classify import scores
 from edgegolf.runtimes.registry import open_session
-from edgegolf.runtimes.session import Array, Session
+from edgegolf.runtimes.session import Array, Session, TensorInfo
 
 WARM_UP = 9  # Python specialises its bytecode after eight calls
 REPEATS = 5
@@ -48,12 +49,16 @@ def mark_inferences(cases: Sequence[tuple[Path, str]]) -> list[str | None]:
 def _mark_model(path: Path, runtime: str) -> str | None:
     try:
         with open_session(path, runtime) as session:
-            session.set_inputs(example_inputs(session.inputs))
-            session.invoke()
+            run_closed(session, partial(_invoke, session))
             _mark(session.invoke)
     except EdgegolfError as error:
         return error.message
     return None
+
+
+def _invoke(session: Session, infos: tuple[TensorInfo, ...]) -> None:
+    session.set_inputs(example_inputs(infos))
+    session.invoke()
 
 
 def _mark(invoke: Callable[[], Any]) -> None:

@@ -11,7 +11,7 @@ from edgegolf.anatomy.onnx import dissect_onnx
 from edgegolf.anatomy.parts import BIASES, WEIGHTS
 from edgegolf.anatomy.tflite import dissect_tflite
 from edgegolf.bench.bench import TIMEOUT
-from edgegolf.bench.inputs import example_inputs
+from edgegolf.bench.inputs import example_inputs, run_closed
 from edgegolf.bench.inspect_file import inspect_file
 from edgegolf.bench.memory import ProcessMemory, measure_memory
 from edgegolf.files import read_bounded
@@ -30,7 +30,7 @@ from edgegolf.footprint.result import (
     Cost,
 )
 from edgegolf.formats.model_format import model_format
-from edgegolf.runtimes import open_session
+from edgegolf.runtimes import TensorInfo, open_session
 from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.registry import find_runtime
 
@@ -101,10 +101,14 @@ def measure_heap(path: Path, runtime: str) -> Heap | None:
     before = heap_bytes()
     session = open_session(path, runtime)
     loaded = heap_bytes()
-    inputs = example_inputs(session.inputs)
-    made = heap_bytes()
-    session.run(inputs)
-    after = heap_bytes()
+
+    def first_inference(infos: tuple[TensorInfo, ...]) -> tuple[int | None, int | None]:
+        inputs = example_inputs(infos)
+        made = heap_bytes()
+        session.run(inputs)
+        return made, heap_bytes()
+
+    _, (made, after) = run_closed(session, first_inference)
     if before is None or loaded is None or made is None or after is None:
         return None
     return Heap(loaded - before, loaded - before + after - made)

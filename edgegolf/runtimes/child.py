@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import signal
@@ -19,6 +20,8 @@ T = TypeVar("T")
 # Not multiprocessing: its fresh processes import the caller's main module, which costs time and
 # memory that would be measured.
 _CHILD = ("-c", "from edgegolf.runtimes.child import main; main()")
+
+_PR_SET_PDEATHSIG = 1  # Linux, sys/prctl.h
 
 
 def run_in_child(function: Callable[..., T], *args: Any, timeout: float | None = None) -> T:
@@ -64,7 +67,7 @@ def run_in_python(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise EdgegolfError(f"{subject}: not finished after {timeout:g} seconds") from None
+        raise EdgegolfError(f"{subject}: not finished after {timeout:.4g} seconds") from None
     said = strip_chatter(child.stderr).decode(errors="replace")
     try:
         succeeded, result = pickle.loads(child.stdout)
@@ -78,6 +81,8 @@ def run_in_python(
 
 def main() -> None:
     """The child's side: call what standard input holds, write the pickled result."""
+    if sys.platform == "linux":  # nobody would end it once the other side is killed
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what native libraries print must not mix with the answer
     function, args = pickle.load(sys.stdin.buffer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
+from math import prod
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -21,6 +22,7 @@ TIMEOUT_SECONDS = 600.0
 RANDOM_RUNS = 8
 MAXIMUM_ELEMENTS = 1 << 28
 LARGE_SIZE = 100
+MAXIMUM_PRODUCT = 1 << 20  # of all the sizes that one input holds
 MAXIMUM_REASON = 300
 _FAILED = "failed: "
 # What numpy calls the types of a runtime; bits of those that it lacks go in as integers.
@@ -162,7 +164,8 @@ def _extreme(dtype: np.dtype[Any], shape: tuple[int, ...], info: TensorInfo, kin
         return np.full(shape, -1e4 if kind == "lowest" else 1e4, dtype)
     lowest, highest = np.iinfo(dtype).min, np.iinfo(dtype).max
     if len(shape) < 2 and _may_be_index(dtype, info):  # a size, which is to fit into memory
-        lowest, highest = max(lowest, -LARGE_SIZE), LARGE_SIZE
+        large = min(LARGE_SIZE, int(MAXIMUM_PRODUCT ** (1 / max(1, prod(shape)))))
+        lowest, highest = max(lowest, -large), large
     return np.full(shape, lowest if kind == "lowest" else highest, dtype)
 
 

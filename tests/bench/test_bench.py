@@ -11,10 +11,15 @@ import small_models as models
 
 from edgegolf.bench.accuracy import dataset_of, measure_accuracy
 from edgegolf.bench.bench import BenchOptions, bench
-from edgegolf.bench.inspect_file import weight_files
+from edgegolf.bench.inspect_file import inspect_file, weight_files
 from edgegolf.cards import Card, FileFacts, stale_warning, write_card
+from edgegolf.compare.models import open_model
+from edgegolf.deploy.sample import take_sample
+from edgegolf.emulation.guest import mark_inferences
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import sha256
+from edgegolf.footprint.measure import file_costs, measure_heap
+from edgegolf.runtimes.child import run_in_child
 
 QUICK = {"min_time": 0.02, "warm_up": 0.0}
 WEIGHTS = np.random.default_rng(0).normal(size=(10, 784)).astype(np.float32)
@@ -119,6 +124,9 @@ def test_a_model_that_refuses_1_is_run_with_3(tmp_path):
     assert result.error is None
     (warning,) = [each for each in result.warnings if "open dimensions" in each]
     assert "were set to 3: it fails with 1" in warning
+    assert run_in_child(measure_heap, path, "onnxruntime")
+    assert run_in_child(mark_inferences, [(path, "onnxruntime")]) == [None]
+    assert take_sample(path, None, None).inputs[0].shape[1:] == (1, 1, 3)
 
 
 def test_text_inputs_are_refused(tmp_path):
@@ -201,8 +209,12 @@ def test_hostile_files_fail_in_one_clear_line(name):
 
 
 def test_an_inference_of_shapes_without_end_is_ended(monkeypatch):
-    monkeypatch.setattr("edgegolf.bench.bench.INSPECTION_SECONDS", 3.0)
-    assert "not finished after 3" in one(GOLF_CASES / "endless_inference.onnx").error
+    monkeypatch.setattr("edgegolf.bench.inspect_file.SECONDS", 1.0)
+    path = GOLF_CASES / "endless_inference.onnx"
+    assert "not finished after 1 s" in one(path).error
+    for read in (inspect_file, open_model, lambda path: list(file_costs(path))):
+        with pytest.raises(EdgegolfError, match="not finished after 1 s"):
+            read(path)
 
 
 def test_state_is_measured_too():

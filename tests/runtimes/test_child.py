@@ -3,12 +3,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 import small_models as models
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.files import write_atomically
 from edgegolf.runtimes import installed_runtimes, open_session
 from edgegolf.runtimes.child import run_in_child
 
@@ -70,6 +73,39 @@ def test_an_early_end_names_status_and_last_words():
 def test_a_timeout_is_an_error():
     with pytest.raises(EdgegolfError, match=r"odd\.onnx: not finished"):
         run_in_child(wait_forever, Path("odd.onnx"), timeout=0.5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it ends by itself")
+def test_the_child_of_a_killed_process_ends(tmp_path):
+    path = tmp_path / "pid"
+    with pytest.raises(EdgegolfError, match="crashed with SIGKILL"):
+        run_in_child(wait_and_be_killed, path)
+    while _is_alive(int(path.read_text())):
+        time.sleep(0.05)
+
+
+def wait_and_be_killed(path):
+    threading.Thread(target=_kill_this_process_when_there, args=(path,), daemon=True).start()
+    run_in_child(_say_who_and_wait, path)
+
+
+def _kill_this_process_when_there(path):
+    while not path.exists():
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _say_who_and_wait(path):
+    write_atomically(path, str(os.getpid()))
+    time.sleep(600)
+
+
+def _is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_the_child_imports_no_runtime():

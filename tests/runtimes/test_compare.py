@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from small_models import onnx_model
 
 from edgegolf.formats.tflite.flatbuffer import read_flatbuffer, table, write_flatbuffer
 from edgegolf.formats.tflite.schema import number
@@ -56,6 +57,19 @@ def test_sizes_stay_small(tmp_path: Path) -> None:
     kinds = (onnx.helper.make_tensor_type_proto(kind, []) for kind in (7, 1))
     size, out = kinds
     found = run_digests(onnx_identity(tmp_path / "a.onnx", size, "HannWindow", out), "onnxruntime")
+    assert len(set(found)) > 1
+
+
+def test_sizes_stay_small_together(tmp_path: Path) -> None:
+    """Each of four axes wider by its two numbers: their product is what takes memory."""
+    pytest.importorskip("onnxruntime")
+    path = onnx_model(
+        tmp_path / "a.onnx",
+        [("Pad", ["x", "pads"], ["y"])],
+        {"x": ("FLOAT", (1, 3, 4, 5)), "pads": ("INT64", (8,))},
+        {"y": ("FLOAT", (None, None, None, None))},
+    )
+    found = run_digests(path, "onnxruntime")
     assert len(set(found)) > 1
 
 
