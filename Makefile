@@ -15,7 +15,7 @@ TRAINING := $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(SEED),--seed $(SEED)) $(if
 FOLDERS = $(patsubst %/,%,$(sort $(dir $(wildcard models/$(or $(DATASET),*)/*/*.tflite))))
 
 # How to call what is not on the path.
-CALL := To call it yourself: $(EDGEGOLF), or, once in every shell: source $(VENV)/bin/activate
+CALL := To call it: $(EDGEGOLF), or, in every shell: source $(VENV)/bin/activate
 
 # Makes the environment with extras of the package, and tells every two seconds how far it is.
 install = ($(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet --no-compile \
@@ -31,7 +31,8 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 
 help: ## Print the targets
-	@echo 'usage: make TARGET... [MODELS="tight_resnet cnn:2"] [DATASET=mnist] [EPOCHS=4] [SEED=1] [SEEDS=3]'
+	@echo 'usage: make TARGET... [MODELS="tight_resnet cnn:2"] [DATASET=mnist]'
+	@echo '                      [EPOCHS=4] [SEED=1] [SEEDS=3]'
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
 	@echo '$(CALL)'
 
@@ -87,10 +88,10 @@ test-circuit: setup ## Synthesize a circuit (Debian packages are installed if ro
 	fi
 	$(VENV)/bin/python -m pytest -m circuit -rs tests/circuit
 
-test-arm: setup ## Run the tests on emulated Raspberry Pis (Debian packages are installed if root)
+test-arm: setup ## Run the tests on emulated Raspberry Pis (installed if root)
 	$(VENV)/bin/python -m pytest -m arm -rs --numprocesses 2 --dist loadfile tests/arm
 
-test-mcu: setup ## Run C on emulated microcontrollers (Debian packages are installed if root)
+test-mcu: setup ## Run C on emulated microcontrollers (installed if root)
 	@if [ "$$(id -u)" = 0 ] && ! command -v simavr >/dev/null; then \
 	  apt-get update -qq && \
 	  apt-get install -qq -y --no-install-recommends $$($(VENV)/bin/python -c \
@@ -106,7 +107,7 @@ lint: setup ## Check style and types
 report: setup ## Write report.html from the committed models
 	$(EDGEGOLF) report $(wildcard models/*/*) docs/costs/cifar10.json docs/footprint.json $(wildcard docs/sweeps/*.json)
 
-docs: setup ## Write the figures of README and docs anew from the committed models
+docs: setup ## Write the figures of README and docs anew from the models
 	$(VENV)/bin/python benchmarks/update_docs.py
 
 clean: ## Remove the environment and caches; models stay

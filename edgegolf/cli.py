@@ -110,7 +110,12 @@ def zoo(net: str | None) -> None:
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def data(as_json: bool) -> None:
-    """List the data sets: where each was found, its checksum, its licence."""
+    """List the data sets: where each is, its checksum, its licence.
+
+    \b
+    edgegolf data
+    edgegolf data --json
+    """
     from edgegolf.data import list_datasets
     from edgegolf.progress import Work
     from edgegolf.report.data_table import data_table
@@ -148,7 +153,7 @@ def train(
     fresh: bool,
     replace: bool,
 ) -> None:
-    """Train nets from scratch; all small ones for the data set if none is named.
+    """Train nets from scratch: all small ones if none is named.
 
     Run it again to go on after an interruption: finished runs are kept. What is trained with
     other epochs or data than the model that is there goes to a folder below trials/.
@@ -209,16 +214,16 @@ def sweep(
     output: Path | None,
     picture: Path | None,
 ) -> None:
-    """Train nets over sizes, settings and seeds; every result is kept, no run is done twice.
+    """Train nets over sizes, settings and seeds, no run twice.
 
-    Run it again to go on after an interruption, or with more seeds.
+    Every result is kept. Run it again to go on after an interruption, or with more seeds.
 
     \b
     edgegolf sweep double_cnn
     edgegolf sweep double_cnn --seeds 5
     edgegolf sweep double_cnn --table
     edgegolf sweep tight_resnet --costs
-    edgegolf sweep my.toml --cluster ray://host:10001 --store postgresql://u@host/s
+    edgegolf sweep my.toml --cluster ray://host:10001 --store postgresql://u@h/s
     """
     from edgegolf.data import load_dataset
     from edgegolf.records import to_json
@@ -273,9 +278,10 @@ def ablate(
     form: str | None,
     output: Path | None,
 ) -> None:
-    """Tell what the parts of a recipe are worth: train a net without each, and as its article did.
+    """Train a net without each part of its recipe, to tell its worth.
 
-    Run it again to go on after an interruption: results are kept, as those of sweeps.
+    Also as its article did. Run it again to go on after an interruption: results are kept, as
+    those of sweeps.
 
     \b
     edgegolf ablate tencnn
@@ -368,11 +374,11 @@ def export(
     out: Path | None,
     emulate: str | None,
 ) -> None:
-    """Export nets, or any model, as float and int8 TFLite and ONNX files.
+    """Export any model as float and int8 TFLite and ONNX files.
 
-    A model is a .keras, .h5, .onnx or .tflite file, or a SavedModel's folder. Every file is run
-    and compared with the model before it gets its name. Without arguments: every trained net;
-    files that are up to date are not made again.
+    A model is a net, a .keras, .h5, .onnx or .tflite file, or a SavedModel's folder. Every file
+    is run and compared with the model before it gets its name. Without arguments: every trained
+    net; files that are up to date are not made again.
 
     \b
     edgegolf export
@@ -524,7 +530,7 @@ def bench(
     python: str | None,
     emulate: str | None,
 ) -> int:
-    """Measure size, memory, latency and accuracy of .tflite and .onnx files.
+    """Measure size, memory, latency and accuracy of model files.
 
     \b
     edgegolf bench models/mnist/tight_resnet/int8.tflite
@@ -637,7 +643,9 @@ def _only_with(context: click.Context, option: str, *allowed: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.anatomy/1.")
 @click.option("--picture", type=click.Path(path_type=Path), help="Draw a treemap: .svg or .png.")
 def anatomy(file: Path, as_json: bool, picture: Path | None) -> None:
-    """Tell where every byte of a .tflite or .onnx file goes, and what sharing would save.
+    """Tell where every byte of a model file goes.
+
+    And what sharing would save.
 
     \b
     edgegolf anatomy models/mnist/tight_resnet/int8.tflite
@@ -678,7 +686,7 @@ def golf(
     unverified: bool,
     as_json: bool,
 ) -> None:
-    """Rewrite a .tflite or .onnx file into fewer bytes with bit-identical outputs.
+    """Rewrite a model file into fewer bytes, outputs bit-identical.
 
     \b
     edgegolf golf models/mnist/tight_resnet/float32.tflite -o smaller.tflite
@@ -711,14 +719,12 @@ def golf(
 def compare(
     first: Path, second: Path, data: str | None, as_json: bool, output: Path | None
 ) -> None:
-    """Tell why model B is worse than model A: in which layers the error arises.
+    """Tell in which layers model B gets worse than model A.
 
     Both may be .tflite, .onnx or .keras files.
 
     \b
-    edgegolf compare models/mnist/linear/float32.tflite models/mnist/linear/int8.tflite
-    edgegolf compare models/mnist/cnn-2/float32.onnx models/mnist/cnn-2/int8.onnx --json
-    edgegolf compare models/mnist/cnn-2/float32.tflite models/mnist/cnn-2/int8.tflite -o why.html
+    edgegolf compare models/mnist/cnn-2/float32.onnx models/mnist/cnn-2/int8.onnx
     """
     from edgegolf.compare.compare import compare as compare_models
     from edgegolf.progress import Work
@@ -750,7 +756,7 @@ def compare(
 def c(
     model: Path, output: Path | None, fits: str | None, check: bool, selftest: bool, as_json: bool
 ) -> None:
-    """Write a .tflite file in 8-bit integers as C without dependencies, say for an Arduino.
+    """Write an int8 .tflite file as C, say for an Arduino.
 
     \b
     edgegolf c models/mnist/double_cnn-2/int8-smallest.tflite -o digits.c --check
@@ -784,7 +790,7 @@ def footprint(
     as_json: bool,
     output: Path | None,
 ) -> None:
-    """Measure what sharing weights saves: bytes, memory, latency, as the net gets deeper.
+    """Measure what sharing weights saves as a net gets deeper.
 
     \b
     edgegolf footprint tight_resnet
@@ -842,15 +848,15 @@ def circuit(
     seeds: int,
     as_json: bool,
 ) -> None:
-    """Turn an int8 .tflite file into a circuit in Verilog that gives the same logits, bit by bit.
+    """Turn an int8 .tflite file into a circuit in Verilog.
 
-    With a testbench, golden vectors, and a Makefile for open tools that needs no edgegolf.
-    What is there already is not made again.
+    It gives the same logits, bit by bit. With a testbench, golden vectors, and a Makefile for
+    open tools that needs no edgegolf. What is there already is not made again.
 
     \b
     edgegolf circuit models/mnist/tight_resnet/int8.tflite -o circuit
     edgegolf circuit models/mnist/pooled_linear/int8.tflite --simulate 10
-    edgegolf circuit models/mnist/tight_resnet/int8.tflite --synthesize --device hx8k
+    edgegolf circuit models/mnist/tight_resnet/int8.tflite --synthesize --seeds 2
     """
     from edgegolf.circuit.circuit import make_circuit
     from edgegolf.records import to_json
@@ -896,11 +902,11 @@ def deploy(
     wheels: Path | None,
     action: str | None,
 ) -> None:
-    """Put models to use on a Raspberry Pi, or any Linux machine, over SSH.
+    """Put models to use on a Raspberry Pi, over SSH.
 
-    Each is copied, verified, and run there and here to compare. A deployment that fails leaves
-    the one before in use. Of a net goes the file that its card names for the board; `edgegolf
-    export --emulate` notes it there.
+    Or on any Linux machine. Each is copied, verified, and run there and here to compare. A
+    deployment that fails leaves the one before in use. Of a net goes the file that its card names
+    for the board; `edgegolf export --emulate` notes it there.
 
     \b
     edgegolf deploy pi@raspberrypi.local tight_resnet
@@ -948,7 +954,7 @@ def deploy(
     "--figures", type=click.Path(path_type=Path), help="Folder for each chart as a picture."
 )
 def report(results: tuple[Path, ...], output: Path, figures: Path | None) -> None:
-    """Write one page of charts and tables that opens without a network.
+    """Write one page of charts and tables that needs no network.
 
     RESULTS are model folders and JSON files of bench, footprint and sweep; every trained net if
     absent.
@@ -979,10 +985,11 @@ def report(results: tuple[Path, ...], output: Path, figures: Path | None) -> Non
 def classify(
     images: tuple[Path, ...], models: tuple[str, ...], dataset: str | None, as_json: bool
 ) -> None:
-    """Tell what images show: drawings and photos of digits, or what the nets were trained on.
+    """Tell what images show: digits, or what the nets know.
 
-    Asked are the models that are deployed on this machine, else every net's int8 file; of these
-    the ones for handwritten digits, unless --dataset or --model says otherwise.
+    Drawings and photos alike. Asked are the models that are deployed on this machine, else every
+    net's int8 file; of these the ones for handwritten digits, unless --dataset or --model says
+    otherwise.
 
     \b
     edgegolf classify docs/seven.png
@@ -1017,11 +1024,11 @@ def classify(
     "--port", type=click.IntRange(0, 65535), default=8028, show_default=True, help="0 finds one."
 )
 def demo(models: tuple[str, ...], dataset: str | None, host: str, port: int) -> None:
-    """Serve a page on which one draws digits and nets guess, and POST /classify for programs.
+    """Serve a page on which one draws digits and nets guess.
 
-    Nets that were trained on photos are asked about photos, in a tab of their own. Only this
-    machine can reach it unless --host says otherwise. Without names: the models that are deployed
-    on this machine, else every net's int8 file.
+    And POST /classify for programs. Nets that were trained on photos are asked about photos, in a
+    tab of their own. Only this machine can reach it unless --host says otherwise. Without names:
+    the models that are deployed on this machine, else every net's int8 file.
 
     \b
     edgegolf demo
