@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -1057,9 +1055,9 @@ def main() -> None:
         hint = f"\n  {error.hint}" if error.hint else ""
         _fail(f"{error.message}{hint}", BAD_INPUT)
     except click.ClickException as error:
-        _clear()
-        error.show()
-        sys.exit(BAD_INPUT)
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "edgegolf"
+        _fail(f"{error.format_message()}\n  {command} --help tells more", BAD_INPUT)
     except (KeyboardInterrupt, click.Abort) as interruption:
         _fail("; ".join(["interrupted", *map(str, interruption.args)]), INTERRUPTED)
     except BrokenPipeError:
@@ -1069,7 +1067,7 @@ def main() -> None:
 
 def _fail(message: str, status: int) -> None:
     _clear()
-    _say(click.style("error: ", fg="red") + message)
+    _say(f"error: {message}")
     sys.exit(status)
 
 
@@ -1080,18 +1078,9 @@ def _clear() -> None:
 
 
 def _say(message: str) -> None:
-    """Print on standard error, above what is shown live; a terminal breaks no word."""
-    from edgegolf.progress import aside
+    from edgegolf.progress import say
 
-    if sys.stderr.isatty():
-        width = shutil.get_terminal_size().columns
-        lines = message.split("\n")
-        message = "\n".join(
-            textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
-            for line in lines
-        )
-    with aside():
-        click.echo(message, err=True)
+    say(message)
 
 
 def _print(*renderables: RenderableType) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -153,6 +155,26 @@ def _bars(stream: TextIO) -> Progress:
 _lines = _Lines()
 aside = _lines.aside  # takes the live lines off the terminal while its block prints
 clear = _lines.clear  # takes them off for good, after an error or an interruption
+
+
+def say(message: str) -> None:
+    """Print on standard error, above what is shown live; a terminal breaks no word.
+
+    Args:
+        message: Lines; what continues one on a terminal stands below its first word.
+    """
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        message = "\n".join(_filled(line, width) for line in message.split("\n"))
+    with aside():
+        print(message, file=sys.stderr, flush=True)
+
+
+def _filled(line: str, width: int) -> str:
+    indent = line[: len(line) - len(line.lstrip())]
+    return textwrap.fill(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:

@@ -98,3 +98,18 @@ def test_elsewhere_lines_tell_what_goes_on(
 def test_nothing_is_said_of_short_work(capfd: pytest.CaptureFixture[str]) -> None:
     assert list(progress.track(iter("abc"), "spelling")) == ["a", "b", "c"]
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "from edgegolf.progress import say; say('  ' + 20 * 'tolerance ')",
+        "from edgegolf.cli import main; import sys; sys.argv = ['edgegolf', 'bench', 'x', '--runtme'];"
+        " main()",
+        "from edgegolf.cli import main; import sys; sys.argv = ['edgegolf', 'zoo', 'cn:2']; main()",
+    ],
+)
+def test_a_terminal_breaks_no_word(script: str) -> None:
+    lines = left_on_screen(on_a_terminal(script)[1])
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 80

@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from edgegolf.data import cifar10, digits, mnist
 from edgegolf.data.dataset import (
     Dataset,
@@ -19,6 +17,7 @@ from edgegolf.data.dataset import (
     SplitName,
 )
 from edgegolf.errors import EdgegolfError, unknown
+from edgegolf.progress import say
 
 __all__ = [
     "Dataset",
@@ -78,10 +77,9 @@ def _load_usual(usual: str) -> Dataset:
                 f"{unavailable.message}; and for {stand_in.name} instead, {error.message}",
                 hint=f"{unavailable.hint}; or {error.hint}",
             ) from None
-        print(
+        say(
             f"{unavailable.message}. Using {stand_in.name} ({sum(stand_in.images):,} images) "
-            f"instead. To get {usual}, {unavailable.hint}.",
-            file=sys.stderr,
+            f"instead. To get {usual}, {unavailable.hint}."
         )
         return dataset
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -11,6 +10,7 @@ from edgegolf.cards import read_card
 from edgegolf.deploy.device import Device, runtimes_of
 from edgegolf.emulation.boards import most_similar
 from edgegolf.emulation.choice import choose
+from edgegolf.progress import say
 
 
 def chosen_files(
@@ -38,9 +38,8 @@ def chosen_files(
                 chosen |= dict.fromkeys(files, runtime)
                 continue
             chosen[best] = choice.runtime
-            print(
+            say(
                 f"{folder}: of its files goes {choice.file}, for {choice.runtime}: the fewest "
-                f"instructions on a {choice.board}",
-                file=sys.stderr,
+                f"instructions on a {choice.board}"
             )
     return chosen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from edgegolf.deploy.models import ModelFile, Tree, arrange, digest
 from edgegolf.deploy.printable import printable_values
 from edgegolf.deploy.wheels import requires_python
 from edgegolf.errors import EdgegolfError, printable
-from edgegolf.progress import doing
+from edgegolf.progress import doing, say
 from edgegolf.runtimes.registry import find_runtime
 
 
@@ -95,7 +94,7 @@ def _prepare(connection: Connection, tree: Tree, data: Tree, options: BenchOptio
     suffixes = {model.path.suffix for model in tree.models}
     check(device, str(connection.host), requires_python(), suffixes)
     for warning in warnings(device):
-        print(f"{connection.host}: {warning}", file=sys.stderr)
+        say(f"{connection.host}: {warning}")
     environment = ensure_environment(connection, device, None)
     send_tree(connection, tree)
     send_tree(connection, data)
@@ -132,10 +131,7 @@ def _measure(bench: _Bench) -> Iterator[BenchResult]:
         kept += answer.get("kept") is True
         yield from _results(answer.get("output"), model, host)
     if kept:
-        print(
-            f"{host}: {kept} of {total} files were measured before the run was interrupted",
-            file=sys.stderr,
-        )
+        say(f"{host}: {kept} of {total} files were measured before the run was interrupted")
 
 
 def _results(output: object, model: ModelFile, host: Host) -> Iterator[BenchResult]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 
-from edgegolf.progress import Work, aside
+from edgegolf.progress import Work, say
 from edgegolf.sweep import SweepRun
 from edgegolf.training import Job, Progress, Run, Trained
 
@@ -37,7 +37,7 @@ class TrainingDisplay:
         if isinstance(message, Run):
             if job in self._works:
                 self._works.pop(job).end()
-            _print(f"{_title(job)}: test {message.test_accuracy:.2%}, {message.seconds:.0f} s")
+            say(f"{_title(job)}: test {message.test_accuracy:.2%}, {message.seconds:.0f} s")
             return
         if job not in self._works:
             self._works[job] = Work(_title(job), message.total)
@@ -49,7 +49,7 @@ class TrainingDisplay:
         self._works[job].update(message.done, judged)
         if accuracy != self._shown.get(job) and not sys.stderr.isatty():
             self._shown[job] = accuracy
-            _print(f"{_title(job)}: {message.done / message.total:4.0%}, {judged}")
+            say(f"{_title(job)}: {message.done / message.total:4.0%}, {judged}")
 
 
 def trained_line(trained: Trained) -> str:
@@ -75,14 +75,9 @@ def report_sweep(expected: int) -> Iterator[Callable[[int, Sequence[SweepRun]], 
         work.update(finished)
         for run in fresh:
             line = f"{run.net} seed {run.seed}: test {run.test_accuracy:.2%}, {run.seconds:.0f} s"
-            _print(f"{finished} of {expected}. {line}")
+            say(f"{finished} of {expected}. {line}")
         if not fresh:
-            _print(f"{finished} of {expected} are done.")
+            say(f"{finished} of {expected} are done.")
 
     with Work("training", expected) as work:
         yield report
-
-
-def _print(line: str) -> None:
-    with aside():
-        print(line, file=sys.stderr, flush=True)
