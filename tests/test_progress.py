@@ -100,16 +100,9 @@ def test_nothing_is_said_of_short_work(capfd: pytest.CaptureFixture[str]) -> Non
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        "from edgegolf.progress import say; say('  ' + 20 * 'tolerance ')",
-        "from edgegolf.cli import main; import sys; sys.argv = ['edgegolf', 'bench', 'x', '--runtme'];"
-        " main()",
-        "from edgegolf.cli import main; import sys; sys.argv = ['edgegolf', 'zoo', 'cn:2']; main()",
-    ],
-)
-def test_a_terminal_breaks_no_word(script: str) -> None:
+@pytest.mark.parametrize("arguments", [["bench", "x", "--runtme"], ["zoo", "cn:2"], ["golf"]])
+def test_a_terminal_breaks_no_word(arguments: list[str]) -> None:
+    script = f"import sys; from edgegolf.cli import main; sys.argv[1:] = {arguments}; main()"
     lines = left_on_screen(on_a_terminal(script)[1])
     assert len(lines) > 1
     assert max(map(len, lines)) <= 80
