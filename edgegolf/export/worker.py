@@ -1,7 +1,7 @@
 """An object in a process of its own, which may crash without harm to this one.
 
-The process is a fork of a template: a fresh Python process that has loaded packages and nothing
-else. It waits for the fork's end, then serves the next: TensorFlow alone takes seconds to load.
+A process that has loaded packages is a template: what uses them is its fork, for whose end it
+waits to fork again. TensorFlow alone takes seconds to load.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.runtimes.child import crash
@@ -36,7 +36,7 @@ class Worker:
     Args:
         make: A class or function of a module that gives the object.
         *args: Its arguments; they, and all that is passed on, are pickled.
-        load: Called with the same before; the packages that it loads stay loaded for others.
+        load: Called with the same before; what it loads stays loaded for other workers with it.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Worker:
             EdgegolfError: Raised by the method, or the process crashed.
         """
         if self._template is None:
-            self._template = _Template.idle.pop() if _Template.idle else _Template()
+            self._template = _Template.take(self._recipe[0])
             try:
                 self._ask((os.getcwd(), *self._recipe), "loading the model")
             except BaseException:
@@ -68,7 +68,7 @@ class Worker:
     def close(self) -> None:
         """End the process."""
         if self._template is not None:
-            self._template.tell(None)
+            self._template.ask(None)
             self._give_back()
 
     def __enter__(self) -> Worker:
@@ -104,9 +104,19 @@ class Worker:
 class _Template:
     """The process of which workers are forks, which read and write where it does."""
 
-    idle: list[_Template] = []  # noqa: RUF012 (of all)
+    _idle: ClassVar[list[_Template]] = []
 
-    def __init__(self) -> None:
+    @classmethod
+    def take(cls, load: object) -> _Template:
+        """One that waits for a worker with such packages, or a new one."""
+        for template in cls._idle:
+            if template._load == load:
+                cls._idle.remove(template)
+                return template
+        return cls(load)
+
+    def __init__(self, load: object) -> None:
+        self._load = load
         # What converters write depends on the order of sets.
         environment = {
             **os.environ,
@@ -122,20 +132,15 @@ class _Template:
             env=environment,
         )
 
-    def tell(self, question: object) -> None:
-        """Send what is not answered; if it died, asking will tell."""
-        assert self._process.stdin is not None
-        with suppress(OSError):
-            pickle.dump(question, self._process.stdin)
-            self._process.stdin.flush()
-
     def ask(self, question: object) -> tuple[bool | None, Any]:
         """Whether it succeeded, and its result or error; None and the status of what crashed."""
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            self.tell(question)
+            pickle.dump(question, self._process.stdin)
+            self._process.stdin.flush()
             answer: tuple[bool | None, Any] = pickle.load(self._process.stdout)
-        except (EOFError, pickle.UnpicklingError):
+        except (EOFError, OSError, pickle.UnpicklingError):
             self._process.kill()
             return None, self._process.wait()
         except BaseException:  # Ctrl-C: it is busy
@@ -151,10 +156,10 @@ class _Template:
 
     def rest(self) -> None:
         """Wait for the next worker, if it can."""
-        if _CAN_FORK and self._process.poll() is None:
+        if _CAN_FORK and self._load is not None and self._process.poll() is None:
             self._said.seek(0)
             self._said.truncate()
-            self.idle.append(self)
+            self._idle.append(self)
         else:
             self.end()
 
@@ -170,8 +175,8 @@ class _Template:
 
 @atexit.register
 def _end_idle() -> None:
-    while _Template.idle:
-        _Template.idle.pop().end()
+    for template in _Template._idle:
+        template.end()
 
 
 def main() -> None:
@@ -186,14 +191,13 @@ def main() -> None:
     with suppress(EOFError):  # nobody asks any more
         while True:
             folder, load, make, args = pickle.load(sys.stdin.buffer)
-            os.chdir(folder)
-            if load is not None:
-                succeeded, error = _tried(load, args)
-                if not succeeded:
-                    answer(False, error)
-                    continue
-            if not _CAN_FORK:
+            if load is None or not _CAN_FORK:
                 return _serve(make, args, answer)
+            os.chdir(folder)
+            succeeded, error = _tried(load, args)
+            if not succeeded:
+                answer(False, error)
+                continue
             fork = os.fork()
             if fork == 0:
                 os._exit(_serve_as_fork(make, args, answer))
@@ -221,7 +225,10 @@ def _serve(make: Callable[..., object], args: tuple[Any, ...], answer: Callable[
     """Make the object, then answer until there is no question."""
     succeeded, made = _tried(make, args)
     answer(succeeded, None if succeeded else made)
-    while succeeded and (question := pickle.load(sys.stdin.buffer)) is not None:
+    while succeeded:
+        question = pickle.load(sys.stdin.buffer)
+        if question is None:
+            return answer(True, None)  # else the next worker's first question could be read here
         method, given = question
         answer(*_tried(getattr(made, method), given))
 
