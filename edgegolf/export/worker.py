@@ -140,7 +140,9 @@ class _Template:
             pickle.dump(question, self._process.stdin)
             self._process.stdin.flush()
             answer: tuple[bool | None, Any] = pickle.load(self._process.stdout)
-        except (EOFError, OSError, pickle.UnpicklingError):
+        except (EOFError, OSError):  # it died
+            return None, self._process.wait()
+        except pickle.UnpicklingError:  # its fork died while it answered
             self._process.kill()
             return None, self._process.wait()
         except BaseException:  # Ctrl-C: it is busy
