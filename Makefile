@@ -58,7 +58,7 @@ demo: setup ## Serve a page on which one draws and the nets guess
 	$(EDGEGOLF) demo $(MODELS) $(if $(DATASET),--dataset $(DATASET))
 
 test: setup ## Run the tests
-	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-cluster: $(VENV)/.cluster ## Test sweeps on Ray and PostgreSQL (installed if root)
 	@if [ "$$(id -u)" = 0 ] && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then \
@@ -79,7 +79,7 @@ test-browser: setup ## Test the demo and the report in Chromium (installed if ro
 	  apt-get update -qq && \
 	  apt-get install -qq -y --no-install-recommends chromium chromium-driver >/dev/null; \
 	fi
-	$(VENV)/bin/python -m pytest -m browser -rs
+	$(VENV)/bin/python -m pytest -m browser -rs tests/demo tests/report
 
 test-circuit: setup ## Synthesize a circuit (Debian packages are installed if root)
 	@if [ "$$(id -u)" = 0 ] && ! command -v nextpnr-ice40 >/dev/null; then \

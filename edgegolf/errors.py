@@ -66,7 +66,12 @@ def require(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.split(".")[0] != module.split(".")[0]:
             raise
-        raise EdgegolfError(
-            f"this needs the package {module!r}, which is not installed",
-            hint=f"pip install 'edgegolf[{extra}]'",
-        ) from None
+        raise missing(module, extra) from None
+
+
+def missing(module: str, extra: str) -> EdgegolfError:
+    """The error of an optional package that is not installed."""
+    return EdgegolfError(
+        f"this needs the package {module!r}, which is not installed",
+        hint=f"pip install 'edgegolf[{extra}]'",
+    )

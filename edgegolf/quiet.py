@@ -27,7 +27,7 @@ def import_tensorflow() -> ModuleType:
     # Depthwise convolutions and their gradients run twice as fast through oneDNN.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     loaded = "tensorflow" in sys.modules
-    with nullcontext() if loaded else Work("loading TensorFlow"), silenced():
+    with nullcontext() if loaded else Work("loading TensorFlow"), silenced(), hidden("sklearn"):
         tensorflow = require("tensorflow", extra="train")  # oneDNN announces itself
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return tensorflow
@@ -42,6 +42,22 @@ def import_keras() -> ModuleType:
     if os.environ.setdefault("KERAS_BACKEND", "tensorflow") == "tensorflow":
         import_tensorflow()
     return require("keras", extra="train")
+
+
+@contextmanager
+def hidden(package: str) -> Iterator[None]:
+    """Let nothing inside the block import a package, unless it is imported already.
+
+    Keras has wrappers for scikit-learn, which takes a quarter of TensorFlow's time to load.
+    """
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 @contextmanager

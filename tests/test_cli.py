@@ -1,4 +1,4 @@
-"""The command line as a user meets it: in a process of its own."""
+"""The command line as a user meets it: in a process of its own, where that matters."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -18,7 +19,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgegolf.cards import read_card
-from edgegolf.cli import cli
+from edgegolf.cli import cli, main
 
 BAD_INPUT = 2
 VERBS = (
@@ -35,6 +36,23 @@ def edgegolf(*arguments: str, cwd: Path, **environment: str) -> subprocess.Compl
         text=True,
         timeout=300,
     )
+
+
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The same in this process and the test's folder, for what ends before anything is loaded."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["edgegolf", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, int(ended.value.code or 0), *said)
+
+    return call
 
 
 def is_clear_error(done: subprocess.CompletedProcess[str], *words: str) -> bool:
@@ -197,10 +215,10 @@ def test_bad_files_are_one_clear_error(
     ids=" ".join,
 )
 def test_bad_arguments_are_one_clear_error(
-    arguments: tuple[str, ...], word: str, model: Path, tmp_path: Path
+    arguments: tuple[str, ...], word: str, model: Path, tmp_path: Path, here: Callable[..., Any]
 ) -> None:
     (tmp_path / "model.onnx").write_bytes(model.read_bytes())
-    done = edgegolf(*arguments, cwd=tmp_path)
+    done = here(*arguments)
     assert is_clear_error(done, word), (done.returncode, done.stderr)
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
@@ -227,13 +245,13 @@ def test_bad_arguments_are_one_clear_error(
     ids=" ".join,
 )
 def test_a_mistyped_name_gets_a_suggestion(
-    arguments: tuple[str, ...], meant: str, model: Path, tmp_path: Path
+    arguments: tuple[str, ...], meant: str, model: Path, tmp_path: Path, here: Callable[..., Any]
 ) -> None:
     (tmp_path / "model.onnx").write_bytes(model.read_bytes())
     for net in ("tight_resnet", "cnn-2"):
         (tmp_path / "models" / "mnist" / net).mkdir(parents=True)
         (tmp_path / "models" / "mnist" / net / "int8.onnx").write_bytes(model.read_bytes())
-    done = edgegolf(*arguments, cwd=tmp_path)
+    done = here(*arguments)
     assert is_clear_error(done, f"did you mean {meant!r}?"), done.stderr
     assert not done.stdout
 
@@ -292,7 +310,7 @@ def test_from_scratch_to_bench_on_the_embedded_digits(tmp_path: Path) -> None:
     trained = edgegolf("train", "linear", "--dataset", "digits", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     assert "digits" in trained.stderr
-    exported = edgegolf("export", "--dataset", "digits", cwd=tmp_path)
+    exported = edgegolf("export", "--dataset", "digits", "--quick", cwd=tmp_path)
     assert exported.returncode == 0, exported.stderr
     folder = tmp_path / "models" / "digits" / "linear"
     names = ("float32.onnx", "float32.tflite", "int8.onnx", "int8.tflite")
@@ -304,7 +322,7 @@ def test_from_scratch_to_bench_on_the_embedded_digits(tmp_path: Path) -> None:
         assert card.files[name].size_bytes == (folder / name).stat().st_size
         assert card.files[name].test_accuracy > 0.8  # chance is .1
     stamps = {name: (folder / name).stat().st_mtime_ns for name in names}
-    again = edgegolf("export", "linear", "--dataset", "digits", cwd=tmp_path)
+    again = edgegolf("export", "linear", "--dataset", "digits", "--quick", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert stamps == {name: (folder / name).stat().st_mtime_ns for name in names}
     file = "models/digits/linear/int8.tflite"

@@ -31,7 +31,15 @@ def run(*command: str | Path, cwd: Path) -> str:
 def install(folder: Path, requirement: str) -> Path:
     run(sys.executable, "-m", "venv", folder, cwd=ROOT)
     constraints = ROOT / "constraints.txt"
-    pip = (folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--constraint")
+    pip = (
+        folder / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+        "--constraint",
+    )
     run(*pip, constraints, requirement, cwd=ROOT)
     return folder / "bin"
 

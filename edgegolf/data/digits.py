@@ -7,14 +7,16 @@ Alpaydin, Kaynak: "Optical Recognition of Handwritten Digits", UCI Machine Learn
 from __future__ import annotations
 
 import hashlib
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgegolf.data.dataset import Dataset, Source, Split, SplitName
 from edgegolf.data.splitting import stratified_sample, without
-from edgegolf.errors import EdgegolfError, require
+from edgegolf.errors import EdgegolfError, missing
 
 NAME = "digits"
 LICENCE = "CC BY 4.0"
@@ -40,13 +42,16 @@ def fetch() -> Dataset:
     Raises:
         EdgegolfError: scikit-learn is not installed.
     """
-    sklearn = require("sklearn", extra="train")
+    try:
+        installed = version("scikit-learn")
+    except PackageNotFoundError:
+        raise missing("sklearn", extra="train") from None
     return Dataset(
         name=NAME,
         image_shape=(SIZE, SIZE, 1),
         classes=CLASSES,
         checksum=CHECKSUM,
-        location=f"scikit-learn {sklearn.__version__}",
+        location=f"scikit-learn {installed}",
         licence=LICENCE,
         read=_read_split,
     )
@@ -90,10 +95,18 @@ def enlarge(images: NDArray[np.uint8], size: int = SIZE) -> NDArray[np.uint8]:
     return ((values * 255 + full // 2) // full).astype(np.uint8)
 
 
+def _rows() -> NDArray[np.uint8]:
+    """Pixels and label of each image, uint8 [n, 65]; importing scikit-learn takes seconds."""
+    found = find_spec("sklearn")
+    for folder in (found and found.submodule_search_locations) or ():
+        return np.loadtxt(Path(folder) / "datasets/data/digits.csv.gz", np.uint8, delimiter=",")
+    raise missing("sklearn", extra="train")
+
+
 def _read_split(which: SplitName) -> Split:
-    digits = require("sklearn.datasets", extra="train").load_digits()
-    images = enlarge(digits.images.astype(np.uint8))[..., np.newaxis]
-    labels = digits.target.astype(np.int64)
+    rows = _rows()
+    images = enlarge(rows[:, :-1].reshape(-1, 8, 8))[..., np.newaxis]
+    labels = rows[:, -1].astype(np.int64)
     content = images.tobytes() + labels.astype(np.uint8).tobytes()
     checksum = hashlib.sha256(content).hexdigest()
     if checksum != CHECKSUM:

@@ -21,7 +21,7 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.export.choosing import STOCK, Goal, LargerThanFloatError, best_files
 from edgegolf.export.low_bits import LOW_BITS, low_bit_drafts
 from edgegolf.export.measuring import Candidate, Compute, Draft, Task, measure, outputs_of
-from edgegolf.export.model_source import Compiled, Described, open_source
+from edgegolf.export.model_source import Compiled, Described, load_packages, open_source
 from edgegolf.export.samples import ExportData, read_data
 from edgegolf.export.variants import (
     FINETUNING_STEPS,
@@ -231,7 +231,7 @@ def export_model(
 
     files: list[ExportedFile] = []
     failures: dict[str, EdgegolfError] = {}
-    with Worker(open_source, model_path) as worker:
+    with Worker(open_source, model_path, load=load_packages) as worker:
         try:
             note("loading the model")
             making = _Making(worker, source, options, steps, note)

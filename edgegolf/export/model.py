@@ -36,11 +36,7 @@ def load_model(path: Path) -> keras.Model:
         EdgegolfError: No such file, no `.keras` file, too large when unpacked, with a Lambda
             layer or another layer that Keras does not know, or Keras has another backend.
     """
-    config = read_config(path)
-    if isinstance(config, dict):
-        config.pop("compile_config", None)  # may hold code, and is not used
-    _refuse_code(config, path)
-    check_config(config, path)
+    config = check_file(path)
     keras = import_keras_on_tensorflow()
     try:
         check_model(keras, config, path)
@@ -58,6 +54,23 @@ def load_model(path: Path) -> keras.Model:
             hint="build it as a Sequential or functional model that starts with keras.Input",
         )
     return model
+
+
+def check_file(path: Path) -> Any:
+    """What is seen of a Keras file before anything is loaded.
+
+    Returns:
+        Its configuration.
+
+    Raises:
+        EdgegolfError: As `load_model`.
+    """
+    config = read_config(path)
+    if isinstance(config, dict):
+        config.pop("compile_config", None)  # may hold code, and is not used
+    _refuse_code(config, path)
+    check_config(config, path)
+    return config
 
 
 def _in_float32(model: Any) -> Any:

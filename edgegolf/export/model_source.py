@@ -148,6 +148,19 @@ def open_source(path: Path) -> Source:
     return TfliteSource(path)
 
 
+def load_packages(path: Path) -> None:
+    """Import what `open_source` needs for a file or folder that it may take.
+
+    Raises:
+        EdgegolfError: As `open_source`, for what is seen before anything is loaded.
+    """
+    if kind_of(path) == "keras":
+        from edgegolf.export.model import check_file, import_keras_on_tensorflow
+
+        check_file(path)
+        import_keras_on_tensorflow()
+
+
 KINDS = {
     ".keras": "keras",
     ".h5": "keras",

@@ -1,36 +1,49 @@
-"""An object in a process of its own, which may crash without harm to this one."""
+"""An object in a process of its own, which may crash without harm to this one.
+
+A process that has loaded packages is a template: what uses them is its fork, for whose end it
+waits to fork again. TensorFlow alone takes seconds to load.
+"""
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.runtimes.child import crash
 
-_CHILD = ("-c", "from edgegolf.export.worker import main; main()")
+_TEMPLATE = ("-c", "from edgegolf.export.worker import main; main()")
+_CAN_FORK = sys.platform == "linux"  # elsewhere not every library survives it
+_PR_SET_PDEATHSIG = 1
 
 
 class Worker:
-    """Calls the methods of an object that lives in a fresh Python process.
+    """Calls the methods of an object that lives in a process of its own.
 
     A process that died is started again at the next call.
 
     Args:
         make: A class or function of a module that gives the object.
         *args: Its arguments; they, and all that is passed on, are pickled.
+        load: Called with the same before; what it loads stays loaded for other workers with it.
     """
 
-    def __init__(self, make: Callable[..., object], *args: Any) -> None:
-        self._recipe = (make, args)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._said: Any = None
+    def __init__(
+        self, make: Callable[..., object], *args: Any, load: Callable[..., object] | None = None
+    ) -> None:
+        self._recipe = (load, make, args)
+        self._template: _Template | None = None
 
     def call(self, method: str, *args: Any, what: str) -> Any:
         """What a method returns.
@@ -43,24 +56,20 @@ class Worker:
         Raises:
             EdgegolfError: Raised by the method, or the process crashed.
         """
-        if self._process is None:
-            self._start()
-        try:
-            return self._ask((method, args), what)
-        except BaseException:
-            if self._process is not None and self._process.poll() is not None:
-                self.close()
-            raise
+        if self._template is None:
+            self._template = _Template.take(self._recipe[0])
+            try:
+                self._ask((os.getcwd(), *self._recipe), "loading the model")
+            except BaseException:
+                self._give_back()
+                raise
+        return self._ask((method, args), what)
 
     def close(self) -> None:
         """End the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for stream in (self._process.stdin, self._process.stdout, self._said):
-                if stream is not None:
-                    stream.close()
-            self._process = None
+        if self._template is not None:
+            self._template.ask(None)
+            self._give_back()
 
     def __enter__(self) -> Worker:
         """Itself, to be closed at the end of the block."""
@@ -75,7 +84,39 @@ class Worker:
         """End the process."""
         self.close()
 
-    def _start(self) -> None:
+    def _ask(self, question: object, what: str) -> Any:
+        assert self._template is not None
+        succeeded, result = self._template.ask(question)
+        if succeeded is None:
+            error = crash(what, result, self._template.words())
+            self._give_back()
+            raise error
+        if not succeeded:
+            raise result
+        return result
+
+    def _give_back(self) -> None:
+        if self._template is not None:
+            self._template.rest()
+            self._template = None
+
+
+class _Template:
+    """The process of which workers are forks, which read and write where it does."""
+
+    _idle: ClassVar[list[_Template]] = []
+
+    @classmethod
+    def take(cls, load: object) -> _Template:
+        """One that waits for a worker with such packages, or a new one."""
+        for template in cls._idle:
+            if template._load == load:
+                cls._idle.remove(template)
+                return template
+        return cls(load)
+
+    def __init__(self, load: object) -> None:
+        self._load = load
         # What converters write depends on the order of sets.
         environment = {
             **os.environ,
@@ -84,54 +125,120 @@ class Worker:
         }
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         self._process = subprocess.Popen(
-            (sys.executable, *_CHILD),
+            (sys.executable, *_TEMPLATE),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
             env=environment,
         )
-        try:
-            self._ask(self._recipe, "loading the model")
-        except BaseException:
-            self.close()
-            raise
 
-    def _ask(self, question: Any, what: str) -> Any:
-        assert self._process is not None
+    def ask(self, question: object) -> tuple[bool | None, Any]:
+        """Whether it succeeded, and its result or error; None and the status of what crashed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
             pickle.dump(question, self._process.stdin)
             self._process.stdin.flush()
-            succeeded, result = pickle.load(self._process.stdout)
-        except (EOFError, OSError, pickle.UnpicklingError):
-            status = self._process.wait()
+            answer: tuple[bool | None, Any] = pickle.load(self._process.stdout)
+        except (EOFError, OSError):  # it died
+            return None, self._process.wait()
+        except pickle.UnpicklingError:  # its fork died while it answered
+            self._process.kill()
+            return None, self._process.wait()
+        except BaseException:  # Ctrl-C: it is busy
+            self._process.kill()
+            self._process.wait()
+            raise
+        return answer
+
+    def words(self) -> bytes:
+        """What it wrote to standard error."""
+        self._said.seek(0)
+        return self._said.read()
+
+    def rest(self) -> None:
+        """Wait for the next worker, if it can."""
+        if _CAN_FORK and self._load is not None and self._process.poll() is None:
             self._said.seek(0)
-            raise crash(what, status, self._said.read()) from None
-        if not succeeded:
-            raise result
-        return result
+            self._said.truncate()
+            self._idle.append(self)
+        else:
+            self.end()
+
+    def end(self) -> None:
+        """End it, and its fork."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._said):
+            with suppress(OSError):  # what it did not read is lost
+                if stream is not None:
+                    stream.close()
+
+
+@atexit.register
+def _end_idle() -> None:
+    for template in _Template._idle:
+        template.end()
 
 
 def main() -> None:
-    """The child's side: make the object, then answer until nobody asks any more."""
+    """The template's side: load packages, fork, and tell how the fork ended if not well."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what native libraries print must not mix with the answers
-    made: Any = None
-    while True:
-        try:
-            question, args = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        function = question if made is None else getattr(made, question)
-        result: tuple[bool, object]
-        try:
-            value = function(*args)
-            result = (True, None if made is None else value)
-            made = value if made is None else made
-        except EdgegolfError as error:
-            result = (False, error)
-        except MemoryError:
-            result = (False, EdgegolfError("the model needs more memory than there is"))
-        pickle.dump(result, answers)
+
+    def answer(succeeded: bool | None, result: object) -> None:
+        pickle.dump((succeeded, result), answers)
         answers.flush()
+
+    with suppress(EOFError):  # nobody asks any more
+        while True:
+            folder, load, make, args = pickle.load(sys.stdin.buffer)
+            if load is None or not _CAN_FORK:
+                return _serve(make, args, answer)
+            os.chdir(folder)
+            succeeded, error = _tried(load, args)
+            if not succeeded:
+                answer(False, error)
+                continue
+            fork = os.fork()
+            if fork == 0:
+                os._exit(_serve_as_fork(make, args, answer))
+            _, status = os.waitpid(fork, 0)
+            if status:
+                answer(None, os.waitstatus_to_exitcode(status))
+
+
+def _serve_as_fork(
+    make: Callable[..., object], args: tuple[Any, ...], answer: Callable[..., None]
+) -> int:
+    """Serve, and return the exit status: a fork ends here, whatever comes."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    try:
+        _serve(make, args, answer)
+    except EOFError:
+        pass
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _serve(make: Callable[..., object], args: tuple[Any, ...], answer: Callable[..., None]) -> None:
+    """Make the object, then answer until there is no question."""
+    succeeded, made = _tried(make, args)
+    answer(succeeded, None if succeeded else made)
+    while succeeded:
+        question = pickle.load(sys.stdin.buffer)
+        if question is None:
+            return answer(True, None)  # else the next worker's first question could be read here
+        method, given = question
+        answer(*_tried(getattr(made, method), given))
+
+
+def _tried(function: Callable[..., object], args: tuple[Any, ...]) -> tuple[bool, Any]:
+    try:
+        return True, function(*args)
+    except EdgegolfError as error:
+        return False, error
+    except MemoryError:
+        return False, EdgegolfError("the model needs more memory than there is")

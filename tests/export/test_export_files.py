@@ -105,7 +105,7 @@ def test_int8_files_hold_int8_weights(exported):
 
 def test_files_that_are_up_to_date_are_left_alone(trained, digits, tmp_path):
     assert export_model(trained, tmp_path, digits, skip=set(WAYS)).files == ()
-    options = ExportOptions(formats=("onnx",))
+    options = ExportOptions(formats=("onnx",), calibration_images=50)
     made = export_model(trained, tmp_path, digits, options, skip={"int8.onnx"}).files
     assert [file.name for file in made] == ["float32.onnx"]
     assert [path.name for path in tmp_path.iterdir()] == ["float32.onnx"]
@@ -123,7 +123,7 @@ def black_calibration(digits: Dataset) -> Dataset:
 
 
 def test_a_file_that_lost_accuracy_is_refused_and_leaves_nothing(trained, digits, tmp_path):
-    options = ExportOptions(formats=("tflite",), dtypes=("int8",), calibration_images=50)
+    options = ExportOptions(("tflite",), ("int8",), calibration_images=50, quick=True)
     stale = tmp_path / "int8.tflite"
     stale.write_bytes(b"of an older model")
     with pytest.raises(EdgegolfError, match=r"int8\.tflite loses .* points") as raised:
@@ -133,15 +133,13 @@ def test_a_file_that_lost_accuracy_is_refused_and_leaves_nothing(trained, digits
 
 
 def test_int8_weights_in_float_arithmetic_need_no_calibration(trained, digits, tmp_path):
-    options = ExportOptions(formats=("onnx",), dtypes=("int8",), calibration_images=50)
+    options = ExportOptions(("onnx",), ("int8",), calibration_images=50, quick=True)
     for file in export_model(trained, tmp_path, black_calibration(digits), options).files:
         assert file.model_accuracy - file.validation_accuracy <= options.max_drop
 
 
 def test_the_loss_can_be_allowed(trained, digits, tmp_path):
-    options = ExportOptions(
-        formats=("tflite",), dtypes=("int8",), calibration_images=50, max_drop=1
-    )
+    options = ExportOptions(("tflite",), ("int8",), calibration_images=50, max_drop=1, quick=True)
     for file in export_model(trained, tmp_path, black_calibration(digits), options).files:
         assert file.model_accuracy - file.validation_accuracy > 0.1
 
@@ -154,7 +152,7 @@ def test_several_inputs_and_outputs(tmp_path):
         zeta=generator.normal(size=(70, 8)),
         alpha=generator.normal(size=(70, 4)),
     )
-    files = export_model(model, tmp_path, samples).files
+    files = export_model(model, tmp_path, samples, ExportOptions(quick=True)).files
     assert {file.name for file in files} >= {"float32.tflite", "int8.tflite", "float32.onnx"}
     for file in files:
         assert file.validation_accuracy is None
@@ -184,7 +182,7 @@ def test_a_sequential_net_with_batch_normalization_in_silence(tmp_path, capfd):
 @pytest.mark.parametrize("batch", [8, None])
 def test_batches_on_request(tmp_path, batch):
     samples = save_samples(tmp_path / "x.npz", x=images(50))
-    options = ExportOptions(batch=batch, max_drop=0.5)
+    options = ExportOptions(batch=batch, max_drop=0.5, quick=True)
     made = export_model(save(normalized(), tmp_path), tmp_path, samples, options)
     assert len(made.files) > 2
     for file in made.files:

@@ -36,10 +36,10 @@ PASSES: dict[str, Callable[[Graph], Graph]] = {
 
 @cache
 def known(path: Path) -> tuple[Graph, np.ndarray, np.ndarray]:
-    """The graph, images and what Keras gives for them."""
+    """The graph, an image and what Keras gives for it."""
     model = load_model(path)
     graph = read_model(model)
-    shape = (3, *graph.inputs[0].shape[1:])
+    shape = (1, *graph.inputs[0].shape[1:])
     images = np.random.default_rng(0).random(shape).astype(np.float32)
     return graph, images, np.asarray(model(images, training=False))
 
