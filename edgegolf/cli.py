@@ -747,18 +747,23 @@ def compare(
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="The .c file; MODEL's name if absent."
 )
+@click.option(
+    "--optimize", type=click.Choice(["size", "speed", "ram"]), default="size", show_default=True,
+    help="Code and weights, time, or arena and stack.",
+)  # fmt: skip
 @click.option("--fits", metavar="DEVICE", help="Refuse what this does not hold, say atmega328p.")
 @click.option("--check", is_flag=True, help="Compile it here, compare every bit of the outputs.")
 @click.option("--selftest", is_flag=True, help="Add two inputs with their outputs, and a test.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.c/1.")
 def c(
-    model: Path, output: Path | None, fits: str | None, check: bool, selftest: bool, as_json: bool
-) -> None:
-    """Write an int8 .tflite file as C, say for an Arduino.
+    model: Path, output: Path | None, optimize: Literal["size", "speed", "ram"],
+    fits: str | None, check: bool, selftest: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Write an int8 file as C, say for an Arduino.
 
     \b
     edgegolf c models/mnist/double_cnn-2/int8-smallest.tflite -o digits.c --check
-    edgegolf c models/mnist/tight_resnet/int8.tflite -o net.c --selftest
+    edgegolf c models/mnist/tight_resnet/int8.tflite -o net.c --selftest --optimize speed
     """
     from edgegolf.export.c_files import write_c
     from edgegolf.progress import Work
@@ -766,7 +771,7 @@ def c(
     from edgegolf.report.c_table import c_table
 
     with Work(f"writing {model} as C"):
-        result = write_c(model, output, fits, check, selftest)
+        result = write_c(model, output, fits, check, selftest, optimize)
     if as_json:
         click.echo(to_json(result), nl=False)
     else:

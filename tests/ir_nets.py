@@ -112,6 +112,19 @@ def constant(values: np.ndarray) -> Tensor:
     return Tensor.constant(np.ascontiguousarray(values, np.float32), "w")
 
 
+def uneven_net() -> Graph:
+    """A convolution and a residual block, with rows of five pixels, padded on all sides."""
+    build = Builder(7, 5, 1)
+    stem = build.weight(8, 5, 5, 1), build.weight(8)
+    hidden = build.convolve(build.source, *stem, padding=((2, 2), (2, 2)))
+    inside = build.depthwise(build.relu(hidden), build.weight(1, 3, 3, 8), padding=((1, 1), (1, 1)))
+    inside = build.convolve(inside, build.weight(8, 1, 1, 8), build.weight(8))
+    inside = build.convolve(
+        build.apply(Add(), inside, hidden), build.weight(4, 3, 3, 8), None, (2, 2)
+    )
+    return build.classify(inside)
+
+
 def shared_net(iterations: int = 6, channels: int = 8) -> Graph:
     """A residual block with the same weights in every iteration."""
     build = Builder(SIZE, SIZE, 1)

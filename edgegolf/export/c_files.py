@@ -1,4 +1,4 @@
-"""From a `.tflite` file to C, compared with the interpreter and measured before it is written."""
+"""From a model file to C, compared with the interpreter and measured before it is written."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from edgegolf.backends.c.compiling import (
 from edgegolf.cards import read_card
 from edgegolf.data import DatasetUnavailableError, load_dataset
 from edgegolf.errors import EdgegolfError, unknown
-from edgegolf.files import write_atomically
-from edgegolf.frontends.tflite import read_graph
-from edgegolf.ir import Tensor
+from edgegolf.files import read_bounded, write_atomically
+from edgegolf.formats.model_format import model_format
+from edgegolf.frontends import onnx, tflite
+from edgegolf.ir import Graph, Tensor
 from edgegolf.ir.lowering import quantize
 from edgegolf.ir.tensor import Array
 
@@ -59,16 +60,17 @@ class CResult:
 
 def write_c(
     path: Path, output: Path | None = None, fits: str | None = None, check: bool = False,
-    selftest: bool = False,
+    selftest: bool = False, optimize: c.Optimize = "size",
 ) -> CResult:  # fmt: skip
     """Write a `.c` file and its header.
 
     Args:
-        path: A `.tflite` file that computes in 8-bit integers.
+        path: A `.tflite` or `.onnx` file that computes in 8-bit integers.
         output: The `.c` file; named after the model, in the current folder, if None.
         fits: A device that it must fit, one of `DEVICES`.
         check: Whether to compile it here and to compare its outputs with the interpreter's.
         selftest: Whether it shall hold two inputs with their outputs.
+        optimize: What to make small.
 
     Raises:
         EdgegolfError: C has no way to compute it, it does not fit, a compiler is missing, or an
@@ -81,12 +83,12 @@ def write_c(
     destination = output or Path(f"{c.identifier(path.stem)}.c")
     if destination.suffix != ".c":
         raise EdgegolfError(f"{destination} does not end in .c")
-    graph = read_graph(path)
+    graph = _read(path)
     try:
         plain = c.in_integers(graph)
         given = plain.inputs[0]
         golden = random_inputs(given, _GOLDEN) if selftest else None
-        files = c.write(plain, destination.stem, golden)
+        files = c.write(plain, destination.stem, golden, optimize)
     except c.NotInCError as error:
         raise EdgegolfError(f"{path}: C cannot have {error.message}", error.hint) from None
     taken = footprint(files, command)
@@ -114,6 +116,12 @@ def write_c(
         str(path), (str(destination), str(header)), files.macs, given.elements, taken,
         fits, flash_left, ram_left, compared,
     )  # fmt: skip
+
+
+def _read(path: Path) -> Graph:
+    if model_format(path) == "tflite":
+        return tflite.read_graph(path)
+    return onnx.read_graph(read_bounded(path), str(path), folder=path.parent).graph
 
 
 def random_inputs(tensor: Tensor, count: int) -> Array:

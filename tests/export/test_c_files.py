@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from ir_nets import pixels, uneven_net
 
+from edgegolf.backends import onnx
 from edgegolf.backends.c import compiling
 from edgegolf.cli import cli
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.c_files import CResult, write_c
+from edgegolf.quantize.calibration import Scheme, calibrate, ranges
+from edgegolf.quantize.quantization import Quantization, quantized
 from edgegolf.records import from_json
 
 MNIST = Path(__file__).parents[2] / "models" / "mnist"
@@ -35,12 +39,21 @@ def test_a_file_becomes_two_that_were_compared(tmp_path: Path) -> None:
     assert "int net_7_digits_selftest(void);" in header
 
 
+def test_an_onnx_file_in_integers(tmp_path: Path) -> None:
+    net = uneven_net()
+    found = calibrate(net, ranges(net, [pixels(net, 20)]), Scheme("leaky", "own", "tensor"))
+    path = tmp_path / "net.onnx"
+    path.write_bytes(onnx.write(quantized(net, Quantization(found.activations, found.weights))))
+    result = write_c(path, tmp_path / "net.c", check=True, optimize="ram")
+    assert result.compared == (1000, 0)
+
+
 @pytest.mark.parametrize(
     ("name", "fits", "message"),
     [
         ("pooled_linear/float32.tflite", None, "a tensor of float32"),
-        ("pooled_linear/int8.onnx", None, "int8.onnx"),
-        ("nothing.tflite", None, "does not exist"),
+        ("pooled_linear/int8.onnx", None, "a tensor of float32"),
+        ("nothing.tflite", None, "cannot be read"),
         ("pooled_linear/int8.tflite", "uno", "there is no device 'uno'"),
     ],
 )

@@ -32,7 +32,7 @@ int main(void) {{
          fread({name}_input(), 1, {upper}_INPUT_SIZE, stdin) == {upper}_INPUT_SIZE) {{
     rubbish = (rubbish + 85) & 255;
     const void *y = {name}_run();
-    if (fwrite(y, 1, {upper}_OUTPUT_SIZE, stdout) != {upper}_OUTPUT_SIZE) return 1;
+    if (fwrite(y, {size}, {upper}_OUTPUT_SIZE, stdout) != {upper}_OUTPUT_SIZE) return 1;
   }}
   return 0;
 }}
@@ -151,7 +151,8 @@ def differing(graph: Graph, files: CFiles, images: Array, options: tuple[str, ..
     with tempfile.TemporaryDirectory() as folder:
         _save(files, Path(folder))
         main = Path(folder) / "main.c"
-        main.write_text(_MAIN.format(name=files.name, upper=files.name.upper()))
+        size = expected.dtype.itemsize
+        main.write_text(_MAIN.format(name=files.name, upper=files.name.upper(), size=size))
         program = Path(folder) / "program"
         command = [*here, *STRICT, "-O2", *options, str(main), "-o", str(program)]
         _called(command, "the compiler refuses the C")
@@ -188,7 +189,7 @@ def footprint(files: CFiles, command: tuple[str, ...] | None) -> Footprint:
 
 def _deepest(usage: str, name: str) -> int:
     """The stack of the net's functions, the largest layer, and all small functions below it."""
-    found = {key: int(size) for key, size in re.findall(r":(\w+)\t(\d+)\t", usage)}
+    found = {key: int(size) for key, size in re.findall(r":(\w+)[\w.]*\t(\d+)\t", usage)}
     outer = sum(found.pop(f"{name}_{which}", 0) for which in ("run", "logits"))
     for which in ("input", "argmax", "selftest"):
         found.pop(f"{name}_{which}", None)

@@ -25,13 +25,13 @@ def binary(
     layer: Layer, node: Node, channels: int, current: tuple[Tensor, str], target: str,
     after: Map | None,
 ) -> tuple[int, int]:  # fmt: skip
-    """A pixel of a node with two operands, and what becomes of it, in `target`.
+    """An element of a node with two operands, and what becomes of it, in `target`.
 
     Args:
         layer: Where to.
         node: What.
         channels: Of a pixel.
-        current: A tensor, and what points to this pixel of it.
+        current: A tensor, and the expression of its element of channel `o`.
         target: What points to the result.
         after: What becomes of it.
 
@@ -44,7 +44,6 @@ def binary(
     output = node.output if after is None else after.output
     tensors = [t for t in node.inputs if t is not None]
     left, right = (_operand(layer, t, node.output, channels, current) for t in tensors)
-    layer.add(f"for (unsigned o = 0; o < {channels}; o++) {{")
     arithmetic = lower(node) if not isinstance(node.op, Maximum | Minimum) else None
     limits = node.output.limits if arithmetic is None else (arithmetic.low, arithmetic.high)
     bounds = limits if after is None else after.within(limits)
@@ -70,7 +69,7 @@ def binary(
     if after is not None:
         layer.add(f"a = {result};")
         result = after.expression(layer, "a")
-    layer.add(f"{target}[o] = ({output.dtype}_t){result};", "}")
+    layer.add(f"{target}[o] = ({output.dtype}_t){result};")
     return bounds
 
 
@@ -79,7 +78,7 @@ def _operand(
 ) -> str:
     """C for the element of an operand that belongs to channel `o` of pixel `n`."""
     if tensor is current[0]:
-        return f"{current[1]}[o]"
+        return current[1]
     whole = tensor.elements == output.elements
     if not whole and tensor.elements not in (1, *tensor.shape[-1:]):
         raise NotInCError(f"operands of shapes {list(tensor.shape)} and {list(output.shape)}")

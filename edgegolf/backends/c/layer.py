@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -34,6 +34,8 @@ class Layer:
         constants: The arrays that it reads, its parameters `c0`, `c1`, …: (name, type).
         lines: Its text, without the indentation.
         lags: For inputs that the output may overlap, how many bytes later than it they must lie.
+        fast: Whether it shall be fast rather than small.
+        scratch: Bytes of its arrays.
     """
 
     source: Source
@@ -41,6 +43,8 @@ class Layer:
     constants: list[tuple[str, str]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     lags: Lags = field(default_factory=dict)
+    fast: bool = False
+    scratch: int = 0
 
     def read(self, tensor: Tensor) -> str:
         """The parameter that points to an input."""
@@ -55,7 +59,10 @@ class Layer:
 
     def constant(self, array: Array, hint: str) -> tuple[str, str]:
         """The parameter that points to a constant, and the macro that reads through it."""
-        entry = self.source.constant(array, hint)
+        return self.parameter(self.source.constant(array, hint))
+
+    def parameter(self, entry: tuple[str, str]) -> tuple[str, str]:
+        """The same for a constant that the source has: its name and type."""
         if entry not in self.constants:
             self.constants.append(entry)
         return f"c{self.constants.index(entry)}", TYPES[entry[1]][1]
@@ -64,6 +71,11 @@ class Layer:
         """Append lines."""
         self.lines += lines
 
+    def array(self, kind: str, name: str, size: int) -> None:
+        """Add an array of bytes."""
+        self.scratch += size
+        self.add(f"{kind} {name}[{size}] ALIGNED;")
+
     def call(self, output: Tensor, hint: str) -> tuple[str, list[str]]:
         """The name of the function, and the constants that it is called with."""
         parameters = [f"const {ctype(t)} *x{i}" for i, t in enumerate(self.inputs)]
@@ -71,6 +83,7 @@ class Layer:
         parameters += [f"const {TYPES[t][0]} *c{i}" for i, (_, t) in enumerate(self.constants)]
         head = f"static void {{name}}({', '.join(parameters)}) {{"
         text = "\n".join([head, *_indented(self.lines), "}"]) + "\n"
+        self.source.scratch = max(self.source.scratch, self.scratch)
         return self.source.function(text, hint), [name for name, _ in self.constants]
 
 
@@ -84,8 +97,8 @@ def _indented(lines: Sequence[str]) -> list[str]:
 
 
 def ctype(tensor: Tensor) -> str:
-    """C's name of the type of a tensor in memory. Raises NotInCError for others than of 8 bits."""
-    if tensor.dtype not in ("int8", "uint8"):
+    """C's name of the type of a tensor in memory. Raises NotInCError if it cannot be there."""
+    if tensor.dtype not in ("int8", "uint8", "int32"):
         raise NotInCError(f"a tensor of {tensor.dtype}", "quantize it to int8 first")
     return TYPES[tensor.dtype][0]
 
@@ -141,6 +154,12 @@ class Map:
         """Whether it never decreases."""
         return bool((np.diff(self.table) >= 0).all())
 
+    def clip(self, limits: tuple[int, int]) -> tuple[int, int] | None:
+        """Between which values are kept, if that is all that becomes of them between limits."""
+        values = np.arange(limits[0], limits[1] + 1)
+        ends = int(self(values[:1])[0]), int(self(values[-1:])[0])
+        return ends if (np.clip(values, *ends) == self(values)).all() else None
+
     def expression(self, layer: Layer, value: str) -> str:
         """C for the result of a value."""
         values = np.arange(self.low, self.low + 256)
@@ -183,6 +202,8 @@ def _holding(tensor: Tensor, values: Array | None) -> Tensor:
 def clamped(value: str, low: int, high: int, least: int, most: int) -> str:
     """C for a value between `least` and `most`, kept between two numbers."""
     if low > least and high < most:
+        if (low, high) == (-128, 127):
+            return f"byte({value})"
         return f"clamp({value}, {low}, {high})"
     if low > least:
         return f"({value} < {low} ? {low} : {value})"
@@ -249,6 +270,37 @@ def finish(
     return after.expression(layer, "a")
 
 
+def called(
+    layer: Layer, requant: Requant, zero_point: int, limits: tuple[int, int],
+    reaches: list[tuple[int, int]], after: Map | None, what: str,
+) -> Callable[[str, str], str]:  # fmt: skip
+    """The same as a function of its own: from the sum and its channel to the call."""
+    inner = Layer(layer.source)
+    result = finish(inner, requant, zero_point, limits, reaches, after, what)
+    parameters = ["int32_t a"] + ["unsigned o"] * bool(inner.constants)
+    parameters += [f"const {TYPES[t][0]} *c{i}" for i, (_, t) in enumerate(inner.constants)]
+    lines = [*inner.lines, f"return {result};"]
+    clip = limits if after is None else after.clip(limits)
+    if requant.rounding is Rounding.TWICE and len(requant.multiplier) == 1 and clip:
+        shift = -requant.shift[0]
+        if 0 < shift < 31 and max(abs(end) for reach in reaches for end in reach) < 2**30:
+            quick = [f"a = rescaled(a, {int(requant.multiplier[0])}) + "
+                     f"{(1 << (shift - 1)) + (zero_point << shift)};"]  # fmt: skip
+            if clip == (-128, 127):
+                quick += [f'__asm__("ssat %0, #8, %0, asr #{shift}" : "+r"(a));', "return a;"]
+            else:
+                quick += [f"return {clamped(f'a >> {shift}', *clip, -(2**31), 2**31)};"]
+            lines = ["#if defined(__ARM_FEATURE_DSP)", *quick, "#else", *lines, "#endif"]
+    head = f"static HELPER int32_t {{name}}({', '.join(parameters)}) {{"
+    name = layer.source.function("\n".join([head, *_indented(lines), "}"]) + "\n", "requant")
+    constants = "".join(f", {layer.parameter(entry)[0]}" for entry in inner.constants)
+
+    def call(value: str, channel: str) -> str:
+        return f"{name}({value}{f', {channel}' if constants else ''}{constants})"
+
+    return call
+
+
 def _reference(layer: Layer, requant: Requant, zero_point: int, limits: tuple[int, int]) -> str:
     """TensorFlow Lite's own way, with products of 64 bits."""
     if len(requant.multiplier) > 1:
@@ -275,24 +327,63 @@ def render_staircase(layer: Layer, found: Staircase, spans: list[tuple[int, int]
         offset = f"({found.offset} + (a < 0 ? {found.negative} : 0))"
     reach = max(-low, high)
     roundings = abs(found.offset) + abs(found.negative)
+    forms = [("defined(__AVR__)", _bytewise(found))]
     if reach * large + roundings < 2**31:
-        layer.add(f"a = (a * {factor} + {offset}) >> {found.shift};")
+        forms.append(("", [f"a = (a * {factor} + {offset}) >> {found.shift};"]))
     else:
         wide = f"a = (int32_t)(((int64_t)a * {factor} + {_wide(found.offset)}"
         if found.negative:
             wide += f" + (a < 0 ? {_wide(found.negative)} : 0)"
-        wide += f") >> {found.shift});"
-        narrow = _narrow(found, reach, factor)
-        if narrow:
-            layer.add("#if NARROW", *narrow, "#else", wide, "#endif")
-        else:
-            layer.add(wide)
+        forms += [("NARROW", _narrow(found, reach, factor)), ("", [f"{wide}) >> {found.shift});"])]
     ends = [
         int(m) * s + found.offset + (found.negative if s < 0 else 0) >> found.shift
         for m in set(found.multiplier)
         for s in (low, high)
     ]
-    return clamped("a", found.low, found.high, min(ends), max(ends))
+    kept = clamped("a", found.low, found.high, min(ends), max(ends))
+    forms = [each for each in forms if each[1]]
+    if len(forms) == 1:
+        layer.add(*forms[0][1])
+        return kept
+    for position, (condition, lines) in enumerate(forms):
+        layer.add("#else" if not condition else f"#{'el' * (position > 0)}if {condition}", *lines)
+        if condition != "defined(__AVR__)" and kept != "a":
+            layer.add(f"a = {kept};")
+    layer.add("#endif")
+    return "a"
+
+
+def _bytewise(found: Staircase) -> list[str]:
+    """The same with a factor of 32 bits, and of the product the fifth byte."""
+    if len(set(found.multiplier)) > 1 or not 0 <= found.shift <= 32:
+        return []
+    more = 32 - found.shift
+    factor = found.multiplier[0] << more
+    offsets = [found.offset << more, (found.offset + found.negative) << more]
+    # The ends of the sums whose results need not be kept between the smallest and the largest one.
+    first, last = (
+        next((end for end, negative in ((-((offset - (bound << 32)) // factor), negative)
+              for negative, offset in enumerate(offsets)) if (end < 0) == negative), None)
+        for bound in (found.low, found.high + 1)
+    )  # fmt: skip
+    if (
+        first is None
+        or last is None
+        or factor >= 2**32
+        or not 0 < (last := last - 1) - first < 2**16
+    ):
+        return []
+    above, below = (offset + first * factor - (found.low << 32) for offset in offsets)
+    if not all(0 <= each < 2**32 for each in ((above,) if first >= 0 else (above, below))):
+        return []
+    offset = f"{above}u"
+    if found.negative and first < 0:
+        offset = f"(a < {-first} ? {below}u : {above}u)"
+    return [
+        f"a -= {first};",
+        f"a = a < 0 ? 0 : a > {last - first} ? {last - first} : a;",
+        f"a = scaled((uint16_t)a, {factor}u, {offset}){plus(found.low)};",
+    ]
 
 
 def _narrow(found: Staircase, reach: int, factor: str) -> list[str]:
@@ -305,10 +396,13 @@ def _narrow(found: Staircase, reach: int, factor: str) -> list[str]:
     for cuts, most in ((False, reach), (True, edge)):
         for bits in range(found.shift - 1, 0, -1):
             mask = (1 << bits) - 1
-            low_offset, high_offset = found.offset & mask, found.offset >> bits
-            lower = most * min(mask, large) + low_offset + abs(found.negative)
-            upper = most * (large >> bits) + (lower >> bits) + abs(high_offset)
-            if max(lower, upper) >= 2**31 - 1:
+            for high_offset in (0, found.offset >> bits):
+                low_offset = found.offset - (high_offset << bits)
+                lower = most * min(mask, large) + abs(low_offset) + abs(found.negative)
+                upper = most * (large >> bits) + (lower >> bits) + abs(high_offset)
+                if max(lower, upper) < 2**31 - 1:
+                    break
+            else:
                 continue
             lines = [f"a = clamp(a, {found.first}, {found.last});"] if cuts else []
             if not factor.isdigit():
@@ -316,10 +410,10 @@ def _narrow(found: Staircase, reach: int, factor: str) -> list[str]:
                 parts = f"(m >> {bits})", f"(m & {mask})"
             else:
                 parts = str(large >> bits), str(large & mask)
-            extra = f" + (a < 0 ? {found.negative} : 0)" if found.negative else ""
+            extra = f" + (a >> 31) * {-found.negative}" if found.negative else ""
             return [
                 *lines,
-                f"a = (a * {parts[0]} + ((a * {parts[1]} + {low_offset}{extra}) >> {bits})"
+                f"a = (a * {parts[0]} + ((a * {parts[1]}{plus(low_offset)}{extra}) >> {bits})"
                 f"{plus(high_offset)}) >> {found.shift - bits};",
             ]
     return []

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from math import prod
 
 from edgegolf.backends.c import elementwise, movement, pooling, products, softmax
-from edgegolf.backends.c.chains import POOLS, PRODUCTS, Chain, chains
+from edgegolf.backends.c.chains import BINARY, POOLS, PRODUCTS, Chain, Stage, chains
 from edgegolf.backends.c.layer import Layer, Map, NotInCError, ctype, is_map
 from edgegolf.backends.c.source import Source
-from edgegolf.backends.c.windows import Geometry, Seen, close, slide
+from edgegolf.backends.c.windows import Geometry, Seen, close, slide, strip
 from edgegolf.ir import Graph, Node, Op, Tensor
 from edgegolf.ir.ops import (
     AveragePool2D,
@@ -37,6 +37,9 @@ RENDERERS: dict[type[Op], Callable[[Layer, Node], None]] = {
     **dict.fromkeys((Concatenate, Pad, Slice, Stack, Transpose), movement.move),
 }
 
+
+# Windows of more are not unrolled.
+_MOST_TAPS = 25
 
 # How far apart tensors are that must not overlap.
 _APART = 2**40
@@ -82,11 +85,13 @@ class Steps:
 
     Attributes:
         source: Where functions and constants go.
+        fast: Whether the C shall be fast rather than small.
         same: Tensors that lie where another one does.
         limits: What tensors are between, where that is less than their type.
     """
 
     source: Source = field(default_factory=Source)
+    fast: bool = False
     same: dict[Tensor, Tensor] = field(default_factory=dict)
     limits: dict[Tensor, tuple[int, int]] = field(default_factory=dict)
 
@@ -123,8 +128,7 @@ class Steps:
 
     def alone(self, node: Node) -> Step:
         """The call of a function for a whole node."""
-        for tensor in (*node.computed, node.output):
-            ctype(tensor)
+        _check(node)
         layer = Layer(self.source)
         RENDERERS[type(node.op)](layer, node)
         return _called(layer, node.output, node)
@@ -167,45 +171,81 @@ class Steps:
     def chain(self, chain: Chain) -> Step:
         """The call of a function that runs nodes pixel by pixel."""
         for node in chain.nodes:
-            for tensor in (*node.computed, node.output):
-                ctype(tensor)
-        layer = Layer(self.source)
+            _check(node)
+        layer = Layer(self.source, fast=self.fast)
         head, pixels = chain.stages[0].node, chain.pixels
         before = Map.of(chain.before)
         geometry, fill = _geometry(head, chain.source, pixels), _fill(head)
         limits = self.between(chain.source) if before is None else before.ends
-        if pixels > 1:
+        form = self.form(head, geometry)
+        counted = pixels > 1 and not (form == "planes" and len(chain.stages) == 1)
+        if counted:
             layer.add("unsigned n = 0;")
-        grouped = isinstance(head.op, Conv2D) and head.filter.shape[3] != geometry.image[2]
-        seen = slide(layer, chain.source, geometry, before, fill, limits, grouped)
+        given = layer, chain.source, geometry, before, fill, limits
+        seen = strip(*given, form == "planes") if form else slide(*given, _is_grouped(head))
         current = chain.source if before is None else before.output
         copies = seen.is_copy
-        for position, stage in enumerate(chain.stages):
-            is_last = position == len(chain.stages) - 1
-            width = stage.output.elements // pixels
-            target = "y" if pixels == 1 else f"(y + n * {width})"
-            if not is_last:
-                target = f"s{position}"
-                layer.add(f"{ctype(stage.output)} {target}[{width}];")
+        stages = list(chain.stages)
+        while stages:
+            stage, *stages = stages
+            planes = geometry if form == "planes" and stage.node is head else None
+            fused = stages[0] if stages and isinstance(stages[0].node.op, BINARY) else None
+            if planes or not products.in_blocks(layer, stage.node, seen):
+                fused = None
+            last = stage if fused is None else stages.pop(0)
+            width = last.output.elements // pixels
+            row = geometry.outputs[1] * width
+            target = "y" if pixels == 1 else f"(y + n * {width})" if counted else f"(y + v * {row})"
+            if stages:
+                target = f"s{len(stages)}"
+                layer.array(ctype(last.output), target, row if planes else width)
                 copies = True
-            after = Map.of(stage.after)
-            bounds = self.stage(layer, stage.node, geometry, seen, current, width, target, after)
-            self.limits[stage.output] = bounds
-            seen = Seen(target, stage.output.dtype, bounds, (1, 1), width, width)
-            current = stage.output
-        if pixels > 1:
+            bounds = self.stage(layer, stage, geometry, seen, current, width, target, planes, fused)
+            self.limits[last.output] = bounds
+            if planes and stages:
+                layer.add(f"for (int u = 0; u < {geometry.outputs[1]}; u++) {{")
+                target = f"({target} + u * {width})"
+            seen = Seen(target, last.output.dtype, bounds, (1, 1), width, width)
+            current = last.output
+        if counted:
             layer.add("n++;")
-        close(layer, geometry)
-        self.lags(layer, chain, geometry, copies)
+        if form == "planes":
+            layer.add(*["}"] * (1 + counted))
+        else:
+            close(layer, geometry)
+        self.lags(layer, chain, geometry, copies, bool(form))
         return _called(layer, chain.output, head)
 
+    def form(self, node: Node, geometry: Geometry) -> str:
+        """How a copy of the rows is laid that the first stage sees, empty if there is none."""
+        op = node.op
+        if not self.fast or not isinstance(op, Conv2D | DepthwiseConv2D) or _is_grouped(node):
+            return ""
+        if geometry.size == (1, 1) or geometry.dilation != (1, 1) or 1 in geometry.outputs:
+            return ""
+        if isinstance(op, Conv2D):
+            return "columns"
+        return "planes" if prod(geometry.size) <= _MOST_TAPS else ""
+
     def stage(
-        self, layer: Layer, node: Node, geometry: Geometry, seen: Seen, current: Tensor,
-        width: int, target: str, after: Map | None,
+        self, layer: Layer, stage: Stage, geometry: Geometry, seen: Seen, current: Tensor,
+        width: int, target: str, planes: Geometry | None, fused: Stage | None,
     ) -> tuple[int, int]:  # fmt: skip
-        """Add one stage; returns between what its results are."""
+        """Add one stage, and one that is computed with it; returns between what results are."""
+        node, after = stage.node, Map.of(stage.after)
         if isinstance(node.op, PRODUCTS):
-            return products.product(layer, node, seen, target, after)
+            if fused is None:
+                return products.product(layer, node, seen, target, after, planes)
+            bounds = []
+
+            def store(value: str) -> None:
+                assert fused is not None
+                layer.add(f"const int32_t r = {value};")
+                operand, then = (stage.output, "r"), Map.of(fused.after)
+                bounds.append(elementwise.binary(layer, fused.node, width, operand, target, then))
+
+            products.product(layer, node, seen, target, after, store=store)
+            return bounds[0]
         if isinstance(node.op, POOLS):
             return pooling.summary(layer, node, geometry, seen, target, after)
         if is_map(node):
@@ -214,21 +254,42 @@ class Steps:
             whole = whole if after is None else whole.then(after)
             elementwise.mapped(layer, whole, width, seen.pointer, target)
             return whole.ends
-        return elementwise.binary(layer, node, width, (current, seen.pointer), target, after)
+        layer.add(f"for (unsigned o = 0; o < {width}; o++) {{")
+        operand = current, f"{seen.pointer}[o]"
+        found = elementwise.binary(layer, node, width, operand, target, after)
+        layer.add("}")
+        return found
 
-    def lags(self, layer: Layer, chain: Chain, geometry: Geometry, copies: bool) -> None:
+    def lags(
+        self, layer: Layer, chain: Chain, geometry: Geometry, copies: bool, in_rows: bool
+    ) -> None:
         """Tell how the result may overlap what is read."""
+        if chain.output.dtype == "int32":
+            return
         width = chain.output.elements // chain.pixels
         for tensor in layer.inputs:
             found = []
             if tensor is chain.source and chain.slides:
-                found.append(geometry.lag(width, copies))
+                found.append(geometry.lag(width, copies, in_rows))
             for stage in chain.stages[chain.slides :]:
                 if tensor in stage.node.inputs:
                     same = tensor.elements == stage.node.output.elements
                     mine = tensor.elements // chain.pixels
                     found.append(max(0, (chain.pixels - 1) * (width - mine)) if same else _APART)
             layer.lags[tensor] = max(found)
+
+
+def _check(node: Node) -> None:
+    """Raises NotInCError for others than 8-bit numbers, but for the sums of a dense layer."""
+    for tensor in (*node.computed, node.output):
+        ctype(tensor)
+        sums = tensor is node.output and isinstance(node.op, FullyConnected)
+        if tensor.dtype == "int32" and not sums:
+            raise NotInCError(f"{type(node.op).__name__} of int32")
+
+
+def _is_grouped(node: Node) -> bool:
+    return isinstance(node.op, Conv2D) and node.filter.shape[3] != node.source.shape[3]
 
 
 def _called(layer: Layer, output: Tensor, node: Node) -> Step:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgegolf.backends.c.layer import Layer, Map, ctype
+from edgegolf.backends.c.layer import Layer, Map, ctype, plus
 from edgegolf.ir import Tensor
 from edgegolf.ir.ops import NO_PADDING, Padding, Pair
 from edgegolf.ir.tensor import Shape
@@ -35,13 +35,31 @@ class Geometry:
         """That a window sees."""
         return self.size[0] * self.size[1] * self.image[2]
 
-    def lag(self, channels: int, copies: bool) -> int:
+    @property
+    def columns(self) -> int:
+        """That all windows of a row see, padding included."""
+        return (self.outputs[1] - 1) * self.strides[1] + self.size[1]
+
+    def lag(self, channels: int, copies: bool, in_rows: bool = False) -> int:
         """How many bytes below the image the result may begin so that nothing unread is lost.
 
         Args:
             channels: Of the result.
             copies: Whether all that a pixel needs is read before its result is written.
+            in_rows: Whether all that a row needs is.
         """
+        if in_rows:
+            height, width, depth = self.image
+            ends = ((v + 1) * self.outputs[1] * channels for v in range(self.outputs[0]))
+            read = (
+                max(v * self.strides[0] - self.padding[0][0] + self.size[0], 0)
+                for v in range(self.outputs[0])
+            )
+            return max(
+                (end - rows * width * depth
+                 for end, rows in zip(ends, read, strict=True) if rows < height),
+                default=-(2**30),
+            )  # fmt: skip
         first = []
         for row in range(self.outputs[0]):
             for column in range(self.outputs[1]):
@@ -69,6 +87,7 @@ class Seen:
         channels: At each of its places.
         row: Elements from one row to the next.
         is_copy: Whether it is one, so that the original may be overwritten.
+        is_turned: Whether it lies column by column.
     """
 
     pointer: str
@@ -78,6 +97,7 @@ class Seen:
     channels: int
     row: int
     is_copy: bool = False
+    is_turned: bool = False
 
     @property
     def column(self) -> int:
@@ -145,6 +165,73 @@ def slide(
     return Seen("p", output.dtype, limits, geometry.size, channels, row, True)
 
 
+def strip(
+    layer: Layer, tensor: Tensor, geometry: Geometry, before: Map | None, fill: int,
+    limits: tuple[int, int], is_planar: bool = False,
+) -> Seen:  # fmt: skip
+    """The same with a copy of the rows that a window sees, for which each is read but once.
+
+    Column after column lies in it, of each all rows, so that a window is in one piece. The next
+    row lies after the last one, where a row of the next column was that is not needed any more. If
+    it is planar, channel after channel lies in it instead, and no loop over columns is begun.
+    """
+    x = layer.read(tensor)
+    height, width, channels = geometry.image
+    size, strides, columns = geometry.size, geometry.strides, geometry.columns
+    output = tensor if before is None else before.output
+    kind, lift = ctype(output), ""
+    if is_planar and kind == "int8_t":
+        kind, lift = "lifted", " + LIFT"
+    row, column = (columns, 1) if is_planar else (channels, size[0] * channels)
+    channel = size[0] * columns if is_planar else 1
+    length = size[0] * columns * channels + (geometry.outputs[0] - 1) * strides[0] * row
+    (above, _), (left, _) = geometry.padding
+    inside = min(width, columns - left)
+    layer.array(kind, "strip", length + 3 * is_planar)  # words are read from the last plane
+    layer.add(
+        f"for (int v = 0; v < {geometry.outputs[0]}; v++) {{",
+        f"for (int i = v ? {max(size[0] - strides[0], 0)} : 0; i < {size[0]}; i++) {{",
+        f"const int r = v * {strides[0]} + i{plus(-above)};",
+        f"{kind} *e = strip + (r{plus(above)}) * {row};",
+    )
+    right = columns - left - inside
+    begin = f"{x} + r * {width * channels}"
+
+    def cleared(first: int, count: int) -> str:
+        """C that pads some columns."""
+        if is_planar:
+            return f"memset(f{plus(first)}, {fill}{lift}, {count});"
+        return (f"for (int s = {first}; s < {first + count}; s++) "
+                f"memset(e + s * {column}, {fill}, {channels});")  # fmt: skip
+
+    if any(geometry.padding[0]):
+        layer.add(f"if (r < 0 || r >= {height}) {{")
+        if is_planar:
+            layer.add(f"{kind} *f = e;",
+                      f"for (int k = 0; k < {channels}; k++, f += {channel}) {cleared(0, columns)}",
+                      "continue;", "}")  # fmt: skip
+        else:
+            layer.add(cleared(0, columns), "continue;", "}")
+    if not is_planar:
+        layer.add(*[cleared(*each) for each in ((0, left), (left + inside, right)) if each[1]])
+    if before is None and not is_planar:
+        layer.add(f"for (int s = 0; s < {inside}; s++) memcpy(e + (s{plus(left)}) * {column}, "
+                  f"{begin} + s * {channels}, {channels});", "}")  # fmt: skip
+    else:
+        value = "a" if before is None else before.expression(layer, "a")
+        layer.add(f"for (int k = 0; k < {channels}; k++) {{",
+                  f"const {ctype(tensor)} *q = {begin} + k;",
+                  f"{kind} *f = e + {left * column} + k * {channel};")  # fmt: skip
+        if is_planar:
+            layer.add(*[cleared(*each) for each in ((-left, left), (inside, right)) if each[1]])
+        layer.add(f"for (int s = 0; s < {inside}; s++, q += {channels}, f += {column}) {{",
+                  "const int a = *q;", f"*f = ({kind})({value}{lift});", "}", "}", "}")  # fmt: skip
+    layer.add(f"const {kind} *p = strip + v * {strides[0] * row};")
+    if not is_planar:
+        layer.add(f"for (int u = 0; u < {geometry.outputs[1]}; u++, p += {strides[1] * column}) {{")
+    return Seen("p", output.dtype, limits, size, channels, size[1] * channels, True, True)
+
+
 def close(layer: Layer, geometry: Geometry) -> None:
     """End the loop over pixels."""
     layer.add(*["}" for count in geometry.outputs if count > 1])
@@ -164,8 +251,9 @@ def _copy(
         first = f"{name} * {stride} - {pad}" if count > 1 else f"{-pad}"
         return f"{first} + {other} * {step}"
 
+    layer.array(kind, "p", geometry.elements)
     layer.add(
-        f"{kind} p[{geometry.elements}], *e = p;",
+        f"{kind} *e = p;",
         f"for (int i = 0; i < {geometry.size[0]}; i++) {{",
         f"const int r = {place('v', 'i', 0)};",
         f"for (int j = 0; j < {geometry.size[1]}; j++, e += {channels}) {{",

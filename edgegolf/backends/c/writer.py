@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from edgegolf.backends.c.layer import NotInCError, ctype
 from edgegolf.backends.c.memory import Plan, plan
 from edgegolf.backends.c.source import PRELUDE, TYPES, declaration
 from edgegolf.backends.c.steps import Repeat, Step, Steps
-from edgegolf.ir import Graph, Tensor
+from edgegolf.ir import Graph, Node, QuantParams, Tensor
 from edgegolf.ir.interpreter import run
-from edgegolf.ir.ops import Dequantize, Quantize, Softmax
+from edgegolf.ir.ops import Dequantize, FullyConnected, Quantize, Softmax
 from edgegolf.ir.tensor import Array
 
 _KEYWORDS = {"main", "int", "float", "double", "char", "if", "for", "while", "do", "new", "class"}
+
+
+Optimize = Literal["size", "speed", "ram"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class CFiles:
         header: The `.h` file.
         constant_bytes: Weights, biases, factors and tables.
         arena_bytes: The static array in which all tensors lie.
+        scratch_bytes: The arrays on the stack of the function that has most of them.
         macs: Multiply-accumulates of one run.
     """
 
@@ -36,6 +42,7 @@ class CFiles:
     header: str
     constant_bytes: int
     arena_bytes: int
+    scratch_bytes: int
     macs: int | None
 
 
@@ -48,22 +55,28 @@ def unsupported(graph: Graph) -> tuple[str, ...]:
     return ()
 
 
-def write(graph: Graph, name: str, golden: Array | None = None) -> CFiles:
+def write(
+    graph: Graph, name: str, golden: Array | None = None, optimize: Optimize = "size"
+) -> CFiles:
     """C that computes, bit by bit, what the interpreter does.
 
     Args:
         graph: Quantized to 8 bits, with one input and one output.
         name: Of the net; names in C begin with it.
         golden: Inputs for a self-test, `[n, …]`, none if None.
+        optimize: What to make small; speed needs copies of rows, and may yet need less memory.
 
     Raises:
         NotInCError: There is no C for an operator or type.
     """
+    if optimize == "ram":
+        both = (write(graph, name, golden, "size"), write(graph, name, golden, "speed"))
+        return min(both, key=lambda files: files.arena_bytes + files.scratch_bytes)
     graph = in_integers(graph)
     for tensor in (*graph.inputs, *graph.outputs):
         ctype(tensor)
     prefix = identifier(name)
-    steps = Steps()
+    steps = Steps(fast=optimize == "speed")
     calls = steps.of(graph)
     writer = _Writer(prefix, graph, steps, plan(graph, steps, calls))
     functions = writer.functions(calls)
@@ -73,7 +86,8 @@ def write(graph: Graph, name: str, golden: Array | None = None) -> CFiles:
     text = f"{head}{steps.source.text()}\n{functions}"
     header = writer.header(golden is not None)
     size = writer.places.size
-    return CFiles(prefix, text, header, steps.source.flash, size, graph.macs)
+    source = steps.source
+    return CFiles(prefix, text, header, source.flash, size, source.scratch, graph.macs)
 
 
 def identifier(name: str) -> str:
@@ -83,7 +97,9 @@ def identifier(name: str) -> str:
 
 
 def in_integers(graph: Graph) -> Graph:
-    """The graph without the conversion of a float input and output.
+    """The graph without the conversion of a float input, and what is of floats at its end.
+
+    That may be a softmax, and a dense layer of integers whose sums are then the output.
 
     Raises:
         NotInCError: It has not one input and one computed output.
@@ -95,12 +111,39 @@ def in_integers(graph: Graph) -> Graph:
         raise NotInCError("an output that is not computed")
     readers = graph.readers[given]
     if given.dtype == "float32" and [type(node.op) for node in readers] == [Quantize]:
-        nodes.remove(readers[0])
         given = readers[0].output
-    if result.dtype == "float32" and nodes and isinstance(nodes[-1].op, Dequantize):
-        last = nodes.pop()
-        result = last.source if last.output is result else result
-    return Graph((given,), (result,), tuple(nodes))
+    while (node := graph.producers.get(result)) is not None:
+        if isinstance(node.op, FullyConnected) and result.dtype == "float32":
+            sums = _sums(graph, node)
+            if sums is not None:
+                nodes.append(sums)
+                result = sums.output
+            break
+        is_real = "float32" in (node.source.dtype, result.dtype)
+        if not isinstance(node.op, Dequantize | Softmax | Quantize) or not is_real:
+            break
+        result = node.source
+    needed, kept = {result}, []
+    for node in reversed(nodes):
+        if needed.intersection(node.outputs) and given not in node.outputs:
+            needed.update(node.computed)
+            kept.append(node)
+    return Graph((given,), (result,), tuple(reversed(kept)))
+
+
+def _sums(graph: Graph, node: Node) -> Node | None:
+    """A dense layer of decoded integers as one of the integers, which keeps its sums."""
+    decoded = [None if t is None else graph.producers.get(t) for t in node.inputs]
+    if not all(each is not None and isinstance(each.op, Dequantize) for each in decoded):
+        return None
+    inputs = tuple(each.source for each in decoded if each is not None)
+    if any(each.quant is None or each.quant.is_per_channel for each in inputs):
+        return None
+    scale = float(inputs[0].scale) * float(inputs[1].scale)
+    if inputs[2:] and not math.isclose(float(inputs[2].scale), scale, rel_tol=1e-6):
+        return None
+    output = Tensor(node.output.shape, "int32", QuantParams((scale,), (0,)))
+    return Node(node.op, inputs, (output,))
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,8 @@ def _(op: FullyConnected, call: Call) -> Array:
 
 def _factors(call: Call) -> tuple[Array, Array]:
     """The input and the weights, less their zero points, as floats that hold all sums exactly."""
-    kind = call.kind(*QUANTIZED, "float32", inputs=2)
+    keeps_sums = isinstance(call.node.op, FullyConnected) and call.output.dtype == "int32"
+    kind = call.tensor(0).dtype if keeps_sums else call.kind(*QUANTIZED, "float32", inputs=2)
     weights = call.array(1)
     if len(weights) != 1:
         raise EdgegolfError(f"the weights of {call.name} differ between images")
@@ -136,5 +137,7 @@ def _finished(call: Call, sums: Array) -> Array:
                 f"the interpreter has no {call.name} with {call.tensor(2).dtype} biases"
             )
         accumulators += call.array(2).reshape(-1)
+    if call.output.dtype == "int32":
+        return wrap(accumulators).astype(np.int32)
     (requant,) = call.arithmetic.requants
     return call.stored(requant(wrap(accumulators)))
