@@ -763,7 +763,7 @@ def c(
 
     \b
     edgegolf c models/mnist/double_cnn-2/int8-smallest.tflite -o digits.c --check
-    edgegolf c models/mnist/tight_resnet/int8.tflite -o net.c --selftest --optimize speed
+    edgegolf c models/mnist/tight_resnet/int8.tflite -o net.c --optimize speed
     """
     from edgegolf.export.c_files import write_c
     from edgegolf.progress import Work

@@ -304,8 +304,8 @@ def called(
 def _reference(layer: Layer, requant: Requant, zero_point: int, limits: tuple[int, int]) -> str:
     """TensorFlow Lite's own way, with products of 64 bits."""
     if len(requant.multiplier) > 1:
-        factor = layer.element(np.array(requant.multiplier, np.int64), "m", "o")
-        shift = layer.element(np.array(requant.shift), "s", "o")
+        factor = layer.element(np.array(requant.multiplier, np.int64), "factor", "o")
+        shift = layer.element(np.array(requant.shift), "shift", "o")
     else:
         factor, shift = str(int(requant.multiplier[0])), str(requant.shift[0])
     layer.add(f"a = rescale(a, {factor}, {shift}){plus(zero_point)};")
@@ -321,7 +321,7 @@ def render_staircase(layer: Layer, found: Staircase, spans: list[tuple[int, int]
     large = max(found.multiplier)
     factor = str(large)
     if len(set(found.multiplier)) > 1:
-        factor = layer.element(np.array(found.multiplier, np.int64), "m", "o")
+        factor = layer.element(np.array(found.multiplier, np.int64), "factor", "o")
     offset = str(found.offset)
     if found.negative:
         offset = f"({found.offset} + (a < 0 ? {found.negative} : 0))"
