@@ -19,7 +19,7 @@ from edgegolf.backends.c.compiling import (
 from edgegolf.cards import read_card
 from edgegolf.data import DatasetUnavailableError, load_dataset
 from edgegolf.errors import EdgegolfError, unknown
-from edgegolf.files import read_bounded, write_atomically
+from edgegolf.files import atomic_path, read_bounded
 from edgegolf.formats.model_format import model_format
 from edgegolf.frontends import onnx, tflite
 from edgegolf.ir import Graph, Tensor
@@ -110,8 +110,9 @@ def write_c(
             raise EdgegolfError(f"{path}: {wrong} outputs in C differ from the interpreter's")
         compared = (len(parts[0]), len(parts[1]))
     header = destination.with_name(f"{files.name}.h")
-    write_atomically(header, files.header)
-    write_atomically(destination, files.source)
+    with atomic_path(header) as above, atomic_path(destination) as below:  # both or none
+        above.write_bytes(files.header.encode())
+        below.write_bytes(files.source.encode())
     return CResult(
         str(path), (str(destination), str(header)), files.macs, given.elements, taken,
         fits, flash_left, ram_left, compared,

@@ -82,3 +82,10 @@ def test_a_compiler_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not list(tmp_path.iterdir())
     result = write_c(NET, tmp_path / "net.c")
     assert (result.footprint.code_bytes, result.footprint.arena_bytes) == (None, 788)
+
+
+def test_where_the_source_cannot_be_written_no_header_stays(tmp_path: Path) -> None:
+    (tmp_path / "net.c").mkdir()
+    with pytest.raises(EdgegolfError, match="cannot be written"):
+        write_c(NET, tmp_path / "net.c")
+    assert [path.name for path in tmp_path.iterdir()] == ["net.c"]
