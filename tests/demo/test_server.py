@@ -474,6 +474,8 @@ def test_ctrl_c_ends_it_and_its_children_while_an_image_is_decoded(tmp_path: Pat
         server = subprocess.Popen(
             [sys.executable, "-m", "edgegolf", "demo", LINEAR, "--port", "0"],
             cwd=ROOT, stderr=stderr, start_new_session=True,
+            # A test run in the background inherits that Ctrl-C is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
     while not (found := re.search(r"http://\S+/", said.read_text())):
         assert server.poll() is None, said.read_text()
