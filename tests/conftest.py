@@ -1,9 +1,14 @@
-"""Before anything else: tflite-runtime loads no model where TensorFlow was imported before it."""
+"""What all tests need before anything else."""
 
 from __future__ import annotations
 
 import importlib
 from contextlib import suppress
 
-with suppress(ImportError):
+from hypothesis import HealthCheck, settings
+
+with suppress(ImportError):  # it loads no model where TensorFlow was imported before it
     importlib.import_module("tflite_runtime.interpreter")
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")  # a machine may have other things to do

@@ -68,8 +68,8 @@ class Worker:
     def close(self) -> None:
         """End the process."""
         if self._template is not None:
-            self._template.ask(None)
-            self._give_back()
+            succeeded, _ = self._template.ask(None)
+            self._give_back(succeeded)
 
     def __enter__(self) -> Worker:
         """Itself, to be closed at the end of the block."""
@@ -89,15 +89,18 @@ class Worker:
         succeeded, result = self._template.ask(question)
         if succeeded is None:
             error = crash(what, result, self._template.words())
-            self._give_back()
+            self._give_back(False)
             raise error
         if not succeeded:
             raise result
         return result
 
-    def _give_back(self) -> None:
+    def _give_back(self, is_well: bool | None = True) -> None:
         if self._template is not None:
-            self._template.rest()
+            if is_well:
+                self._template.rest()
+            else:
+                self._template.end()
             self._template = None
 
 

@@ -29,7 +29,7 @@ from edgegolf.files import sha256  # noqa: E402
 NAMES = {"float32.onnx", "float32.tflite", "int8.onnx", "int8.tflite"}
 QUICK = ExportOptions(quick=True)
 TFLITE = ExportOptions(formats=("tflite",), quick=True)
-SECONDS = 200  # that anything may take on a slow machine
+SECONDS = 600  # that anything may take on a slow machine
 
 
 def edgegolf(*arguments: str, cwd: Path, seed: str = "1") -> subprocess.Popen[str]:
