@@ -1,21 +1,24 @@
 """Users' models through `edgegolf export`, and against the stock converters' files.
 
-python benchmarks/users.py [--only NAME]... [--json docs/users.json] [--search]
+python benchmarks/users.py [--only NAME]... [--json docs/users.json] [--folder FOLDER] [--search]
 
 Each model of `users_models` is built, exported, and its int8 files are compared with those of
 `TFLiteConverter` (full-integer) and of onnxruntime's `quant_pre_process` and `quantize_static`,
 both golfed: bytes, SQNR against the model on the samples that verify, latency in turns. The usual
 export is `--quick`, whose CPU seconds stand beside the converters'; with `--search` the files come
 from an export that searches for scales and fine-tunes. A model runs in a process of its own; one
-that is in the JSON file already is not measured again.
+that is in the JSON file already is not measured again, and what is in the folder is neither built
+nor converted again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import resource
+import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -48,6 +51,7 @@ SHAPES = {"heatmaps_of_any_size": (("", (24, 24, 3)),)}
 SAME_SQNR = 0.1  # dB
 SAME_LATENCY = 1.1
 SLOWEST = 3.0  # times the converters' seconds
+BUILT = "built.json"  # what is in a folder, when it is whole
 
 
 @dataclass(frozen=True)
@@ -132,8 +136,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", action="append", default=[], help="Models with this name.")
     parser.add_argument("--json", type=Path, help="Keep what is measured there.")
+    parser.add_argument("--folder", type=Path, help="Keep models and stock files there.")
     parser.add_argument("--search", action="store_true", help="Not quick: search and fine-tune.")
     arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        _measure(arguments, (arguments.folder or Path(temporary)).absolute())
+
+
+def _measure(arguments: argparse.Namespace, folder: Path) -> None:
     import users  # whose functions another process can find, as it cannot those of __main__
 
     known: dict[str, users.User] = {}
@@ -146,7 +156,9 @@ def main() -> None:
         if name in known and name not in arguments.only:
             continue
         try:
-            known[name] = run_in_child(users.measured, name, not arguments.search, timeout=SECONDS)
+            known[name] = run_in_child(
+                users.measured, name, folder / name, not arguments.search, timeout=SECONDS
+            )
         except EdgegolfError as error:
             known[name] = users.User(name, f"crashed: {error.message}")
         if arguments.json:
@@ -163,31 +175,40 @@ def _result(users: Any, known: dict[str, User], quick: bool) -> Any:
     return users.Users(conditions, quick, tuple(known[name] for name in names))
 
 
-def measured(name: str, quick: bool) -> User:
+def measured(name: str, place: Path, quick: bool) -> User:
     """Build, export and convert one model, and compare what came of it."""
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        path, samples = run_in_child(_built, name, place, timeout=SECONDS)
-        options = ExportOptions(quick=quick, input_shapes=SHAPES.get(name, ()))
+    built = place / "model"
+    if not (place / BUILT).exists():
+        shutil.rmtree(place, ignore_errors=True)
+        built.mkdir(parents=True)
+        paths = run_in_child(_built, name, built, timeout=SECONDS)
+        write_atomically(place / BUILT, json.dumps([each.name for each in paths]))
+    path, samples = (built / each for each in json.loads((place / BUILT).read_text()))
+    options = ExportOptions(quick=quick, input_shapes=SHAPES.get(name, ()))
+    ours, stock = place / "ours", place / "stock"
+    shutil.rmtree(ours, ignore_errors=True)
+    started = _cpu_seconds()
+    try:
+        made = export_model(path, ours, samples, options)
+    except EdgegolfError as error:
+        return User(name, f"{error.message} ({error.hint})" if error.hint else error.message)
+    seconds = _cpu_seconds() - started
+    if not (stock / BUILT).exists():
+        shutil.rmtree(stock, ignore_errors=True)
         started = _cpu_seconds()
-        try:
-            made = export_model(path, place / "ours", samples, options)
-        except EdgegolfError as error:
-            return User(name, f"{error.message} ({error.hint})" if error.hint else error.message)
-        seconds = _cpu_seconds() - started
-        started = _cpu_seconds()
-        _convert(path, samples, options, place / "stock")
-        stock_seconds = _cpu_seconds() - started
-        judge = run_in_child(_judged, path, samples, options, place)
-        return User(
-            name,
-            files=len(made.files),
-            failures=tuple(f"{key}: {error.message}" for key, error in made.failures.items()),
-            notes=made.notes,
-            int8=judge,
-            seconds=round(seconds, 1),
-            stock_seconds=round(stock_seconds, 1),
-        )
+        _convert(path, samples, options, stock)
+        write_atomically(stock / BUILT, json.dumps(_cpu_seconds() - started))
+    stock_seconds: float = json.loads((stock / BUILT).read_text())
+    judge = run_in_child(_judged, path, samples, options, place, timeout=SECONDS)
+    return User(
+        name,
+        files=len(made.files),
+        failures=tuple(f"{key}: {error.message}" for key, error in made.failures.items()),
+        notes=made.notes,
+        int8=judge,
+        seconds=round(seconds, 1),
+        stock_seconds=round(stock_seconds, 1),
+    )
 
 
 def _built(name: str, folder: Path) -> tuple[Path, Path]:
