@@ -16,11 +16,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pickle
 import platform
 import resource
 import shutil
 import tempfile
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -33,7 +33,7 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.export import ExportOptions, export_model
 from edgegolf.export.measuring import Task, latencies_of
 from edgegolf.export.model_source import Compiled, Described, open_source
-from edgegolf.export.samples import read_data
+from edgegolf.export.samples import ExportData, read_data
 from edgegolf.export.verify import compare
 from edgegolf.export.worker import Worker
 from edgegolf.files import write_atomically
@@ -51,7 +51,7 @@ SHAPES = {"heatmaps_of_any_size": (("", (24, 24, 3)),)}
 SAME_SQNR = 0.1  # dB
 SAME_LATENCY = 1.1
 SLOWEST = 3.0  # times the converters' seconds
-BUILT = "built.json"  # what is in a folder, when it is whole
+WHOLE = "whole.pickle"  # tells of what is in a folder, when that is complete
 
 
 @dataclass(frozen=True)
@@ -177,73 +177,66 @@ def _result(users: Any, known: dict[str, User], quick: bool) -> Any:
 
 def measured(name: str, place: Path, quick: bool) -> User:
     """Build, export and convert one model, and compare what came of it."""
-    built = place / "model"
-    if not (place / BUILT).exists():
+    if not (place / WHOLE).exists():
         shutil.rmtree(place, ignore_errors=True)
-        built.mkdir(parents=True)
-        paths = run_in_child(_built, name, built, timeout=SECONDS)
-        write_atomically(place / BUILT, json.dumps([each.name for each in paths]))
-    path, samples = (built / each for each in json.loads((place / BUILT).read_text()))
+        (place / "model").mkdir(parents=True)
+        built = run_in_child(_built, name, place / "model", timeout=SECONDS)
+        (place / "stock").mkdir()
+        seconds = _convert(*built[0], place / "stock")
+        write_atomically(place / WHOLE, pickle.dumps((*built, seconds)))
+    (path, samples), task, stock_seconds = pickle.loads((place / WHOLE).read_bytes())
+    shutil.rmtree(place / "ours", ignore_errors=True)
     options = ExportOptions(quick=quick, input_shapes=SHAPES.get(name, ()))
-    ours, stock = place / "ours", place / "stock"
-    shutil.rmtree(ours, ignore_errors=True)
     started = _cpu_seconds()
     try:
-        made = export_model(path, ours, samples, options)
+        made = export_model(path, place / "ours", samples, options)
     except EdgegolfError as error:
         return User(name, f"{error.message} ({error.hint})" if error.hint else error.message)
     seconds = _cpu_seconds() - started
-    if not (stock / BUILT).exists():
-        shutil.rmtree(stock, ignore_errors=True)
-        started = _cpu_seconds()
-        _convert(path, samples, options, stock)
-        write_atomically(stock / BUILT, json.dumps(_cpu_seconds() - started))
-    stock_seconds: float = json.loads((stock / BUILT).read_text())
-    judge = run_in_child(_judged, path, samples, options, place, timeout=SECONDS)
     return User(
         name,
         files=len(made.files),
         failures=tuple(f"{key}: {error.message}" for key, error in made.failures.items()),
         notes=made.notes,
-        int8=judge,
+        int8=run_in_child(_judged, place, task, timeout=SECONDS),
         seconds=round(seconds, 1),
         stock_seconds=round(stock_seconds, 1),
     )
 
 
-def _built(name: str, folder: Path) -> tuple[Path, Path]:
-    return users_models.MODELS[name](folder)
+def _built(name: str, folder: Path) -> tuple[tuple[Path, Path], Task]:
+    """Where a model and its samples are, and what it computes."""
+    path, samples = users_models.MODELS[name](folder)
+    source = open_source(path)
+    described, data, shapes = _described(source.describe(), samples)
+    compiled: Compiled | None = None
+    with suppress(EdgegolfError):
+        compiled = source.compile(shapes)
+    expected = tuple(source.predict(data.validation))
+    return (path, samples), Task(described.files, data.validation, expected, compiled)
 
 
-def _convert(path: Path, samples: Path, options: ExportOptions, folder: Path) -> None:
-    """All that the stock converters make of a model; they may crash."""
-    folder.mkdir()
+def _convert(path: Path, samples: Path, folder: Path) -> float:
+    """All that the stock converters make of a model, in how many seconds of CPU."""
+    started = _cpu_seconds()
     with Worker(open_source, path) as worker:
-        described: Described = worker.call("describe", what="reading")
-        data = read_data(samples, described.inputs, options.calibration_images)
-        shapes = _shapes(described, options, data.validation.inputs)
+        _, data, shapes = _described(worker.call("describe", what="reading"), samples)
         for name in STOCK:
-            with suppress(EdgegolfError):
+            with suppress(EdgegolfError):  # they may crash
                 made = worker.call("convert", name, shapes, data.calibration, what=name)
                 if made is not None:
                     (folder / name).write_bytes(made)
+    return _cpu_seconds() - started
 
 
-def _shapes(described: Described, options: ExportOptions, arrays: Sequence[Any]) -> Any:
-    return tuple((1, *array.shape[1:]) for array in arrays)
+def _described(
+    described: Described, samples: Path
+) -> tuple[Described, ExportData, tuple[tuple[int, ...], ...]]:
+    data = read_data(samples, described.inputs, ExportOptions().calibration_images)
+    return described, data, tuple((1, *array.shape[1:]) for array in data.validation.inputs)
 
 
-def _judged(
-    path: Path, samples: Path, options: ExportOptions, folder: Path
-) -> tuple[Measured, ...]:
-    source = open_source(path)
-    described = source.describe()
-    data = read_data(samples, described.inputs, options.calibration_images)
-    compiled: Compiled | None = None
-    with suppress(EdgegolfError):
-        compiled = source.compile(_shapes(described, options, data.validation.inputs))
-    expected = tuple(source.predict(data.validation))
-    task = Task(described.files, data.validation, expected, compiled)
+def _judged(folder: Path, task: Task) -> tuple[Measured, ...]:
     found = []
     for name, runtime in RUNTIMES.items():
         ours, stock = folder / "ours" / name, folder / "stock" / name

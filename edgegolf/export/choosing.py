@@ -8,14 +8,14 @@ from typing import Literal
 import numpy as np
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.export.measuring import Candidate
+from edgegolf.export.measuring import STOCK, Candidate
 
 Goal = Literal["size", "latency", "balanced"]
 
-STOCK = "stock, golfed"  # the stock converter's int8 file, losslessly rewritten
 RUNTIMES = {".tflite": "litert", ".onnx": "onnxruntime"}  # whose latency counts
 
 SAME_LATENCY = 1.05  # two measurements of one file differ by as much
+AS_FAST = 1.01  # in turns, less
 NOTICEABLY_FASTER = 0.95  # of the balanced file's latency
 NOTICEABLY_SMALLER = 0.99  # of its bytes
 # Of accuracy, against the stock float32 file: as many more errors, but within these bounds.
@@ -47,7 +47,8 @@ def best_files(
         suffix: `.tflite` or `.onnx`.
         goal: What `int8.tflite` (or `int8.onnx`) is chosen for. None: it is the balanced one, never
             worse than the stock file in bytes, latency or quality, and the smallest and the fastest
-            are kept beside it where these are others.
+            are kept beside it where these are others. Only of those that share a block of weights
+            it may be a slower one, where many labelled samples tell that it is as accurate.
         largest: The bytes of the float32 file that is kept, which none may exceed.
         samples: How many accuracies were measured on.
 
@@ -71,9 +72,7 @@ def best_files(
     if good := _good(fitting, candidates[0], stock):
         if goal is not None:
             return {f"int8{suffix}": choose(good, goal, runtime)}
-        kept[f"int8{suffix}"] = choose(
-            _no_worse(good, stock, runtime, samples), "balanced", runtime
-        )
+        kept[f"int8{suffix}"] = choose(_no_worse(good, stock, samples), "balanced", runtime)
         goals: dict[str, Goal] = {"int8-smallest": "size", "int8-fastest": "latency"}
         for stem, each in goals.items():
             candidate = choose(good, each, runtime)
@@ -109,27 +108,20 @@ def _good(
 
 
 def _no_worse(
-    candidates: Sequence[Candidate], stock: Candidate | None, runtime: str, samples: int
+    candidates: Sequence[Candidate], stock: Candidate | None, samples: int
 ) -> Sequence[Candidate]:
-    """Those that lose nothing against the stock file, and those that share what it does not."""
+    """Those that lose nothing against the stock file, but for time where much is shared."""
     if stock is None:
         return candidates
-
-    def is_as_good(candidate: Candidate) -> bool:
-        if samples < ENOUGH_SAMPLES or candidate.accuracy is None or stock.accuracy is None:
-            return candidate.sqnr >= stock.sqnr - SAME_SQNR
-        return candidate.accuracy >= stock.accuracy - SAME_ACCURACY
-
-    kept = [
-        candidate
-        for candidate in candidates
-        if candidate.shared
-        or (
-            candidate.size_bytes <= stock.size_bytes
-            and is_as_good(candidate)
-            and candidate.latency_ratio[runtime] <= SAME_LATENCY * stock.latency_ratio[runtime]
-        )
-    ]
+    kept = []
+    for each in candidates:
+        if samples < ENOUGH_SAMPLES or each.accuracy is None or stock.accuracy is None:
+            is_as_good, may_be_slower = each.sqnr >= stock.sqnr, False
+        else:
+            is_as_good, may_be_slower = each.accuracy >= stock.accuracy - SAME_ACCURACY, each.shared
+        is_as_fast = each.to_stock is None or each.to_stock <= AS_FAST
+        if each.size_bytes <= stock.size_bytes and is_as_good and (is_as_fast or may_be_slower):
+            kept.append(each)
     return kept or candidates
 
 

@@ -18,9 +18,9 @@ from edgegolf.backends import onnx, tflite
 from edgegolf.cards import exports_in
 from edgegolf.data import Dataset
 from edgegolf.errors import EdgegolfError
-from edgegolf.export.choosing import STOCK, Goal, LargerThanFloatError, best_files
+from edgegolf.export.choosing import Goal, LargerThanFloatError, best_files
 from edgegolf.export.low_bits import LOW_BITS, low_bit_drafts
-from edgegolf.export.measuring import Candidate, Compute, Draft, Task, measure, outputs_of
+from edgegolf.export.measuring import STOCK, Candidate, Compute, Draft, Task, measure, outputs_of
 from edgegolf.export.model_source import Compiled, Described, load_packages, open_source
 from edgegolf.export.samples import ExportData, read_data
 from edgegolf.export.variants import (
@@ -364,9 +364,9 @@ class _Making:
         drafts, largest = self._drafts(suffix)
         self.note(f"measuring {len(drafts)} candidates")
         task = replace(self._judged, compiled=self.in_file(suffix))
-        candidates = measure(drafts, suffix, task)
+        candidates = measure(drafts, suffix, task, self.options.quick)
         show(suffix[1:], candidates)
-        for sentence in noise_warnings(suffix[1:], [each.scatter for each in candidates]):
+        for sentence in noise_warnings(suffix[1:], [each.doubt for each in candidates]):
             self._tell(sentence)
         refused: dict[str, EdgegolfError] = {}
         while True:
