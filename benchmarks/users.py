@@ -14,7 +14,6 @@ nor converted again.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import pickle
 import platform
@@ -31,7 +30,7 @@ import users_models
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.export import ExportOptions, export_model
-from edgegolf.export.measuring import Task, latencies_of
+from edgegolf.export.measuring import Task, latencies_of, ratio
 from edgegolf.export.model_source import Compiled, Described, open_source
 from edgegolf.export.samples import ExportData, read_data
 from edgegolf.export.verify import compare
@@ -248,19 +247,19 @@ def _judged(folder: Path, task: Task) -> tuple[Measured, ...]:
             with suppress(EdgegolfError):
                 golf_file(stock, golfed)
         exact = ours.with_name(f"float32{ours.suffix}")
-        (ratio, layout), (other, stock_layout) = _sqnr(ours, task), _sqnr(golfed, task)
+        (own, layout), (other, stock_layout) = _sqnr(ours, task), _sqnr(golfed, task)
         latency = None
         if stock.exists() and other is not None:
             paths, layouts = [golfed, ours], [stock_layout, layout]
             pairs = run_in_child(latencies_of, paths, runtime, layouts, task, timeout=SECONDS)
-            latency = pairs[1][1] if pairs[1] else None
+            latency = ratio(pairs[1], pairs[0])[0] if pairs[0] and pairs[1] else None
         found.append(
             Measured(
                 name,
                 ours.stat().st_size,
                 golfed.stat().st_size if stock.exists() else None,
                 exact.stat().st_size if exact.exists() else None,
-                -1.0 if ratio is None else ratio,
+                -1.0 if own is None else own,
                 other,
                 latency,
             )
@@ -274,9 +273,9 @@ def _sqnr(path: Path, task: Task) -> tuple[float | None, bool]:
     for is_compiled in (False, True):
         with suppress(EdgegolfError, ValueError, FileNotFoundError):
             outputs = task.run(path, is_compiled)
-            ratio = min(o.sqnr for o in compare(outputs, task.expected, task.samples).outputs)
-            if best[0] is None or ratio > best[0]:
-                best = ratio, is_compiled
+            found = min(o.sqnr for o in compare(outputs, task.expected, task.samples).outputs)
+            if best[0] is None or found > best[0]:
+                best = found, is_compiled
     return best
 
 

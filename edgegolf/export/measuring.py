@@ -257,7 +257,7 @@ def _cached(paths: Sequence[Path], runtime: str, quick: bool) -> _Cached:
 
     known = [runtime, _versions(), platform.processor(), platform.node(), *map(sha256, paths)]
     key = hashlib.sha256(json.dumps(known).encode()).hexdigest()
-    return _Cached(user_cache_path("edgegolf") / "latencies" / f"{key}.json", quick)
+    return _Cached(user_cache_path("edgegolf") / "rounds" / f"{key}.json", quick)
 
 
 def _versions() -> list[str]:
