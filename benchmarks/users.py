@@ -34,13 +34,13 @@ from edgegolf.export.measuring import Task, latencies_of, ratio
 from edgegolf.export.model_source import Compiled, Described, open_source
 from edgegolf.export.samples import ExportData, read_data
 from edgegolf.export.verify import compare
-from edgegolf.export.worker import Worker
 from edgegolf.files import write_atomically
 from edgegolf.golf.golf import golf_file
 from edgegolf.progress import track
 from edgegolf.records import from_json, to_json
 from edgegolf.report.table import UNKNOWN, Table
 from edgegolf.runtimes.child import run_in_child
+from edgegolf.runtimes.worker import Worker
 
 SECONDS = 1500.0  # for one model
 RUNTIMES = {"int8.tflite": "litert", "int8.onnx": "onnxruntime"}
@@ -188,7 +188,7 @@ def measured(name: str, place: Path, quick: bool) -> User:
     options = ExportOptions(quick=quick, input_shapes=SHAPES.get(name, ()))
     started = _cpu_seconds()
     try:
-        made = export_model(path, place / "ours", samples, options)
+        made = run_in_child(export_model, path, place / "ours", samples, options, timeout=SECONDS)
     except EdgegolfError as error:
         return User(name, f"{error.message} ({error.hint})" if error.hint else error.message)
     seconds = _cpu_seconds() - started

@@ -37,13 +37,13 @@ from edgegolf.export.warnings import (
     reference_warnings,
     sample_warnings,
 )
-from edgegolf.export.worker import Worker
 from edgegolf.files import write_atomically
 from edgegolf.golf.golf import golf_file
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.golf.tflite_golf import golf_tflite
 from edgegolf.runtimes import open_session
+from edgegolf.runtimes.worker import Worker
 
 if TYPE_CHECKING:
     from edgegolf.ir import Graph

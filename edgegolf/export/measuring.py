@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from math import inf
 from pathlib import Path
 from statistics import median
 from typing import ClassVar, Literal, TypeAlias
@@ -106,7 +107,7 @@ class Candidate:
         size_bytes: Its size.
         accuracy: On the validation samples, a fraction; None where outputs are no classes.
         sqnr: The worst output's signal-to-quantization-noise ratio against the model, dB.
-        latency_us: Median of one inference on one thread, by runtime that runs it.
+        latency_us: Of one inference on one thread, the median of rounds, by runtime that runs it.
         latency_ratio: The same divided by the stock float32 file's, both measured alternately.
         to_stock: The same divided by the golfed stock int8 file's, in the preferred runtime; None
             where there is none.
@@ -348,11 +349,12 @@ def _doubt(latencies: Latencies) -> float:
 
 
 def _microseconds(session: Session) -> float:
+    """Of the fastest inference of a round: what else the machine does makes others slower."""
     session.invoke()
     end = time.perf_counter() + SECONDS_PER_ROUND
-    times: list[float] = []
-    while not times or time.perf_counter() < end:
+    fastest = inf
+    while time.perf_counter() < end or fastest == inf:
         started = time.perf_counter()
         session.invoke()
-        times.append(time.perf_counter() - started)
-    return median(times) * 1e6
+        fastest = min(fastest, time.perf_counter() - started)
+    return fastest * 1e6

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 from edgegolf.errors import EdgegolfError
 from edgegolf.runtimes.child import crash
 
-_TEMPLATE = ("-c", "from edgegolf.export.worker import main; main()")
+_TEMPLATE = ("-c", "from edgegolf.runtimes.worker import main; main()")
 _CAN_FORK = sys.platform == "linux"  # elsewhere not every library survives it
 _PR_SET_PDEATHSIG = 1
 
