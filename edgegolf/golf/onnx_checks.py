@@ -5,42 +5,17 @@ It stays for the next question, as the package takes longer to load than most mo
 
 from __future__ import annotations
 
-import atexit
-import sys
-from collections.abc import Callable
-from functools import cache
 from importlib.util import find_spec
-from types import ModuleType
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.runtimes.worker import Worker
+from edgegolf.runtimes.worker import run_apart
 
 if TYPE_CHECKING:
     import onnx
 
 TIMEOUT_SECONDS = 60.0
 MAXIMUM_ROUNDS = 16
-
-T = TypeVar("T")
-
-
-def apart(function: Callable[..., T], *args: object) -> T:
-    """What a function of this module gives, called in that process."""
-    name = function.__name__
-    what = f"the onnx package's{name.replace('_', ' ')}"
-    return cast(T, _process().call(name, *args, what=what, timeout=TIMEOUT_SECONDS))
-
-
-@cache
-def _process() -> Worker:
-    worker = Worker(_this_module)
-    atexit.register(worker.close)
-    return worker
-
-
-def _this_module() -> ModuleType:
-    return sys.modules[__name__]
 
 
 def new_fault(original: bytes, rewritten: bytes) -> str:
@@ -52,11 +27,11 @@ def new_fault(original: bytes, rewritten: bytes) -> str:
     if find_spec("onnx") is None:
         return ""
     try:
-        return apart(_new_fault, original, rewritten)
+        return run_apart(_new_fault, original, rewritten, timeout=TIMEOUT_SECONDS)
     except EdgegolfError:
         pass
     try:
-        apart(_new_fault, original, original)
+        run_apart(_new_fault, original, original, timeout=TIMEOUT_SECONDS)
     except EdgegolfError:
         return ""
     return "onnx.checker does not come to an end with the rewritten file"
@@ -92,7 +67,7 @@ def needed_types(data: bytes) -> tuple[frozenset[str], bool] | None:
     if find_spec("onnx") is None:
         return None
     try:
-        return apart(_needed_types, data)
+        return run_apart(_needed_types, data, timeout=TIMEOUT_SECONDS)
     except EdgegolfError:
         return None
 
@@ -179,7 +154,7 @@ def without_functions(data: bytes) -> bytes:
     Raises:
         EdgegolfError: The functions call each other without end, or unfold to an absurd size.
     """
-    return apart(_without_functions, data)
+    return run_apart(_without_functions, data, timeout=TIMEOUT_SECONDS)
 
 
 def _without_functions(data: bytes) -> bytes:
