@@ -407,7 +407,8 @@ def _unsaturated(graph: Graph, quantization: Quantization) -> Quantization:
     them has the eighth bit. Depthwise convolutions do not add in pairs.
     """
     activations, weights = quantization.activations, dict(quantization.weights)
-    fixed = {activations[tensor] for tensor in (*graph.inputs, *graph.outputs)}
+    ends = (*graph.inputs, *graph.outputs)
+    fixed = {activations[tensor] for tensor in ends if tensor in activations}
     halved: set[QuantParams] = set()
     for node in graph.walk():
         if isinstance(node.op, Conv2D | FullyConnected):
