@@ -44,6 +44,7 @@ from edgegolf.runtimes.worker import Worker
 
 SECONDS = 1500.0  # for one model
 RUNTIMES = {"int8.tflite": "litert", "int8.onnx": "onnxruntime"}
+STEMS = ("float32", "int8-smallest")
 STOCK = ("float32.tflite", "int8.tflite", "float32.onnx", "int8.onnx")
 SHAPES = {"heatmaps_of_any_size": (("", (24, 24, 3)),)}
 # What two measurements of one file differ by.
@@ -65,6 +66,7 @@ class Measured:
         sqnr: Of our worst output, dB.
         stock_sqnr: The same of the other.
         latency_ratio: Ours by the other, in turns.
+        smallest: The bytes of `int8-smallest`, where that is another file.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Measured:
     sqnr: float
     stock_sqnr: float | None
     latency_ratio: float | None
+    smallest: int | None
 
     @property
     def missed(self) -> tuple[str, ...]:
@@ -196,7 +199,7 @@ def measured(name: str, place: Path, quick: bool) -> User:
         name,
         files=len(made.files),
         failures=tuple(f"{key}: {error.message}" for key, error in made.failures.items()),
-        notes=made.notes,
+        notes=tuple(note.replace(f"{path.parent}/", "") for note in made.notes),
         int8=run_in_child(_judged, place, task, timeout=SECONDS),
         seconds=round(seconds, 1),
         stock_seconds=round(stock_seconds, 1),
@@ -246,7 +249,7 @@ def _judged(folder: Path, task: Task) -> tuple[Measured, ...]:
             golfed.write_bytes(stock.read_bytes())
             with suppress(EdgegolfError):
                 golf_file(stock, golfed)
-        exact = ours.with_name(f"float32{ours.suffix}")
+        exact, smallest = (ours.with_name(f"{stem}{ours.suffix}") for stem in STEMS)
         (own, layout), (other, stock_layout) = _sqnr(ours, task), _sqnr(golfed, task)
         latency = None
         if stock.exists() and other is not None:
@@ -262,6 +265,7 @@ def _judged(folder: Path, task: Task) -> tuple[Measured, ...]:
                 -1.0 if own is None else own,
                 other,
                 latency,
+                smallest.stat().st_size if smallest.exists() else None,
             )
         )
     return tuple(found)
@@ -302,9 +306,20 @@ def users_markdown(result: Users) -> str:
         "",
         Table(header, rows).markdown(),
     ]
-    refused = [f"- `{user.name}`: {user.refused}" for user in result.users if user.refused]
-    missing = [f"- `{user.name}`: {each}" for user in result.users for each in user.failures]
-    return "\n".join([*lines, *refused, *missing]) + "\n"
+    told = [
+        f"- `{user.name}`: {each}"
+        for user in result.users
+        for each in (*filter(None, (user.refused,)), *user.failures, *_smaller(user))
+    ]
+    return "\n".join([*lines, *told]) + "\n"
+
+
+def _smaller(user: User) -> list[str]:
+    return [
+        f"{each.name.replace('int8', 'int8-smallest')} takes {each.smallest:,} bytes"
+        for each in user.int8
+        if each.smallest is not None
+    ]
 
 
 def counts(result: Users) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -89,6 +89,20 @@ def best_files(
     if not kept:
         raise EdgegolfError("there is no candidate to choose from")
     return kept
+
+
+def price_of_sharing(files: Mapping[str, Candidate], suffix: str) -> str | None:
+    """What the smallest file costs, if only that shares blocks of weights; a sentence."""
+    main, least = files.get(f"int8{suffix}"), files.get(f"int8-smallest{suffix}")
+    if main is None or least is None or not least.shared:
+        return None
+    runtime = RUNTIMES[suffix]
+    times = least.latency_ratio[runtime] / main.latency_ratio[runtime]
+    return (
+        f"int8-smallest{suffix} holds repeated blocks once: {least.size_bytes:,} bytes for "
+        f"{main.size_bytes:,} of int8{suffix}, at {times:.2f} times its latency and "
+        f"{least.sqnr:.1f} dB for {main.sqnr:.1f} dB"
+    )
 
 
 def _good(

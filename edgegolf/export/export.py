@@ -18,7 +18,7 @@ from edgegolf.backends import onnx, tflite
 from edgegolf.cards import exports_in
 from edgegolf.data import Dataset
 from edgegolf.errors import EdgegolfError
-from edgegolf.export.choosing import Goal, LargerThanFloatError, best_files
+from edgegolf.export.choosing import Goal, LargerThanFloatError, best_files, price_of_sharing
 from edgegolf.export.low_bits import LOW_BITS, low_bit_drafts
 from edgegolf.export.measuring import STOCK, Candidate, Compute, Draft, Task, measure, outputs_of
 from edgegolf.export.model_source import Compiled, Described, load_packages, open_source
@@ -390,6 +390,8 @@ class _Making:
                     refused[each.name + each.compute] = error
                     break
             else:
+                if price := price_of_sharing(best, suffix):
+                    self._tell(price)
                 missing = next(iter(refused.values()), self.reasons.get(suffix))
                 return verified, None if f"int8{suffix}" in verified else missing
 

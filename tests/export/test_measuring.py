@@ -18,6 +18,7 @@ from edgegolf.export.choosing import (
     best_files,
     choose,
     pareto_front,
+    price_of_sharing,
 )
 from edgegolf.export.measuring import STOCK, Candidate, Draft, Task, measure, ratio
 from edgegolf.export.samples import Samples
@@ -159,6 +160,9 @@ def test_the_main_file_is_never_worse_than_the_stock_one() -> None:
     found = best_files([EXACT, stock, *worse, better, shared], ".tflite", None)
     assert found["int8.tflite"] is better
     assert found["int8-smallest.tflite"] is shared
+    said = price_of_sharing(found, ".tflite") or ""
+    assert "300 bytes for 990 of int8.tflite, at 1.14 times its latency and 30.0 dB" in said
+    assert price_of_sharing({**found, "int8-smallest.tflite": better}, ".tflite") is None
 
 
 def test_where_classes_are_known_well_what_is_shared_may_take_time() -> None:
