@@ -20,7 +20,8 @@ from edgegolf.data import load_dataset
 from edgegolf.ir.tensor import Array
 
 Built = tuple[Path, Path]
-TORCH = Path(__file__).parent.parent / "tests" / "cases" / "torch"
+ROOT = Path(__file__).parent.parent
+TORCH = ROOT / "tests" / "cases" / "torch"
 
 MODELS: dict[str, Callable[[Path], Built]] = {}
 
@@ -609,6 +610,15 @@ def quantized_tflite(folder: Path) -> Built:
     path = folder / "quantized.tflite"
     path.write_bytes(converter.convert())
     return path, samples
+
+
+@user
+def tight_resnet(folder: Path) -> Built:
+    """The zoo's net with a shared block, as anybody's file with some samples."""
+    path = ROOT / "models" / "mnist" / "tight_resnet" / "model.keras"
+    images, labels = _pixels("mnist", 1000)
+    np.savez(folder / "samples.npz", image=images, labels=labels)
+    return Path(shutil.copy(path, folder)), folder / "samples.npz"
 
 
 def _torch(name: str) -> None:

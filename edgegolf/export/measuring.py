@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from math import inf
 from pathlib import Path
 from statistics import median
@@ -36,11 +37,11 @@ Latencies: TypeAlias = "list[list[float] | None]"
 
 STOCK = "stock, golfed"  # the stock converter's int8 file, losslessly rewritten
 
-# Rounds go on until the ratios are known so well, a fraction, or there were enough of them.
+# Rounds go on until the ratios are known so well, a fraction, or time is up.
 PRECISE = 0.01
 FEWEST_ROUNDS = 16
-MOST_ROUNDS = {True: 48, False: 160}  # by whether it is to be quick
-SECONDS_PER_ROUND = {True: 0.001, False: 0.003}
+SECONDS_PER_ROUND = {True: 0.001, False: 0.003}  # of each file; by whether it is to be quick
+SECONDS = {True: 1.5, False: 15.0}
 TIMEOUT = 900.0  # seconds for one kind of measurement of all files
 
 
@@ -333,12 +334,14 @@ def latencies_of(
         return found
     for index in sessions:
         found[index] = []
-    for done in range(1, MOST_ROUNDS[quick] + 1):
+    end = time.perf_counter() + SECONDS[quick]
+    for done in count(1):
         for index, session in sessions.items():
             times = found[index]
             assert times is not None
             times.append(_microseconds(session, SECONDS_PER_ROUND[quick]))
-        if done >= FEWEST_ROUNDS and _doubt(found) <= PRECISE:
+        late = time.perf_counter() > end
+        if done >= FEWEST_ROUNDS and (late or _doubt(found) <= PRECISE):
             break
     return found
 
