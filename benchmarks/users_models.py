@@ -77,9 +77,11 @@ def _pixels(dataset: str, count: int = 3000) -> tuple[Array, Array]:
 
 
 def _photos(count: int) -> tuple[Array, Array]:
-    """Pixels of colour images of ten classes, which need no download, and their classes."""
-    labels = np.random.default_rng(0).integers(0, 10, count)
-    images = 0.6 * smooth(10, 32, 32, 3)[labels] + 0.4 * smooth(count, 32, 32, 3, seed=1)
+    """Pixels of images of ten classes of colours, which need no download, and their classes."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 10, count)
+    colours = random.uniform(0, 1, (10, 1, 1, 3))
+    images = 0.4 * colours[labels] + 0.6 * smooth(count, 32, 32, 3, seed=1)
     return (255 * images).astype(np.uint8), labels
 
 
