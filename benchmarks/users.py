@@ -40,7 +40,7 @@ from edgegolf.progress import track
 from edgegolf.records import from_json, to_json
 from edgegolf.report.table import UNKNOWN, Table
 from edgegolf.runtimes.child import run_in_child
-from edgegolf.runtimes.worker import Worker
+from edgegolf.runtimes.worker import Worker, end_idle
 
 SECONDS = 1500.0  # for one model
 RUNTIMES = {"int8.tflite": "litert", "int8.onnx": "onnxruntime"}
@@ -229,6 +229,7 @@ def _convert(path: Path, samples: Path, folder: Path) -> float:
                 made = worker.call("convert", name, shapes, data.calibration, what=name)
                 if made is not None:
                     (folder / name).write_bytes(made)
+    end_idle()
     return _cpu_seconds() - started
 
 
