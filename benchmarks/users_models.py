@@ -172,7 +172,8 @@ def names_with_spaces_and_cjk(folder: Path) -> Built:
     source = keras.Input((28, 28, 1), name="my 画像")
     hidden = L.Conv2D(8, 3, strides=2, activation="relu", name="first conv")(source)
     scores = L.Dense(10, activation="softmax", name="分類")(L.Flatten()(hidden))
-    return _classifier(folder, keras.Model(source, scores, name="模型"), "mnist")
+    model = _lived(keras.Model(source, scores, name="模型"))  # which another backend can train
+    return _saved(folder, model, image=_pixels("mnist")[0][:1000] / np.float32(255))
 
 
 @user
@@ -207,7 +208,7 @@ def photos_densenet(folder: Path) -> Built:
         for _ in range(3):
             inner = L.ReLU()(L.BatchNormalization()(hidden))
             hidden = L.Concatenate()([hidden, L.Conv2D(8, 3, padding="same")(inner)])
-        hidden = L.AveragePooling2D()(L.Conv2D(16 + 8 * stage, 1)(hidden))
+        hidden = L.AveragePooling2D(2)(L.Conv2D(16 + 8 * stage, 1)(hidden))
     scores = L.Dense(10, activation="softmax")(L.GlobalAveragePooling2D()(hidden))
     return _classifier(folder, keras.Model(source, scores), "photos")
 
