@@ -165,6 +165,16 @@ def test_the_main_file_is_never_worse_than_the_stock_one() -> None:
     assert price_of_sharing({**found, "int8-smallest.tflite": better}, ".tflite") is None
 
 
+def test_a_stock_file_that_few_samples_call_bad_is_taken_before_a_noisier_one() -> None:
+    stock = replace(against_stock(STOCK, 1000, 0.8, 35.0), accuracy=0.986)
+    shared = replace(against_stock("shared", 300, 0.5, 15.0, shared=True), accuracy=0.99)
+    exact = replace(EXACT, accuracy=0.99)
+    found = best_files([exact, stock, shared], ".tflite", None)
+    assert found["int8.tflite"] is stock
+    assert found["int8-smallest.tflite"] is shared
+    assert best_files([exact, shared], ".tflite", None)["int8.tflite"] is shared
+
+
 def test_where_classes_are_known_well_what_is_shared_may_take_time() -> None:
     stock = replace(against_stock(STOCK, 1000, 0.8, 35.0), accuracy=0.99)
     shared = replace(against_stock("shared", 300, 0.9, 30.0, shared=True), accuracy=0.99)
