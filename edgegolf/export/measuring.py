@@ -288,6 +288,8 @@ def qualities_of(
         EdgegolfError: The first file does not run.
     """
     found: list[tuple[float | None, float] | None] = []
+    with open_session(paths[0]):
+        pass  # LiteRT fails now and then where threads load it for the first time
     for path, is_compiled in zip(paths, compiled, strict=True):
         try:
             outputs = _outputs(path, is_compiled, task)
