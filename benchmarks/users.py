@@ -21,7 +21,7 @@ import resource
 import shutil
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +30,7 @@ import users_models
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.export import ExportOptions, export_model
+from edgegolf.export.export import in_file
 from edgegolf.export.measuring import Task, latencies_of, ratio
 from edgegolf.export.model_source import Compiled, Described, open_source
 from edgegolf.export.samples import ExportData, read_data
@@ -242,6 +243,7 @@ def _described(
 
 def _judged(folder: Path, task: Task) -> tuple[Measured, ...]:
     found = []
+    compiled = task.compiled
     for name, runtime in RUNTIMES.items():
         ours, stock = folder / "ours" / name, folder / "stock" / name
         if not ours.exists():
@@ -252,6 +254,8 @@ def _judged(folder: Path, task: Task) -> tuple[Measured, ...]:
             with suppress(EdgegolfError):
                 golf_file(stock, golfed)
         exact, smallest = (ours.with_name(f"{stem}{ours.suffix}") for stem in STEMS)
+        if compiled is not None:
+            task = replace(task, compiled=in_file(compiled, ours.suffix))
         (own, layout), (other, stock_layout) = _sqnr(ours, task), _sqnr(golfed, task)
         latency = None
         if stock.exists() and other is not None:
