@@ -15,6 +15,7 @@ from pathlib import Path
 from circuits import read as read_circuits
 from circuits import sections as circuit_sections
 from strangers import Strangers, strangers_markdown
+from users import Users, users_markdown
 
 from edgegolf.bench.result import read_results
 from edgegolf.cards import read_card
@@ -44,6 +45,7 @@ SWEEPS = DOCS / "sweeps"  # edgegolf sweep NAME --output docs/sweeps/NAME.json
 ABLATIONS = DOCS / "ablations"  # edgegolf ablate NET --output docs/ablations/NET.json
 COSTS = DOCS / "costs"  # docs/cifar10.md says how DATASET.json and DATASET-arm.json are made
 STRANGERS = DOCS / "strangers.json"  # python benchmarks/strangers.py models --json …
+USERS = DOCS / "users.json"  # python benchmarks/users.py --json …
 PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
 
 
@@ -84,7 +86,8 @@ def other_sections() -> dict[str, str]:
         results = from_json(path.read_bytes(), AblationResults, str(path))
         sections[f"ablation-{path.stem}"] = ablation_markdown(results)
     strangers = from_json(STRANGERS.read_bytes(), Strangers, str(STRANGERS))
-    return sections | {"strangers": strangers_markdown(strangers)}
+    users = from_json(USERS.read_bytes(), Users, str(USERS))
+    return sections | {"strangers": strangers_markdown(strangers), "users": users_markdown(users)}
 
 
 def output(*arguments: str) -> str:

@@ -1,25 +1,27 @@
 """Users' models through `edgegolf export`, and against the stock converters' files.
 
-python benchmarks/users.py [--only NAME]... [--json docs/users.json] [--search]
+python benchmarks/users.py [--only NAME]... [--json docs/users.json] [--folder FOLDER] [--search]
 
 Each model of `users_models` is built, exported, and its int8 files are compared with those of
 `TFLiteConverter` (full-integer) and of onnxruntime's `quant_pre_process` and `quantize_static`,
 both golfed: bytes, SQNR against the model on the samples that verify, latency in turns. The usual
 export is `--quick`, whose CPU seconds stand beside the converters'; with `--search` the files come
 from an export that searches for scales and fine-tunes. A model runs in a process of its own; one
-that is in the JSON file already is not measured again.
+that is in the JSON file already is not measured again, and what is in the folder is neither built
+nor converted again.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import pickle
 import platform
 import resource
+import shutil
 import tempfile
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,26 +30,30 @@ import users_models
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.export import ExportOptions, export_model
-from edgegolf.export.measuring import Task, latencies_of
+from edgegolf.export.export import in_file
+from edgegolf.export.measuring import Task, latencies_of, ratio
 from edgegolf.export.model_source import Compiled, Described, open_source
-from edgegolf.export.samples import read_data
+from edgegolf.export.samples import ExportData, read_data
 from edgegolf.export.verify import compare
-from edgegolf.export.worker import Worker
 from edgegolf.files import write_atomically
 from edgegolf.golf.golf import golf_file
 from edgegolf.progress import track
 from edgegolf.records import from_json, to_json
 from edgegolf.report.table import UNKNOWN, Table
 from edgegolf.runtimes.child import run_in_child
+from edgegolf.runtimes.worker import Worker, end_idle
 
 SECONDS = 1500.0  # for one model
 RUNTIMES = {"int8.tflite": "litert", "int8.onnx": "onnxruntime"}
+STEMS = ("float32", "int8-smallest")
 STOCK = ("float32.tflite", "int8.tflite", "float32.onnx", "int8.onnx")
 SHAPES = {"heatmaps_of_any_size": (("", (24, 24, 3)),)}
 # What two measurements of one file differ by.
 SAME_SQNR = 0.1  # dB
 SAME_LATENCY = 1.1
+NO_NOISE = 200.0  # dB, where nothing differs: JSON has no infinity
 SLOWEST = 3.0  # times the converters' seconds
+WHOLE = "whole.pickle"  # tells of what is in a folder, when that is complete
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,7 @@ class Measured:
         sqnr: Of our worst output, dB.
         stock_sqnr: The same of the other.
         latency_ratio: Ours by the other, in turns.
+        smallest: The bytes of `int8-smallest`, where that is another file.
     """
 
     name: str
@@ -71,6 +78,7 @@ class Measured:
     sqnr: float
     stock_sqnr: float | None
     latency_ratio: float | None
+    smallest: int | None
 
     @property
     def missed(self) -> tuple[str, ...]:
@@ -132,8 +140,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", action="append", default=[], help="Models with this name.")
     parser.add_argument("--json", type=Path, help="Keep what is measured there.")
+    parser.add_argument("--folder", type=Path, help="Keep models and stock files there.")
     parser.add_argument("--search", action="store_true", help="Not quick: search and fine-tune.")
     arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        _measure(arguments, (arguments.folder or Path(temporary)).absolute())
+
+
+def _measure(arguments: argparse.Namespace, folder: Path) -> None:
     import users  # whose functions another process can find, as it cannot those of __main__
 
     known: dict[str, users.User] = {}
@@ -146,7 +160,9 @@ def main() -> None:
         if name in known and name not in arguments.only:
             continue
         try:
-            known[name] = run_in_child(users.measured, name, not arguments.search, timeout=SECONDS)
+            known[name] = run_in_child(
+                users.measured, name, folder / name, not arguments.search, timeout=SECONDS
+            )
         except EdgegolfError as error:
             known[name] = users.User(name, f"crashed: {error.message}")
         if arguments.json:
@@ -163,67 +179,71 @@ def _result(users: Any, known: dict[str, User], quick: bool) -> Any:
     return users.Users(conditions, quick, tuple(known[name] for name in names))
 
 
-def measured(name: str, quick: bool) -> User:
+def measured(name: str, place: Path, quick: bool) -> User:
     """Build, export and convert one model, and compare what came of it."""
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        path, samples = run_in_child(_built, name, place, timeout=SECONDS)
-        options = ExportOptions(quick=quick, input_shapes=SHAPES.get(name, ()))
-        started = _cpu_seconds()
-        try:
-            made = export_model(path, place / "ours", samples, options)
-        except EdgegolfError as error:
-            return User(name, f"{error.message} ({error.hint})" if error.hint else error.message)
-        seconds = _cpu_seconds() - started
-        started = _cpu_seconds()
-        _convert(path, samples, options, place / "stock")
-        stock_seconds = _cpu_seconds() - started
-        judge = run_in_child(_judged, path, samples, options, place)
-        return User(
-            name,
-            files=len(made.files),
-            failures=tuple(f"{key}: {error.message}" for key, error in made.failures.items()),
-            notes=made.notes,
-            int8=judge,
-            seconds=round(seconds, 1),
-            stock_seconds=round(stock_seconds, 1),
-        )
+    if not (place / WHOLE).exists():
+        shutil.rmtree(place, ignore_errors=True)
+        (place / "model").mkdir(parents=True)
+        built = run_in_child(_built, name, place / "model", timeout=SECONDS)
+        (place / "stock").mkdir()
+        seconds = _convert(*built[0], place / "stock")
+        write_atomically(place / WHOLE, pickle.dumps((*built, seconds)))
+    (path, samples), task, stock_seconds = pickle.loads((place / WHOLE).read_bytes())
+    shutil.rmtree(place / "ours", ignore_errors=True)
+    options = ExportOptions(quick=quick, input_shapes=SHAPES.get(name, ()))
+    started = _cpu_seconds()
+    try:
+        made = run_in_child(export_model, path, place / "ours", samples, options, timeout=SECONDS)
+    except EdgegolfError as error:
+        return User(name, f"{error.message} ({error.hint})" if error.hint else error.message)
+    seconds = _cpu_seconds() - started
+    return User(
+        name,
+        files=len(made.files),
+        failures=tuple(f"{key}: {error.message}" for key, error in made.failures.items()),
+        notes=tuple(note.replace(f"{path.parent}/", "") for note in made.notes),
+        int8=run_in_child(_judged, place, task, timeout=SECONDS),
+        seconds=round(seconds, 1),
+        stock_seconds=round(stock_seconds, 1),
+    )
 
 
-def _built(name: str, folder: Path) -> tuple[Path, Path]:
-    return users_models.MODELS[name](folder)
+def _built(name: str, folder: Path) -> tuple[tuple[Path, Path], Task]:
+    """Where a model and its samples are, and what it computes."""
+    path, samples = users_models.MODELS[name](folder)
+    source = open_source(path)
+    described, data, shapes = _described(source.describe(), samples)
+    compiled: Compiled | None = None
+    with suppress(EdgegolfError):
+        compiled = source.compile(shapes)
+    expected = tuple(source.predict(data.validation))
+    return (path, samples), Task(described.files, data.validation, expected, compiled)
 
 
-def _convert(path: Path, samples: Path, options: ExportOptions, folder: Path) -> None:
-    """All that the stock converters make of a model; they may crash."""
-    folder.mkdir()
+def _convert(path: Path, samples: Path, folder: Path) -> float:
+    """All that the stock converters make of a model, in how many seconds of CPU."""
+    started = _cpu_seconds()
     with Worker(open_source, path) as worker:
-        described: Described = worker.call("describe", what="reading")
-        data = read_data(samples, described.inputs, options.calibration_images)
-        shapes = _shapes(described, options, data.validation.inputs)
+        _, data, shapes = _described(worker.call("describe", what="reading"), samples)
         for name in STOCK:
-            with suppress(EdgegolfError):
+            with suppress(EdgegolfError):  # they may crash
                 made = worker.call("convert", name, shapes, data.calibration, what=name)
                 if made is not None:
                     (folder / name).write_bytes(made)
+    end_idle()
+    return _cpu_seconds() - started
 
 
-def _shapes(described: Described, options: ExportOptions, arrays: Sequence[Any]) -> Any:
-    return tuple((1, *array.shape[1:]) for array in arrays)
+def _described(
+    described: Described, samples: Path
+) -> tuple[Described, ExportData, tuple[tuple[int, ...], ...]]:
+    data = read_data(samples, described.inputs, ExportOptions().calibration_images)
+    return described, data, tuple((1, *array.shape[1:]) for array in data.validation.inputs)
 
 
-def _judged(
-    path: Path, samples: Path, options: ExportOptions, folder: Path
-) -> tuple[Measured, ...]:
-    source = open_source(path)
-    described = source.describe()
-    data = read_data(samples, described.inputs, options.calibration_images)
-    compiled: Compiled | None = None
-    with suppress(EdgegolfError):
-        compiled = source.compile(_shapes(described, options, data.validation.inputs))
-    expected = tuple(source.predict(data.validation))
-    task = Task(described.files, data.validation, expected, compiled)
+def _judged(folder: Path, task: Task) -> tuple[Measured, ...]:
     found = []
+    compiled = task.compiled
     for name, runtime in RUNTIMES.items():
         ours, stock = folder / "ours" / name, folder / "stock" / name
         if not ours.exists():
@@ -233,22 +253,25 @@ def _judged(
             golfed.write_bytes(stock.read_bytes())
             with suppress(EdgegolfError):
                 golf_file(stock, golfed)
-        exact = ours.with_name(f"float32{ours.suffix}")
-        (ratio, layout), (other, stock_layout) = _sqnr(ours, task), _sqnr(golfed, task)
+        exact, smallest = (ours.with_name(f"{stem}{ours.suffix}") for stem in STEMS)
+        if compiled is not None:
+            task = replace(task, compiled=in_file(compiled, ours.suffix))
+        (own, layout), (other, stock_layout) = _sqnr(ours, task), _sqnr(golfed, task)
         latency = None
         if stock.exists() and other is not None:
             paths, layouts = [golfed, ours], [stock_layout, layout]
             pairs = run_in_child(latencies_of, paths, runtime, layouts, task, timeout=SECONDS)
-            latency = pairs[1][1] if pairs[1] else None
+            latency = ratio(pairs[1], pairs[0])[0] if pairs[0] and pairs[1] else None
         found.append(
             Measured(
                 name,
                 ours.stat().st_size,
                 golfed.stat().st_size if stock.exists() else None,
                 exact.stat().st_size if exact.exists() else None,
-                -1.0 if ratio is None else ratio,
+                -1.0 if own is None else own,
                 other,
                 latency,
+                smallest.stat().st_size if smallest.exists() else None,
             )
         )
     return tuple(found)
@@ -260,9 +283,10 @@ def _sqnr(path: Path, task: Task) -> tuple[float | None, bool]:
     for is_compiled in (False, True):
         with suppress(EdgegolfError, ValueError, FileNotFoundError):
             outputs = task.run(path, is_compiled)
-            ratio = min(o.sqnr for o in compare(outputs, task.expected, task.samples).outputs)
-            if best[0] is None or ratio > best[0]:
-                best = ratio, is_compiled
+            compared = compare(outputs, task.expected, task.samples)
+            found = min(NO_NOISE, *(output.sqnr for output in compared.outputs))
+            if best[0] is None or found > best[0]:
+                best = found, is_compiled
     return best
 
 
@@ -289,9 +313,20 @@ def users_markdown(result: Users) -> str:
         "",
         Table(header, rows).markdown(),
     ]
-    refused = [f"- `{user.name}`: {user.refused}" for user in result.users if user.refused]
-    missing = [f"- `{user.name}`: {each}" for user in result.users for each in user.failures]
-    return "\n".join([*lines, *refused, *missing]) + "\n"
+    told = [
+        f"- `{user.name}`: {each}"
+        for user in result.users
+        for each in (*filter(None, (user.refused,)), *user.failures, *_smaller(user))
+    ]
+    return "\n".join([*lines, *told]) + "\n"
+
+
+def _smaller(user: User) -> list[str]:
+    return [
+        f"{each.name.replace('int8', 'int8-smallest')} takes {each.smallest:,} bytes"
+        for each in user.int8
+        if each.smallest is not None
+    ]
 
 
 def counts(result: Users) -> dict[str, int]:

@@ -20,7 +20,8 @@ from edgegolf.data import load_dataset
 from edgegolf.ir.tensor import Array
 
 Built = tuple[Path, Path]
-TORCH = Path(__file__).parent.parent / "tests" / "cases" / "torch"
+ROOT = Path(__file__).parent.parent
+TORCH = ROOT / "tests" / "cases" / "torch"
 
 MODELS: dict[str, Callable[[Path], Built]] = {}
 
@@ -68,9 +69,20 @@ def smooth(*shape: int, seed: int = 0, low: float = 0, high: float = 1) -> Array
 
 
 def _pixels(dataset: str, count: int = 3000) -> tuple[Array, Array]:
+    if dataset == "photos":
+        return _photos(count)
     split = load_dataset(dataset).split("train")
     images = split.images if split.images.ndim == 4 else split.images[..., None]
     return images[:count], split.labels[:count]
+
+
+def _photos(count: int) -> tuple[Array, Array]:
+    """Pixels of images of ten classes of colours, which need no download, and their classes."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 10, count)
+    colours = random.uniform(0, 1, (10, 1, 1, 3))
+    images = 0.4 * colours[labels] + 0.6 * smooth(count, 32, 32, 3, seed=1)
+    return (255 * images).astype(np.uint8), labels
 
 
 def _fit(model: Any, x: Any, y: Any, loss: Any, epochs: int = 2) -> Any:
@@ -86,7 +98,8 @@ def _sequential(*layers: Any, shape: Sequence[int | None], **options: Any) -> An
 
 def _classifier(folder: Path, model: Any, dataset: str, name: str = "model.keras") -> Built:
     images, labels = _pixels(dataset)
-    _fit(model, images / np.float32(255), labels, "sparse_categorical_crossentropy")
+    epochs = 6 if dataset == "photos" else 2
+    _fit(model, images / np.float32(255), labels, "sparse_categorical_crossentropy", epochs)
     return _saved(folder, model, name, image=images[:1000], labels=labels[:1000])
 
 
@@ -159,22 +172,23 @@ def names_with_spaces_and_cjk(folder: Path) -> Built:
     source = keras.Input((28, 28, 1), name="my 画像")
     hidden = L.Conv2D(8, 3, strides=2, activation="relu", name="first conv")(source)
     scores = L.Dense(10, activation="softmax", name="分類")(L.Flatten()(hidden))
-    return _classifier(folder, keras.Model(source, scores, name="模型"), "mnist")
+    model = _lived(keras.Model(source, scores, name="模型"))  # which another backend can train
+    return _saved(folder, model, image=_pixels("mnist")[0][:1000] / np.float32(255))
 
 
 @user
-def cifar_batchnorm(folder: Path) -> Built:
+def photos_batchnorm(folder: Path) -> Built:
     _, L = _keras()
     layers = []
     for width in (16, 32, 48):
         layers += [L.Conv2D(width, 3, padding="same", use_bias=False), L.BatchNormalization()]
         layers += [L.ReLU(), L.MaxPooling2D()]
     layers += [L.GlobalAveragePooling2D(), L.Dense(10, activation="softmax")]
-    return _classifier(folder, _sequential(*layers, shape=(32, 32, 3)), "cifar10")
+    return _classifier(folder, _sequential(*layers, shape=(32, 32, 3)), "photos")
 
 
 @user
-def cifar_resnet(folder: Path) -> Built:
+def photos_resnet(folder: Path) -> Built:
     keras, L = _keras()
     source = keras.Input((32, 32, 3))
     hidden = L.Conv2D(16, 3, strides=2, padding="same")(source)
@@ -183,24 +197,24 @@ def cifar_resnet(folder: Path) -> Built:
         inner = L.BatchNormalization()(L.Conv2D(16, 3, padding="same")(inner))
         hidden = L.ReLU()(L.Add()([hidden, inner]))
     scores = L.Dense(10, activation="softmax")(L.GlobalAveragePooling2D()(hidden))
-    return _classifier(folder, keras.Model(source, scores), "cifar10")
+    return _classifier(folder, keras.Model(source, scores), "photos")
 
 
 @user
-def cifar_densenet(folder: Path) -> Built:
+def photos_densenet(folder: Path) -> Built:
     keras, L = _keras()
     source = hidden = keras.Input((32, 32, 3))
     for stage in range(2):
         for _ in range(3):
             inner = L.ReLU()(L.BatchNormalization()(hidden))
             hidden = L.Concatenate()([hidden, L.Conv2D(8, 3, padding="same")(inner)])
-        hidden = L.AveragePooling2D()(L.Conv2D(16 + 8 * stage, 1)(hidden))
+        hidden = L.AveragePooling2D(2)(L.Conv2D(16 + 8 * stage, 1)(hidden))
     scores = L.Dense(10, activation="softmax")(L.GlobalAveragePooling2D()(hidden))
-    return _classifier(folder, keras.Model(source, scores), "cifar10")
+    return _classifier(folder, keras.Model(source, scores), "photos")
 
 
 @user
-def cifar_shared_block(folder: Path) -> Built:
+def photos_shared_block(folder: Path) -> Built:
     """One block of layers, applied four times."""
     keras, L = _keras()
     source = keras.Input((32, 32, 3))
@@ -210,7 +224,7 @@ def cifar_shared_block(folder: Path) -> Built:
     for _ in range(4):
         hidden = L.Add()([hidden, pointwise(depthwise(L.ReLU()(hidden)))])
     scores = L.Dense(10, activation="softmax")(L.GlobalAveragePooling2D()(L.ReLU()(hidden)))
-    return _classifier(folder, keras.Model(source, scores), "cifar10")
+    return _classifier(folder, keras.Model(source, scores), "photos")
 
 
 def _application(folder: Path, make: str, size: int = 64, **options: Any) -> Built:
@@ -257,7 +271,7 @@ def efficientnet_blocks(folder: Path) -> Built:
         inner = L.BatchNormalization()(L.Conv2D(8, 1, use_bias=False)(L.Multiply()([inner, gate])))
         hidden = L.Add()([skip, inner]) if strides == 1 else inner
     scores = L.Dense(10, activation="softmax")(L.GlobalAveragePooling2D()(hidden))
-    return _classifier(folder, keras.Model(source, scores), "cifar10")
+    return _classifier(folder, keras.Model(source, scores), "photos")
 
 
 @user
@@ -599,6 +613,15 @@ def quantized_tflite(folder: Path) -> Built:
     path = folder / "quantized.tflite"
     path.write_bytes(converter.convert())
     return path, samples
+
+
+@user
+def tight_resnet(folder: Path) -> Built:
+    """The zoo's net with a shared block, as anybody's file with some samples."""
+    path = ROOT / "models" / "mnist" / "tight_resnet" / "model.keras"
+    images, labels = _pixels("mnist", 1000)
+    np.savez(folder / "samples.npz", image=images, labels=labels)
+    return Path(shutil.copy(path, folder)), folder / "samples.npz"
 
 
 def _torch(name: str) -> None:

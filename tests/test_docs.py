@@ -73,6 +73,17 @@ def test_the_table_of_strangers_files_is_written_from_its_counts() -> None:
     assert replace_section(text, "strangers", table) == text, "run make docs"
 
 
+def test_the_table_of_users_models_is_written_from_its_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    users = benchmark("users")
+    text = (ROOT / "docs" / "users.md").read_text()
+    record = from_json((ROOT / "docs" / "users.json").read_bytes(), users.Users)
+    assert len(record.users) >= 40
+    assert replace_section(text, "users", users.users_markdown(record)) == text, "run make docs"
+
+
 def test_tables_of_circuits_are_written_from_their_record() -> None:
     circuits = benchmark("circuits")
     text = (ROOT / "docs" / "circuit.md").read_text()

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.export.measuring import Candidate
+from edgegolf.export.measuring import STOCK, Candidate
 
 Goal = Literal["size", "latency", "balanced"]
 
-STOCK = "stock, golfed"  # the stock converter's int8 file, losslessly rewritten
 RUNTIMES = {".tflite": "litert", ".onnx": "onnxruntime"}  # whose latency counts
 
 SAME_LATENCY = 1.05  # two measurements of one file differ by as much
+AS_FAST = 1.01  # in turns, less
 NOTICEABLY_FASTER = 0.95  # of the balanced file's latency
 NOTICEABLY_SMALLER = 0.99  # of its bytes
 # Of accuracy, against the stock float32 file: as many more errors, but within these bounds.
@@ -47,7 +47,8 @@ def best_files(
         suffix: `.tflite` or `.onnx`.
         goal: What `int8.tflite` (or `int8.onnx`) is chosen for. None: it is the balanced one, never
             worse than the stock file in bytes, latency or quality, and the smallest and the fastest
-            are kept beside it where these are others.
+            are kept beside it where these are others. Only of those that share a block of weights
+            it may be a slower one, where many labelled samples tell that it is as accurate.
         largest: The bytes of the float32 file that is kept, which none may exceed.
         samples: How many accuracies were measured on.
 
@@ -71,9 +72,9 @@ def best_files(
     if good := _good(fitting, candidates[0], stock):
         if goal is not None:
             return {f"int8{suffix}": choose(good, goal, runtime)}
-        kept[f"int8{suffix}"] = choose(
-            _no_worse(good, stock, runtime, samples), "balanced", runtime
-        )
+        # Few samples may call the stock file bad that verification takes.
+        best = _no_worse(good, stock, samples) or _no_worse(fitting, stock, samples) or good
+        kept[f"int8{suffix}"] = choose(best, "balanced", runtime)
         goals: dict[str, Goal] = {"int8-smallest": "size", "int8-fastest": "latency"}
         for stem, each in goals.items():
             candidate = choose(good, each, runtime)
@@ -90,6 +91,20 @@ def best_files(
     if not kept:
         raise EdgegolfError("there is no candidate to choose from")
     return kept
+
+
+def price_of_sharing(files: Mapping[str, Candidate], suffix: str) -> str | None:
+    """What the smallest file costs, if only that shares blocks of weights; a sentence."""
+    main, least = files.get(f"int8{suffix}"), files.get(f"int8-smallest{suffix}")
+    if main is None or least is None or not least.shared:
+        return None
+    runtime = RUNTIMES[suffix]
+    times = least.latency_ratio[runtime] / main.latency_ratio[runtime]
+    return (
+        f"int8-smallest{suffix} holds repeated blocks once: {least.size_bytes:,} bytes for "
+        f"{main.size_bytes:,} of int8{suffix}, at {times:.2f} times its latency and "
+        f"{least.sqnr:.1f} dB for {main.sqnr:.1f} dB"
+    )
 
 
 def _good(
@@ -109,28 +124,21 @@ def _good(
 
 
 def _no_worse(
-    candidates: Sequence[Candidate], stock: Candidate | None, runtime: str, samples: int
+    candidates: Sequence[Candidate], stock: Candidate | None, samples: int
 ) -> Sequence[Candidate]:
-    """Those that lose nothing against the stock file, and those that share what it does not."""
+    """Those that lose nothing against the stock file, but for time where much is shared."""
     if stock is None:
         return candidates
-
-    def is_as_good(candidate: Candidate) -> bool:
-        if samples < ENOUGH_SAMPLES or candidate.accuracy is None or stock.accuracy is None:
-            return candidate.sqnr >= stock.sqnr - SAME_SQNR
-        return candidate.accuracy >= stock.accuracy - SAME_ACCURACY
-
-    kept = [
-        candidate
-        for candidate in candidates
-        if candidate.shared
-        or (
-            candidate.size_bytes <= stock.size_bytes
-            and is_as_good(candidate)
-            and candidate.latency_ratio[runtime] <= SAME_LATENCY * stock.latency_ratio[runtime]
-        )
-    ]
-    return kept or candidates
+    kept = []
+    for each in candidates:
+        if samples < ENOUGH_SAMPLES or each.accuracy is None or stock.accuracy is None:
+            is_as_good, may_be_slower = each.sqnr >= stock.sqnr, False
+        else:
+            is_as_good, may_be_slower = each.accuracy >= stock.accuracy - SAME_ACCURACY, each.shared
+        is_as_fast = each.to_stock is None or each.to_stock <= AS_FAST
+        if each.size_bytes <= stock.size_bytes and is_as_good and (is_as_fast or may_be_slower):
+            kept.append(each)
+    return kept
 
 
 def _is_worth_a_file(candidate: Candidate, balanced: Candidate, goal: Goal, runtime: str) -> bool:

@@ -18,9 +18,9 @@ from edgegolf.backends import onnx, tflite
 from edgegolf.cards import exports_in
 from edgegolf.data import Dataset
 from edgegolf.errors import EdgegolfError
-from edgegolf.export.choosing import STOCK, Goal, LargerThanFloatError, best_files
+from edgegolf.export.choosing import Goal, LargerThanFloatError, best_files, price_of_sharing
 from edgegolf.export.low_bits import LOW_BITS, low_bit_drafts
-from edgegolf.export.measuring import Candidate, Compute, Draft, Task, measure, outputs_of
+from edgegolf.export.measuring import STOCK, Candidate, Compute, Draft, Task, measure, outputs_of
 from edgegolf.export.model_source import Compiled, Described, load_packages, open_source
 from edgegolf.export.samples import ExportData, read_data
 from edgegolf.export.variants import (
@@ -37,13 +37,13 @@ from edgegolf.export.warnings import (
     reference_warnings,
     sample_warnings,
 )
-from edgegolf.export.worker import Worker
 from edgegolf.files import write_atomically
 from edgegolf.golf.golf import golf_file
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.golf.tflite_golf import golf_tflite
 from edgegolf.runtimes import open_session
+from edgegolf.runtimes.worker import Worker
 
 if TYPE_CHECKING:
     from edgegolf.ir import Graph
@@ -364,9 +364,9 @@ class _Making:
         drafts, largest = self._drafts(suffix)
         self.note(f"measuring {len(drafts)} candidates")
         task = replace(self._judged, compiled=self.in_file(suffix))
-        candidates = measure(drafts, suffix, task)
+        candidates = measure(drafts, suffix, task, self.options.quick)
         show(suffix[1:], candidates)
-        for sentence in noise_warnings(suffix[1:], [each.scatter for each in candidates]):
+        for sentence in noise_warnings(suffix[1:], [each.doubt for each in candidates]):
             self._tell(sentence)
         refused: dict[str, EdgegolfError] = {}
         while True:
@@ -390,6 +390,8 @@ class _Making:
                     refused[each.name + each.compute] = error
                     break
             else:
+                if price := price_of_sharing(best, suffix):
+                    self._tell(price)
                 missing = next(iter(refused.values()), self.reasons.get(suffix))
                 return verified, None if f"int8{suffix}" in verified else missing
 

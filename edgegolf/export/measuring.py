@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
+from math import inf
 from pathlib import Path
 from statistics import median
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -26,15 +28,20 @@ from edgegolf.files import sha256, write_atomically
 from edgegolf.runtimes import Array, Session, installed_runtimes, open_session
 from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.registry import preferred_runtime
+from edgegolf.runtimes.worker import run_apart
 from edgegolf.side_by_side import available_cores
 
 Compute = Literal["float32", "float16", "int8", "int8-weights", "int4-weights", "int2-weights"]
-# Of each file: microseconds, their ratio to the first file's, and how far the middle half of these
-# ratios lies apart, a fraction of it; None where it does not run.
-Latencies = list[tuple[float, float, float] | None]
+#: Of each file: its microseconds in each round; None where it does not run.
+Latencies: TypeAlias = "list[list[float] | None]"
 
-LATENCY_ROUNDS = 40
-SECONDS_PER_ROUND = 0.003
+STOCK = "stock, golfed"  # the stock converter's int8 file, losslessly rewritten
+
+# Rounds go on until the ratios are known so well, a fraction, or time is up.
+PRECISE = 0.01
+FEWEST_ROUNDS = 16
+SECONDS_PER_ROUND = {True: 0.001, False: 0.003}  # of each file; by whether it is to be quick
+SECONDS = {True: 1.5, False: 15.0}
 TIMEOUT = 900.0  # seconds for one kind of measurement of all files
 
 
@@ -102,16 +109,17 @@ class Candidate:
         size_bytes: Its size.
         accuracy: On the validation samples, a fraction; None where outputs are no classes.
         sqnr: The worst output's signal-to-quantization-noise ratio against the model, dB.
-        latency_us: Median of one inference on one thread, by runtime that runs it.
+        latency_us: Of one inference on one thread, the median of rounds, by runtime that runs it.
         latency_ratio: The same divided by the stock float32 file's, both measured alternately.
+        to_stock: The same divided by the golfed stock int8 file's, in the preferred runtime; None
+            where there is none.
         data: The file.
         shared: As in `Draft`.
         compiled: As in `Draft`.
-        scatter: How far the middle half of the ratios lies apart in the preferred runtime, a
-            fraction of their median.
+        doubt: The standard error of the latency ratios in the preferred runtime, a fraction.
     """
 
-    SCHEMA: ClassVar[str] = "edgegolf.candidate/2"
+    SCHEMA: ClassVar[str] = "edgegolf.candidate/3"
 
     name: str
     compute: Compute
@@ -123,7 +131,8 @@ class Candidate:
     data: bytes = field(repr=False)
     shared: bool = False
     compiled: bool = True
-    scatter: float = 0.0
+    to_stock: float | None = None
+    doubt: float = 0.0
 
 
 def outputs_of(data: bytes, samples: Samples, suffix: str, laid_out: Compiled) -> list[Array]:
@@ -134,7 +143,9 @@ def outputs_of(data: bytes, samples: Samples, suffix: str, laid_out: Compiled) -
         return laid_out.answers(run_file(path, None, laid_out.given(samples)))
 
 
-def measure(drafts: Sequence[Draft], suffix: str, task: Task) -> tuple[Candidate, ...]:
+def measure(
+    drafts: Sequence[Draft], suffix: str, task: Task, quick: bool = False
+) -> tuple[Candidate, ...]:
     """Quality and latency of each file, in every installed runtime that runs its kind.
 
     Runs in processes of their own: a runtime may crash, and tflite-runtime does not load where
@@ -146,6 +157,7 @@ def measure(drafts: Sequence[Draft], suffix: str, task: Task) -> tuple[Candidate
         drafts: The first one is the float32 file that latencies are compared with.
         suffix: `.tflite` or `.onnx`.
         task: What quality is measured on.
+        quick: In the preferred runtime only, and not for long on a noisy machine.
 
     Raises:
         EdgegolfError: The first file does not run, or one crashes the process.
@@ -157,17 +169,29 @@ def measure(drafts: Sequence[Draft], suffix: str, task: Task) -> tuple[Candidate
         compiled = [draft.compiled for draft in drafts]
         preferred = preferred_runtime(paths[0])
         others = set(installed_runtimes(paths[0])) - {preferred, "litert-reference"}
-        qualities = run_in_child(qualities_of, paths, compiled, task, timeout=TIMEOUT)
+        cached = _cached(paths, preferred, quick)
+        qualities, times = run_apart(
+            _qualities_and_latencies, paths, preferred, compiled, task, cached, timeout=TIMEOUT
+        )
+        latencies = {preferred: times}
         one = Task(task.names, task.samples.take(1), (), task.compiled)
-        latencies = {
-            name: latencies_on_this_machine(paths, name, compiled, one)
-            for name in (preferred, *sorted(others))
-        }
+        for name in () if quick else sorted(others):
+            cached = _cached(paths, name, quick)
+            latencies[name] = cached.known() or run_in_child(
+                cached.measured, paths, name, compiled, one, timeout=TIMEOUT
+            )
+    stock = next((index for index, draft in enumerate(drafts) if draft.name == STOCK), None)
+    stock_times = None if stock is None else times[stock]
     candidates = []
     for index, (draft, quality) in enumerate(zip(drafts, qualities, strict=True)):
-        found = {name: times for name, each in latencies.items() if (times := each[index])}
+        found = {
+            name: (own, ratio(own, first))
+            for name, (first, *_) in latencies.items()
+            if (own := latencies[name][index]) and first
+        }
         if quality is None or preferred not in found:
             continue
+        own, (_, doubt) = found[preferred]
         candidates.append(
             Candidate(
                 name=draft.name,
@@ -175,42 +199,68 @@ def measure(drafts: Sequence[Draft], suffix: str, task: Task) -> tuple[Candidate
                 size_bytes=len(draft.data),
                 accuracy=quality[0],
                 sqnr=quality[1],
-                latency_us={name: times[0] for name, times in found.items()},
-                latency_ratio={name: times[1] for name, times in found.items()},
+                latency_us={name: median(times) for name, (times, _) in found.items()},
+                latency_ratio={name: to_first for name, (_, (to_first, _)) in found.items()},
                 data=draft.data,
                 shared=draft.shared,
                 compiled=draft.compiled,
-                scatter=found[preferred][2],
+                to_stock=ratio(own, stock_times)[0] if stock_times else None,
+                doubt=doubt,
             )
         )
     return tuple(candidates)
 
 
-def latencies_on_this_machine(
-    paths: Sequence[Path], runtime: str, compiled: Sequence[bool], task: Task
-) -> Latencies:
-    """What `latencies_of` gives, measured once for the same files, runtime and machine.
+def ratio(times: Sequence[float], others: Sequence[float]) -> tuple[float, float]:
+    """The median ratio of latencies that were measured in turns, and its standard error.
 
-    What is chosen by it is then the same in every export of a model. The measurements are kept in
-    the user's cache folder; without it, they are made anew.
+    That of the median is 1.253 times that of the mean, and a normal distribution's deviation the
+    width of its middle half by 1.349.
+
+    Returns:
+        The ratio; its error as a fraction of it.
     """
+    ratios = np.divide(times, others)
+    low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
+    return float(middle), float(1.253 / 1.349 * (high - low) / middle / len(ratios) ** 0.5)
+
+
+@dataclass(frozen=True)
+class _Cached:
+    """Latencies that are measured once for the same files, runtime and machine.
+
+    What is chosen by them is then the same in every export of a model. They are kept in the user's
+    cache folder, but not where the machine was too noisy to know them; without it, they are made
+    anew.
+    """
+
+    path: Path
+    quick: bool
+
+    def known(self) -> Latencies | None:
+        """What was measured before."""
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            found = json.loads(self.path.read_bytes())
+            return [None if each is None else list(map(float, each)) for each in found]
+        return None
+
+    def measured(
+        self, paths: Sequence[Path], runtime: str, compiled: Sequence[bool], task: Task
+    ) -> Latencies:
+        """The same, anew."""
+        found = latencies_of(paths, runtime, compiled, task, self.quick)
+        if _doubt(found) <= PRECISE:
+            with contextlib.suppress(EdgegolfError):
+                write_atomically(self.path, json.dumps(found))
+        return found
+
+
+def _cached(paths: Sequence[Path], runtime: str, quick: bool) -> _Cached:
     from platformdirs import user_cache_path
 
     known = [runtime, _versions(), platform.processor(), platform.node(), *map(sha256, paths)]
     key = hashlib.sha256(json.dumps(known).encode()).hexdigest()
-    cached = user_cache_path("edgegolf") / "latencies" / f"{key}.json"
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        known_times = json.loads(cached.read_bytes())
-        if len(known_times) == len(paths):
-            return [None if each is None else _times(*each) for each in known_times]
-    found = run_in_child(latencies_of, paths, runtime, compiled, task, timeout=TIMEOUT)
-    with contextlib.suppress(EdgegolfError):
-        write_atomically(cached, json.dumps(found))
-    return found
-
-
-def _times(microseconds: float, ratio: float, scatter: float) -> tuple[float, float, float]:
-    return float(microseconds), float(ratio), float(scatter)
+    return _Cached(user_cache_path("edgegolf") / "rounds" / f"{key}.json", quick)
 
 
 def _versions() -> list[str]:
@@ -222,6 +272,13 @@ def _versions() -> list[str]:
     return found
 
 
+def _qualities_and_latencies(
+    paths: Sequence[Path], runtime: str, compiled: Sequence[bool], task: Task, cached: _Cached
+) -> tuple[list[tuple[float | None, float] | None], Latencies]:
+    qualities = qualities_of(paths, compiled, task)
+    return qualities, cached.known() or cached.measured(paths, runtime, compiled, task)
+
+
 def qualities_of(
     paths: Sequence[Path], compiled: Sequence[bool], task: Task
 ) -> list[tuple[float | None, float] | None]:
@@ -231,6 +288,8 @@ def qualities_of(
         EdgegolfError: The first file does not run.
     """
     found: list[tuple[float | None, float] | None] = []
+    with open_session(paths[0]):
+        pass  # LiteRT fails now and then where threads load it for the first time
     for path, is_compiled in zip(paths, compiled, strict=True):
         try:
             outputs = _outputs(path, is_compiled, task)
@@ -254,9 +313,13 @@ def _outputs(path: Path, compiled: bool, task: Task) -> list[Array]:
 
 
 def latencies_of(
-    paths: Sequence[Path], runtime: str, compiled: Sequence[bool], task: Task
+    paths: Sequence[Path],
+    runtime: str,
+    compiled: Sequence[bool],
+    task: Task,
+    quick: bool = False,
 ) -> Latencies:
-    """Of each file in one runtime.
+    """Of each file in one runtime, on one thread.
 
     The files take turns, so that whatever else the machine does slows all of them alike.
     """
@@ -268,28 +331,36 @@ def latencies_of(
             session.set_inputs(feed(session, task.names_in(is_compiled), arrays))
             session.invoke()
             sessions[index] = session
+    found: Latencies = [None] * len(paths)
     if 0 not in sessions:
-        return [None] * len(paths)
-    times = dict(zip(sessions, _take_turns([*sessions.values()]), strict=True))
-    return [times.get(index) for index in range(len(paths))]
+        return found
+    for index in sessions:
+        found[index] = []
+    end = time.perf_counter() + SECONDS[quick]
+    for done in count(1):
+        for index, session in sessions.items():
+            times = found[index]
+            assert times is not None
+            times.append(_microseconds(session, SECONDS_PER_ROUND[quick]))
+        late = time.perf_counter() > end
+        if done >= FEWEST_ROUNDS and (late or _doubt(found) <= PRECISE):
+            break
+    return found
 
 
-def _take_turns(sessions: Sequence[Session]) -> list[tuple[float, float, float]]:
-    """The median microseconds of each, its median ratio to the first, and how that scatters."""
-    rounds = np.array(
-        [[_microseconds(session) for session in sessions] for _ in range(LATENCY_ROUNDS)]
-    )
-    medians = np.median(rounds, axis=0)
-    low, ratios, high = np.quantile(rounds / rounds[:, :1], (0.25, 0.5, 0.75), axis=0)
-    return list(map(_times, medians, ratios, (high - low) / ratios))
+def _doubt(latencies: Latencies) -> float:
+    """The largest standard error of any file's ratio to the first one, a fraction."""
+    first = latencies[0]
+    return max((ratio(each, first)[1] for each in latencies if each and first), default=0.0)
 
 
-def _microseconds(session: Session) -> float:
+def _microseconds(session: Session, seconds: float) -> float:
+    """Of the fastest inference of a round: what else the machine does makes others slower."""
     session.invoke()
-    end = time.perf_counter() + SECONDS_PER_ROUND
-    times: list[float] = []
-    while not times or time.perf_counter() < end:
+    end = time.perf_counter() + seconds
+    fastest = inf
+    while time.perf_counter() < end or fastest == inf:
         started = time.perf_counter()
         session.invoke()
-        times.append(time.perf_counter() - started)
-    return median(times) * 1e6
+        fastest = min(fastest, time.perf_counter() - started)
+    return fastest * 1e6

@@ -1,6 +1,6 @@
 """What a model that is to be exported tells: its inputs, its outputs, its graph, stock files.
 
-A source lives in a process of its own (`edgegolf.export.worker`), because the frameworks and
+A source lives in a process of its own (`edgegolf.runtimes.worker`), because the frameworks and
 converters behind it crash now and then, and take seconds to load.
 """
 

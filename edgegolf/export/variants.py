@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -38,6 +38,7 @@ from edgegolf.sqnr import sqnr
 #: What a file of some bytes gives for samples, float32 [n, …] for each output.
 Judge: TypeAlias = Callable[[bytes, Samples], list[Array]]
 _MakeGraph: TypeAlias = "Callable[[Graph, Tuning], Graph | None]"
+T = TypeVar("T")
 
 FINETUNING_STEPS = 800
 BIAS_STEPS = 200  # which are few and soon right
@@ -76,6 +77,7 @@ class Tuning:
             biases of others; 0 for none.
         seed: For the choice of samples.
         quick: The first scales are taken, and the plainest schemes only.
+        known: What was worked out `once`.
     """
 
     samples: Samples
@@ -84,6 +86,14 @@ class Tuning:
     steps: int = FINETUNING_STEPS
     seed: int = 0
     quick: bool = False
+    known: dict[tuple[object, Graph], object] = field(default_factory=dict, repr=False)
+
+    def once(self, function: Callable[[Graph, Sequence[Array]], T], graph: Graph) -> T:
+        """What a function makes of a graph and the inputs that calibrate, which takes its time."""
+        key = function, graph
+        if key not in self.known:
+            self.known[key] = function(graph, self.calibration.inputs)
+        return cast(T, self.known[key])
 
 
 def tflite_drafts(graph: Graph, tuning: Tuning) -> list[Draft]:
@@ -120,7 +130,7 @@ def onnx_drafts(graph: Graph, tuning: Tuning) -> list[Draft]:
     made = (
         _onnx_draft(f"{name}{scheme}", make, each, tuning, shared)
         for name, each in equivalents(graph).items()
-        for scheme, make in _ONNX.items()
+        for scheme, make in (_QUICK_ONNX if tuning.quick else _ONNX).items()
         if each.weights
     )
     return _all_of(*made)
@@ -216,7 +226,7 @@ def _unrolled(graph: Graph, tuning: Tuning) -> Iterator[Draft]:
 
 def _loops(rolled: Graph, tuning: Tuning) -> Iterator[Draft]:
     """Smallest: loops, whose steps have one scale."""
-    equalized = equalize(rolled, tuning.calibration.inputs)
+    equalized = tuning.once(equalize, rolled)
     small, scales = _searched(fuse_activations(equalized), tuning, ONE_SCALE, TEMPERATURES)
     small, scales = _tuned(small, scales, tuning, write_int8(small, scales), activations=True)
     yield Draft("loop, one scale", "int8", write_int8(small, scales), shared=True)
@@ -226,7 +236,7 @@ def _loops(rolled: Graph, tuning: Tuning) -> Iterator[Draft]:
 
 
 def _weight_only_loops(rolled: Graph, tuning: Tuning) -> Iterator[Draft]:
-    small = fuse_activations(share_biases(equalize(rolled, tuning.calibration.inputs)))
+    small = fuse_activations(share_biases(tuning.once(equalize, rolled)))
     scales = Quantization({}, weight_scales(small, ONE_SCALE))
     data = write_int8_weights(small, scales)
     small, scales = _tuned(small, scales, tuning, data, activations=False)
@@ -300,13 +310,22 @@ def _is_worth_tuning(graph: Graph, data: bytes, tuning: Tuning) -> bool:
 # ------------------------------------------------------------------------------------------ ONNX
 
 
-def one_weight_scale(graph: Graph, calibration: Sequence[Array], loops: bool = False) -> Graph:
-    """In float32, with every weight and bias int8 of one scale; with loops on request."""
+def one_weight_scale(graph: Graph, calibration: Sequence[Array]) -> Graph:
+    """In float32, with every weight and bias int8 of one scale."""
+    return with_decoded_weights(*_equalized_for_one_scale(graph, calibration))
+
+
+def _equalized_for_one_scale(
+    graph: Graph, calibration: Sequence[Array]
+) -> tuple[Graph, Quantization]:
     equalized = equalize(graph, calibration)
     noises = importances(equalized, calibration)
     scale = best_common_scale({weight: noises[weight] for weight in equalized.weights})
-    scales = Quantization({}, dict.fromkeys(equalized.weights, scale))
-    return with_decoded_weights(reroll(equalized) if loops else equalized, scales)
+    return equalized, Quantization({}, dict.fromkeys(equalized.weights, scale))
+
+
+def _one_weight_scale(graph: Graph, tuning: Tuning) -> Graph:
+    return with_decoded_weights(*tuning.once(_equalized_for_one_scale, graph))
 
 
 def _one_weight_scale_and_products(graph: Graph, tuning: Tuning) -> Graph | None:
@@ -314,16 +333,15 @@ def _one_weight_scale_and_products(graph: Graph, tuning: Tuning) -> Graph | None
 
     Only there a filter that is multiplied at load serves several convolutions.
     """
-    if reroll(graph) is graph:
-        return None
-    return multiply_kernels(one_weight_scale(graph, tuning.calibration.inputs))
+    return None if reroll(graph) is graph else multiply_kernels(_one_weight_scale(graph, tuning))
 
 
 def _one_weight_scale_and_loops(graph: Graph, tuning: Tuning) -> Graph | None:
     """The same with repeated blocks as loops, which take the fewest bytes but more time."""
     if reroll(graph) is graph:
         return None
-    return one_weight_scale(graph, tuning.calibration.inputs, loops=True)
+    equalized, scales = tuning.once(_equalized_for_one_scale, graph)
+    return with_decoded_weights(reroll(equalized), scales)
 
 
 def _own_weight_scales(graph: Graph, tuning: Tuning) -> Graph:
@@ -333,7 +351,7 @@ def _own_weight_scales(graph: Graph, tuning: Tuning) -> Graph:
 
 def _in_uint8(graph: Graph, tuning: Tuning) -> Graph:
     """In uint8 with int8 weights, which have one scale each and use 7 bits, and int32 biases."""
-    equalized = fuse_activations(equalize(graph, tuning.calibration.inputs))
+    equalized = fuse_activations(tuning.once(_equalized_for_one_scale, graph)[0])
     found = calibrate(equalized, ranges(equalized, tuning.calibration.inputs), IN_UINT8)
     coarser = {weight: _coarser(params) for weight, params in found.weights.items()}
     return quantized(equalized, Quantization(found.activations, coarser))
@@ -366,15 +384,15 @@ def _in_uint8_by_channel(graph: Graph, tuning: Tuning) -> Graph:
 
 
 _ONNX: dict[str, _MakeGraph] = {
-    "weight-only, one scale": lambda graph, tuning: one_weight_scale(
-        graph, tuning.calibration.inputs
-    ),
+    "weight-only, one scale": _one_weight_scale,
     "weight-only, one scale, loop": _one_weight_scale_and_loops,
     "weight-only, one scale, filters multiplied": _one_weight_scale_and_products,
     "weight-only, scale per tensor": _own_weight_scales,
     "int8 per-tensor": _in_uint8,
     "int8 per-channel": _in_uint8_by_channel,
 }
+# Per tensor, a file is not often as good as the stock converter's, which is per channel.
+_QUICK_ONNX = {name: make for name, make in _ONNX.items() if name != "int8 per-tensor"}
 
 
 def _coarser(params: QuantParams) -> QuantParams:
@@ -389,7 +407,8 @@ def _unsaturated(graph: Graph, quantization: Quantization) -> Quantization:
     them has the eighth bit. Depthwise convolutions do not add in pairs.
     """
     activations, weights = quantization.activations, dict(quantization.weights)
-    fixed = {activations[tensor] for tensor in (*graph.inputs, *graph.outputs)}
+    ends = (*graph.inputs, *graph.outputs)
+    fixed = {activations[tensor] for tensor in ends if tensor in activations}
     halved: set[QuantParams] = set()
     for node in graph.walk():
         if isinstance(node.op, Conv2D | FullyConnected):

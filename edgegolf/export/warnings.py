@@ -19,21 +19,21 @@ LEAST_SAMPLES = 10  # fewer tell nothing of chance
 # be (Cohen, A coefficient of agreement for nominal scales, 1960), and so many standard errors.
 STANDARD_ERRORS = 2.0
 CUT_OFF = 0.01  # of an input's numbers; calibration leaves out the rarest thousandths on purpose
-NOISY = 0.1  # scatter of latency ratios from which on the best may be another
+NOISY = 0.03  # standard error of latency ratios from which on the best may be another
 
 
-def noise_warnings(file_format: str, scatters: Sequence[float]) -> tuple[str, ...]:
+def noise_warnings(file_format: str, doubts: Sequence[float]) -> tuple[str, ...]:
     """That latencies of candidates against each other are not to be trusted, if so.
 
     Args:
         file_format: Whose files.
-        scatters: How far the middle half of each candidate's ratios lies apart, a fraction.
+        doubts: The standard error of each candidate's ratio, a fraction.
     """
-    if max(scatters) <= NOISY:
+    if max(doubts) <= NOISY:
         return ()
     return (
-        f"the machine is noisy: latencies of {file_format} files against each other scatter by up "
-        f"to {max(scatters):.0%}, so that another one may be best when it is quiet",
+        f"the machine is noisy: latencies of {file_format} files against each other may be off by "
+        f"{max(doubts):.0%}, so that another one may be best when it is quiet",
     )
 
 

@@ -1,4 +1,7 @@
-"""What the `onnx` package says of a model, asked in a process that a damaged model may crash."""
+"""What the `onnx` package says of a model, asked in a process that a damaged model may crash.
+
+It stays for the next question, as the package takes longer to load than most models to check.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.runtimes.child import run_in_child
+from edgegolf.runtimes.worker import run_apart
 
 if TYPE_CHECKING:
     import onnx
@@ -24,11 +27,11 @@ def new_fault(original: bytes, rewritten: bytes) -> str:
     if find_spec("onnx") is None:
         return ""
     try:
-        return run_in_child(_new_fault, original, rewritten, timeout=TIMEOUT_SECONDS)
+        return run_apart(_new_fault, original, rewritten, timeout=TIMEOUT_SECONDS)
     except EdgegolfError:
         pass
     try:
-        run_in_child(_new_fault, original, original, timeout=TIMEOUT_SECONDS)
+        run_apart(_new_fault, original, original, timeout=TIMEOUT_SECONDS)
     except EdgegolfError:
         return ""
     return "onnx.checker does not come to an end with the rewritten file"
@@ -64,7 +67,7 @@ def needed_types(data: bytes) -> tuple[frozenset[str], bool] | None:
     if find_spec("onnx") is None:
         return None
     try:
-        return run_in_child(_needed_types, data, timeout=TIMEOUT_SECONDS)
+        return run_apart(_needed_types, data, timeout=TIMEOUT_SECONDS)
     except EdgegolfError:
         return None
 
@@ -151,7 +154,7 @@ def without_functions(data: bytes) -> bytes:
     Raises:
         EdgegolfError: The functions call each other without end, or unfold to an absurd size.
     """
-    return run_in_child(_without_functions, data, timeout=TIMEOUT_SECONDS)
+    return run_apart(_without_functions, data, timeout=TIMEOUT_SECONDS)
 
 
 def _without_functions(data: bytes) -> bytes:

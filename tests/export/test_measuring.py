@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,16 @@ from ir_nets import images, outputs, pixels, shared_net
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.choosing import (
+    ENOUGH_SAMPLES,
     GOOD_SQNR,
     SAME_LATENCY,
-    STOCK,
     LargerThanFloatError,
     best_files,
     choose,
     pareto_front,
+    price_of_sharing,
 )
-from edgegolf.export.measuring import Candidate, Draft, Task, measure
+from edgegolf.export.measuring import STOCK, Candidate, Draft, Task, measure, ratio
 from edgegolf.export.samples import Samples
 from edgegolf.export.variants import write_int8_weights
 from edgegolf.ir import Graph, QuantParams
@@ -59,7 +61,7 @@ def test_drafts_that_do_not_run_are_left_out() -> None:
     assert first.accuracy == second.accuracy > 0.95
     assert first.size_bytes == len(runs.data)
     assert first.latency_ratio["litert"] == 1
-    assert first.scatter == 0 < second.scatter
+    assert first.doubt == 0 < second.doubt
     assert second.latency_us["litert"] > 0
     with pytest.raises(EdgegolfError):
         measure([broken, runs], ".tflite", task)
@@ -137,24 +139,62 @@ def candidate(name: str, size: int, ratio: float, accuracy: float | None, noise:
     return Candidate(name, "int8", size, accuracy, noise, latency, latency, b"", **more)
 
 
+def against_stock(name: str, size: int, ratio: float, noise: float, **more):
+    return candidate(name, size, ratio, None, noise, to_stock=ratio / 0.8, **more)
+
+
 EXACT = Candidate("stock", "float32", 4000, None, 120.0, {"litert": 1.0}, {"litert": 1.0}, b"")
 
 
 def test_the_main_file_is_never_worse_than_the_stock_one() -> None:
-    stock = candidate(STOCK, 1000, 0.8, None, 35.0)
+    stock = against_stock(STOCK, 1000, 0.8, 35.0)
     worse = [
-        candidate("larger", 1001, 0.1, None, 50.0),
-        candidate("slower", 500, 0.9, None, 50.0),
-        candidate("noisier", 500, 0.5, None, 34.0),
+        against_stock("larger", 1001, 0.1, 50.0),
+        against_stock("slower", 500, 0.9, 50.0),
+        against_stock("noisier", 500, 0.5, 34.0),
     ]
-    better = candidate("better", 990, 0.79, None, 36.0)
+    better = against_stock("better", 990, 0.79, 36.0)
     found = best_files([EXACT, stock, *worse], ".tflite", None)
     assert found["int8.tflite"] is stock
-    found = best_files([EXACT, stock, *worse, better], ".tflite", None)
-    assert found["int8.tflite"] is better
-    shared = candidate("shared", 300, 0.9, None, GOOD_SQNR, shared=True)
+    shared = against_stock("shared", 300, 0.9, GOOD_SQNR, shared=True)
     found = best_files([EXACT, stock, *worse, better, shared], ".tflite", None)
-    assert found["int8.tflite"] is shared  # half the bytes are worth it
+    assert found["int8.tflite"] is better
+    assert found["int8-smallest.tflite"] is shared
+    said = price_of_sharing(found, ".tflite") or ""
+    assert "300 bytes for 990 of int8.tflite, at 1.14 times its latency and 30.0 dB" in said
+    assert price_of_sharing({**found, "int8-smallest.tflite": better}, ".tflite") is None
+
+
+def test_a_stock_file_that_few_samples_call_bad_is_taken_before_a_noisier_one() -> None:
+    stock = replace(against_stock(STOCK, 1000, 0.8, 35.0), accuracy=0.986)
+    shared = replace(against_stock("shared", 300, 0.5, 15.0, shared=True), accuracy=0.99)
+    exact = replace(EXACT, accuracy=0.99)
+    found = best_files([exact, stock, shared], ".tflite", None)
+    assert found["int8.tflite"] is stock
+    assert found["int8-smallest.tflite"] is shared
+    assert best_files([exact, shared], ".tflite", None)["int8.tflite"] is shared
+
+
+def test_where_classes_are_known_well_what_is_shared_may_take_time() -> None:
+    stock = replace(against_stock(STOCK, 1000, 0.8, 35.0), accuracy=0.99)
+    shared = replace(against_stock("shared", 300, 0.9, 30.0, shared=True), accuracy=0.99)
+    exact = replace(EXACT, accuracy=0.99)
+    many = best_files([exact, stock, shared], ".tflite", None, samples=ENOUGH_SAMPLES)
+    assert many["int8.tflite"] is shared
+    few = best_files([exact, stock, shared], ".tflite", None, samples=ENOUGH_SAMPLES - 1)
+    assert few["int8.tflite"] is stock
+
+
+def test_ratios_are_known_better_the_more_rounds_there_are() -> None:
+    times = np.random.default_rng(0).normal(20, 1, 64), np.random.default_rng(1).normal(10, 1, 64)
+    middle, doubt = ratio(*times)
+    assert middle == pytest.approx(2, rel=0.1)
+    repeats = [
+        float(np.median(np.random.default_rng(seed).permutation(times[0] / times[1])[:16]))
+        for seed in range(200)
+    ]
+    assert ratio(times[0][:16], times[1][:16])[1] > doubt
+    assert 2 * doubt == pytest.approx(np.std(repeats) / middle, rel=0.5)
 
 
 def test_no_file_is_larger_than_the_float_file() -> None:

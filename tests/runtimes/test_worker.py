@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 
 import psutil
 import pytest
 import worker_objects
 
-from edgegolf.errors import EdgegolfError
-from edgegolf.export.worker import Worker
+from edgegolf.errors import EdgegolfError, unknown
+from edgegolf.runtimes.worker import Worker, run_apart
 
 
 def worker(start: int = 0, loads: bool = True) -> Worker:
@@ -62,3 +64,17 @@ def test_nothing_outlives_its_template() -> None:
         with pytest.raises(EdgegolfError, match="asking: the process crashed with SIGKILL"):
             total.call("family", what="asking")
         assert total.call("add", 1, what="adding") == 1
+
+
+def test_calls_share_one_process_that_is_not_this_one() -> None:
+    first, second = run_apart(os.getpid), run_apart(os.getpid)
+    assert first == second != os.getpid()
+
+
+def test_an_error_a_crash_or_a_long_wait_is_an_error_and_the_next_call_goes_on() -> None:
+    assert str(run_apart(unknown, "no such thing", "a", ["b"])) == "no such thing"
+    with pytest.raises(EdgegolfError, match="SIGABRT"):
+        run_apart(os.abort)
+    with pytest.raises(EdgegolfError, match="SIGKILL"):
+        run_apart(time.sleep, 60, timeout=0.5)
+    assert run_apart(max, 1, 2) == 2

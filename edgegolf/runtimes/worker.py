@@ -14,16 +14,21 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.runtimes.child import crash
 
-_TEMPLATE = ("-c", "from edgegolf.export.worker import main; main()")
+T = TypeVar("T")
+
+_TEMPLATE = ("-c", "from edgegolf.runtimes.worker import main; main()")
 _CAN_FORK = sys.platform == "linux"  # elsewhere not every library survives it
 _PR_SET_PDEATHSIG = 1
 
@@ -45,16 +50,17 @@ class Worker:
         self._recipe = (load, make, args)
         self._template: _Template | None = None
 
-    def call(self, method: str, *args: Any, what: str) -> Any:
+    def call(self, method: str, *args: Any, what: str, timeout: float | None = None) -> Any:
         """What a method returns.
 
         Args:
             method: Its name.
             *args: Its arguments.
             what: What it does, for errors: `converting to int8.tflite`.
+            timeout: Seconds after which the process is ended.
 
         Raises:
-            EdgegolfError: Raised by the method, or the process crashed.
+            EdgegolfError: Raised by the method, or the process crashed or took longer.
         """
         if self._template is None:
             self._template = _Template.take(self._recipe[0])
@@ -63,7 +69,14 @@ class Worker:
             except BaseException:
                 self._give_back()
                 raise
-        return self._ask((method, args), what)
+        if timeout is None:
+            return self._ask((method, args), what)
+        timer = threading.Timer(timeout, self._template.kill)
+        timer.start()
+        try:
+            return self._ask((method, args), what)
+        finally:
+            timer.cancel()
 
     def close(self) -> None:
         """End the process."""
@@ -154,6 +167,10 @@ class _Template:
             raise
         return answer
 
+    def kill(self) -> None:
+        """End it while it is asked something, which is then answered as a crash."""
+        self._process.kill()
+
     def words(self) -> bytes:
         """What it wrote to standard error."""
         self._said.seek(0)
@@ -179,9 +196,37 @@ class _Template:
 
 
 @atexit.register
-def _end_idle() -> None:
-    for template in _Template._idle:
-        template.end()
+def end_idle() -> None:
+    """End the processes that wait for another worker."""
+    while _Template._idle:
+        _Template._idle.pop().end()
+
+
+def run_apart(function: Callable[..., T], *args: Any, timeout: float | None = None) -> T:
+    """What `run_in_child` does, in a process that stays for the next call, to the end of this one.
+
+    Args:
+        function: A function of a module (not of `__main__`).
+        *args: Its arguments; they and the result are pickled.
+        timeout: Seconds after which the process is ended.
+
+    Raises:
+        EdgegolfError: Raised by the function, or the process crashed or took longer.
+    """
+    subject = next((str(arg) for arg in args if isinstance(arg, Path)), function.__qualname__)
+    return cast(T, _process().call("call", function, args, what=subject, timeout=timeout))
+
+
+class _Calls:
+    def call(self, function: Callable[..., T], args: Sequence[Any]) -> T:
+        return function(*args)
+
+
+@cache
+def _process() -> Worker:
+    worker = Worker(_Calls)
+    atexit.register(worker.close)
+    return worker
 
 
 def main() -> None:
