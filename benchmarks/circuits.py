@@ -34,7 +34,7 @@ from edgegolf.report.table import Table
 
 ROOT = Path(__file__).parent.parent
 RECORD = ROOT / "docs" / "circuit.json"
-NET, ITERATIONS, LANES, GROWS_ON = "tight_resnet", (8, 1, 32, 2, 16, 4), 4, "hx8k"
+NET, ITERATIONS, LANES, GROWS_ON = "tight_resnet", (8, 1, 32, 2, 16, 4), 4, "up5k"
 IMAGES = 1000
 #: Nets, multiply-accumulates in a cycle, and devices.
 CIRCUITS = (("tight_resnet", 4, ("up5k", "hx8k")), ("double_cnn-2", 2, ("up5k", "hx8k")),

@@ -127,6 +127,16 @@ def simulate(project: Project, count: int) -> str:
     return found
 
 
+def simulate_netlist(project: Project, device: str, count: int) -> None:
+    """The same of what yosys made of the circuit for an iCE40: it has dropped a product before.
+
+    Raises:
+        EdgegolfError: A logit differs, or a tool is missing or fails.
+    """
+    settings = f"YOSYS={_tool('yosys')}", f"DEVICE={device}"
+    _simulated(project, count, "iverilog", "simulate-netlist", *settings)
+
+
 def _simulated(project: Project, count: int, tool: str, target: str, *settings: str) -> None:
     with tempfile.NamedTemporaryFile(suffix=".bin") as file:
         file.write(vectors(project, count))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 from ir_nets import Builder, pixels
 
 from edgegolf.backends import tflite
-from edgegolf.circuit.flow import count_cells, place
+from edgegolf.circuit.flow import count_cells, place, simulate_netlist
 from edgegolf.circuit.project import write_project
 from edgegolf.cli import cli
 from edgegolf.errors import EdgegolfError
@@ -102,8 +103,8 @@ def test_float_files_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.circuit
 @pytest.mark.parametrize("device", ["up5k", "hx8k"])
-def test_circuits_are_placed(device: str, tmp_path: Path) -> None:
-    for tool in ("yosys", "nextpnr-ice40"):
+def test_netlists_give_every_logit_and_are_placed(device: str, tmp_path: Path) -> None:
+    for tool in ("yosys", "iverilog", "nextpnr-ice40"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is missing")
     project = write_project(small_graph(), "small", tmp_path, 2)
@@ -115,3 +116,16 @@ def test_circuits_are_placed(device: str, tmp_path: Path) -> None:
     assert netlist.stat().st_mtime_ns == made
     fit = place(project, cells, 1)
     assert fit.used >= cells.luts
+    simulate_netlist(project, device, 3)
+    plant_wrong_weight(netlist.with_suffix(".v"))
+    with pytest.raises(EdgegolfError, match="logits and labels of 3 images differ"):
+        simulate_netlist(project, device, 3)
+
+
+def plant_wrong_weight(netlist: Path) -> None:
+    """Flip the sign of a weight in the second word of a memory; the first one is not used."""
+    text = netlist.read_text()
+    found = re.search("INIT_0[(]256'h[0-9a-fx]*([0-9a-f])[0-9a-f]{5}[)]", text)
+    assert found is not None
+    digit = f"{int(found[1], 16) ^ 8:x}"
+    netlist.write_text(text[: found.start(1)] + digit + text[found.end(1) :])
