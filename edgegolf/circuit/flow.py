@@ -93,6 +93,7 @@ class Circuit:
         simulated: Images on which a simulator gave every logit.
         simulator: Which one; empty if none was run.
         fits: On devices.
+        twin: The same of the file that it is compared with.
     """
 
     SCHEMA: ClassVar[str] = "edgegolf.circuit/1"
@@ -108,6 +109,7 @@ class Circuit:
     simulated: int
     simulator: str
     fits: tuple[Fit, ...]
+    twin: Circuit | None = None
 
 
 def simulate(project: Project, count: int) -> str:

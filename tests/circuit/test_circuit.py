@@ -96,6 +96,13 @@ def test_nets_of_the_zoo_become_circuits(net: str, tmp_path: Path) -> None:
     assert told["macs"] / told["lanes"] < told["cycles"]
 
 
+def test_a_twin_is_told_beside_it(tmp_path: Path) -> None:
+    shared, unshared = (MODELS / f"tight_resnet{n}" / "int8.tflite" for n in ("", "_unshared"))
+    told = json.loads(run(shared, "--twin", unshared, "-o", tmp_path / "circuit", "--json"))
+    assert told["twin"]["weight_bytes"] > told["weight_bytes"]
+    assert (tmp_path / "circuit.twin" / "circuit.v").exists()
+
+
 def test_float_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EdgegolfError, match=r"float32.tflite: .*int8"):
         run(MODELS / "tight_resnet" / "float32.tflite", "-o", tmp_path)
