@@ -11,6 +11,7 @@ found; `make docs` makes the tables of docs/circuit.md from it.
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -18,7 +19,7 @@ from typing import ClassVar
 import numpy as np
 
 from edgegolf.circuit.circuit import make_circuit
-from edgegolf.circuit.flow import Cells, Circuit, count_cells
+from edgegolf.circuit.flow import Cells, Circuit, count_cells, place
 from edgegolf.circuit.project import write_project
 from edgegolf.data import load_dataset
 from edgegolf.errors import EdgegolfError
@@ -35,7 +36,7 @@ from edgegolf.report.table import Table
 ROOT = Path(__file__).parent.parent
 RECORD = ROOT / "docs" / "circuit.json"
 NET, ITERATIONS, LANES, GROWS_ON = "tight_resnet", (8, 1, 32, 2, 16, 4), 4, "up5k"
-IMAGES = 1000
+IMAGES, SEEDS = 200, 3
 #: Nets, multiply-accumulates in a cycle, and devices.
 CIRCUITS = (("tight_resnet", 4, ("up5k", "hx8k")), ("double_cnn-2", 2, ("up5k", "hx8k")),
             ("pooled_linear", 1, ("up5k", "hx8k")))  # fmt: skip
@@ -53,6 +54,7 @@ class Grown:
         steps: Rows of the table of steps.
         weight_bytes: In the memory of the weights.
         cells: What yosys made of it; None before.
+        megahertz: By nextpnr; none where it does not fit.
     """
 
     role: str
@@ -62,6 +64,7 @@ class Grown:
     steps: int
     weight_bytes: int
     cells: Cells | None
+    megahertz: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,10 @@ def grow(work: Path) -> None:
             keep(found)
             written.append((project, found))
     for project, found in track(written, "synthesizing"):
-        keep(replace(found, cells=count_cells(project, GROWS_ON)))
+        cells = count_cells(project, GROWS_ON)
+        keep(replace(found, cells=cells))
+        with suppress(EdgegolfError):  # it does not fit
+            keep(replace(found, cells=cells, megahertz=place(project, cells, 1).megahertz))
 
 
 def keep(grown: Grown) -> None:
@@ -131,7 +137,8 @@ def place_nets(work: Path) -> None:
     for name, lanes, devices in track(CIRCUITS, "placing"):
         path = Path("models", "mnist", name, "int8.tflite")
         try:
-            found = make_circuit(path, work / f"{name}-{lanes}", lanes, IMAGES, devices)
+            folder = work / f"{name}-{lanes}"
+            found = make_circuit(path, folder, lanes, IMAGES, devices, SEEDS)
         except EdgegolfError as error:
             print(f"{name}: {error.message}")
             continue
@@ -151,18 +158,37 @@ def sections(record: Circuits) -> dict[str, str]:
     ]  # fmt: skip
     header = ("net", "P", "device", "cells", "BRAM", "DSP", "cycles", "MHz", "images")
     grown = [
-        (str(each.iterations), each.role, f"{each.cycles:,}", str(each.steps),
-         f"{each.weight_bytes:,}", *(
-             (f"{each.cells.luts:,}", f"{each.cells.flip_flops:,}", str(each.cells.block_rams))
-             if each.cells else ("–",) * 3))
+        (str(each.iterations), each.role, f"{each.cycles:,}", f"{each.weight_bytes:,}", *(
+             (f"{each.cells.luts:,}", f"{each.cells.flip_flops:,}", str(each.cells.block_rams),
+              str(each.cells.multipliers)) if each.cells else ("–",) * 4),
+         f"{max(each.megahertz):.1f}" if each.megahertz else "–")
         for each in record.grown
     ]  # fmt: skip
-    columns = ("iterations", "weights", "cycles", "steps", "weight B", "LUT", "FF", "BRAM")
+    columns = ("iterations", "weights", "cycles", "weight B", "LUT", "FF", "BRAM", "DSP", "MHz")
     nothing = "Not measured yet.\n"
     return {
         "circuit-placed": Table(header, tuple(placed), labels=3).markdown() if placed else nothing,
         "circuit-growth": Table(columns, tuple(grown), labels=2).markdown(),
+        "circuit-answer": answer(record) or nothing,
     }
+
+
+def answer(record: Circuits) -> str:
+    """How shared and unshared circuits grow, in a sentence; empty if that is not known."""
+    cells = {(each.role, each.iterations): each.cells for each in record.grown if each.cells}
+    both = sorted(n for role, n in cells if role == "shared" and ("unshared", n) in cells)
+    if len(both) < 2:
+        return ""
+
+    def told(role: str) -> str:
+        least, most = (cells[role, n] for n in (both[0], both[-1]))
+        return (f"{least.luts:,} to {most.luts:,} LUTs and from {least.block_rams} to "
+                f"{most.block_rams} block RAMs")  # fmt: skip
+
+    return (
+        f"**From {both[0]} to {both[-1]} iterations the shared circuit goes from {told('shared')},"
+        f"\nits unshared twin, in the same cycles, from {told('unshared')}.**\n"
+    )
 
 
 if __name__ == "__main__":

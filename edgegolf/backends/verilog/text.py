@@ -324,17 +324,17 @@ module circuit (
         byte = "chosen" if full.entries.count(1) == len(full.entries) else own
         if full.varies:
             byte = f"{of('is_full')} ? chosen : {own}"
-        seen = f"inside[2] ? leaked : {of('fill')}" if self.pads else "leaked"
+        seen = f"was_inside[2] ? leaked : {of('fill')}" if self.pads else "leaked"
         maximum = ""
         if self.pools:
             maximum = f"{of('is_maximum')} ? (product > sum ? product : sum) : "
-        inside = "        inside <= {inside[1:0], is_inside};\n" if self.pads else ""
+        inside = "        was_inside <= {was_inside[1:0], is_inside};\n" if self.pads else ""
         return f"""\
     // The lanes: a product a cycle, six cycles behind the walk.
     reg [5:0] valid, starts;
     reg [6:0] takes;
     reg [{lane - 1}:0] lane_1, lane_2, lane_3;
-{"    reg [2:0] inside;" if self.pads else ""}
+{"    reg [2:0] was_inside;" if self.pads else ""}
     reg starts_group;
     always @(posedge clk) begin
         if (begins) starts_group <= 1'b1;
