@@ -31,6 +31,9 @@ from edgegolf.quantize.calibration import calibrate, ranges
 from edgegolf.quantize.quantization import quantized
 from edgegolf.records import from_json, to_json
 from edgegolf.report.circuit_table import clock
+from edgegolf.report.page_charts import ROLES, Chart
+from edgegolf.report.page_plot import Line, Point, beside, plot
+from edgegolf.report.pictures import draw
 from edgegolf.report.table import Table
 
 ROOT = Path(__file__).parent.parent
@@ -169,26 +172,55 @@ def sections(record: Circuits) -> dict[str, str]:
     return {
         "circuit-placed": Table(header, tuple(placed), labels=3).markdown() if placed else nothing,
         "circuit-growth": Table(columns, tuple(grown), labels=2).markdown(),
-        "circuit-answer": answer(record) or nothing,
+        "circuit-answer": f"**{found}**\n" if (found := answer(record)) else nothing,
     }
 
 
 def answer(record: Circuits) -> str:
-    """How shared and unshared circuits grow, in a sentence; empty if that is not known."""
-    cells = {(each.role, each.iterations): each.cells for each in record.grown if each.cells}
-    both = sorted(n for role, n in cells if role == "shared" and ("unshared", n) in cells)
-    if len(both) < 2:
+    """How large shared and unshared circuits are, in a sentence; empty if that is not known."""
+    lines = growth_lines(record)
+    both = sorted(lines["shared"].keys() & lines["unshared"].keys())
+    if not both:
         return ""
 
-    def told(role: str) -> str:
-        least, most = (cells[role, n] for n in (both[0], both[-1]))
-        return (f"{least.luts:,} to {most.luts:,} LUTs and from {least.block_rams} to "
-                f"{most.block_rams} block RAMs")  # fmt: skip
+    def told(role: str, iterations: int) -> str:
+        cells = lines[role][iterations]
+        return f"{cells.luts:,} LUTs and {cells.block_rams} block RAMs"
 
+    least, most = both[0], both[-1]
+    before = f" ({told('unshared', least)} with {least})" if least < most else ""
     return (
-        f"**From {both[0]} to {both[-1]} iterations the shared circuit goes from {told('shared')},"
-        f"\nits unshared twin, in the same cycles, from {told('unshared')}.**\n"
+        f"With {most} iterations the shared circuit takes {told('shared', most)}, its unshared\n"
+        f"twin, in the same cycles, {told('unshared', most)}{before}."
     )
+
+
+def growth_lines(record: Circuits) -> dict[str, dict[int, Cells]]:
+    """By role and iterations what was synthesized."""
+    return {
+        role: {each.iterations: each.cells for each in record.grown
+               if each.role == role and each.cells is not None}
+        for role in ROLES
+    }  # fmt: skip
+
+
+def draw_growth(record: Circuits, path: Path) -> None:
+    """LUTs and block RAMs against iterations, once that is known."""
+    lines, finding = growth_lines(record), answer(record)
+    if not finding:
+        return
+    panels = []
+    for title, count in (("LUTs", "luts"), ("block RAMs", "block_rams")):
+        drawn = {role: tuple((n, getattr(cells, count)) for n, cells in line.items())
+                 for role, line in lines.items()}  # fmt: skip
+        points = [Point(n, value, role, f"{role}, {n} iterations: {value:,} {title}")
+                  for role, line in drawn.items() for n, value in line]  # fmt: skip
+        ends = [Line(line, ROLES[role], f"{role}: {line[-1][1]:,}", width=2.5, opacity=1)
+                for role, line in drawn.items()]  # fmt: skip
+        series = {role: (colour, "circle") for role, colour in ROLES.items()}
+        ticks = sorted({n for line in lines.values() for n in line})
+        panels.append(plot(points, "iterations of the block", title, series, ends, x_ticks=ticks))
+    draw(Chart("", finding.replace("\n", " "), "", beside(panels, {})), path)
 
 
 if __name__ == "__main__":
