@@ -11,6 +11,7 @@ found; `make docs` makes the tables of docs/circuit.md from it.
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -18,7 +19,7 @@ from typing import ClassVar
 import numpy as np
 
 from edgegolf.circuit.circuit import make_circuit
-from edgegolf.circuit.flow import Cells, Circuit, count_cells
+from edgegolf.circuit.flow import Cells, Circuit, count_cells, place
 from edgegolf.circuit.project import write_project
 from edgegolf.data import load_dataset
 from edgegolf.errors import EdgegolfError
@@ -30,12 +31,15 @@ from edgegolf.quantize.calibration import calibrate, ranges
 from edgegolf.quantize.quantization import quantized
 from edgegolf.records import from_json, to_json
 from edgegolf.report.circuit_table import clock
+from edgegolf.report.page_charts import ROLES, Chart
+from edgegolf.report.page_plot import Line, Point, beside, plot
+from edgegolf.report.pictures import draw
 from edgegolf.report.table import Table
 
 ROOT = Path(__file__).parent.parent
 RECORD = ROOT / "docs" / "circuit.json"
-NET, ITERATIONS, LANES, GROWS_ON = "tight_resnet", (8, 1, 32, 2, 16, 4), 4, "hx8k"
-IMAGES = 1000
+NET, ITERATIONS, LANES, GROWS_ON = "tight_resnet", (8, 1, 32, 2, 16, 4), 4, "up5k"
+IMAGES, SEEDS = 200, 3
 #: Nets, multiply-accumulates in a cycle, and devices.
 CIRCUITS = (("tight_resnet", 4, ("up5k", "hx8k")), ("double_cnn-2", 2, ("up5k", "hx8k")),
             ("pooled_linear", 1, ("up5k", "hx8k")))  # fmt: skip
@@ -53,6 +57,7 @@ class Grown:
         steps: Rows of the table of steps.
         weight_bytes: In the memory of the weights.
         cells: What yosys made of it; None before.
+        megahertz: By nextpnr; none where it does not fit.
     """
 
     role: str
@@ -62,6 +67,7 @@ class Grown:
     steps: int
     weight_bytes: int
     cells: Cells | None
+    megahertz: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,10 @@ def grow(work: Path) -> None:
             keep(found)
             written.append((project, found))
     for project, found in track(written, "synthesizing"):
-        keep(replace(found, cells=count_cells(project, GROWS_ON)))
+        cells = count_cells(project, GROWS_ON)
+        keep(replace(found, cells=cells))
+        with suppress(EdgegolfError):  # it does not fit
+            keep(replace(found, cells=cells, megahertz=place(project, cells, 1).megahertz))
 
 
 def keep(grown: Grown) -> None:
@@ -131,7 +140,8 @@ def place_nets(work: Path) -> None:
     for name, lanes, devices in track(CIRCUITS, "placing"):
         path = Path("models", "mnist", name, "int8.tflite")
         try:
-            found = make_circuit(path, work / f"{name}-{lanes}", lanes, IMAGES, devices)
+            folder = work / f"{name}-{lanes}"
+            found = make_circuit(path, folder, lanes, IMAGES, devices, SEEDS)
         except EdgegolfError as error:
             print(f"{name}: {error.message}")
             continue
@@ -151,18 +161,66 @@ def sections(record: Circuits) -> dict[str, str]:
     ]  # fmt: skip
     header = ("net", "P", "device", "cells", "BRAM", "DSP", "cycles", "MHz", "images")
     grown = [
-        (str(each.iterations), each.role, f"{each.cycles:,}", str(each.steps),
-         f"{each.weight_bytes:,}", *(
-             (f"{each.cells.luts:,}", f"{each.cells.flip_flops:,}", str(each.cells.block_rams))
-             if each.cells else ("–",) * 3))
+        (str(each.iterations), each.role, f"{each.cycles:,}", f"{each.weight_bytes:,}", *(
+             (f"{each.cells.luts:,}", f"{each.cells.flip_flops:,}", str(each.cells.block_rams),
+              str(each.cells.multipliers)) if each.cells else ("–",) * 4),
+         f"{max(each.megahertz):.1f}" if each.megahertz else "–")
         for each in record.grown
     ]  # fmt: skip
-    columns = ("iterations", "weights", "cycles", "steps", "weight B", "LUT", "FF", "BRAM")
+    columns = ("iterations", "weights", "cycles", "weight B", "LUT", "FF", "BRAM", "DSP", "MHz")
     nothing = "Not measured yet.\n"
     return {
         "circuit-placed": Table(header, tuple(placed), labels=3).markdown() if placed else nothing,
         "circuit-growth": Table(columns, tuple(grown), labels=2).markdown(),
+        "circuit-answer": f"**{found}**\n" if (found := answer(record)) else nothing,
     }
+
+
+def answer(record: Circuits) -> str:
+    """How large shared and unshared circuits are, in a sentence; empty if that is not known."""
+    lines = growth_lines(record)
+    both = sorted(lines["shared"].keys() & lines["unshared"].keys())
+    if not both:
+        return ""
+
+    def told(role: str, iterations: int) -> str:
+        cells = lines[role][iterations]
+        return f"{cells.luts:,} LUTs and {cells.block_rams} block RAMs"
+
+    least, most = both[0], both[-1]
+    before = f" ({told('unshared', least)} with {least})" if least < most else ""
+    return (
+        f"With {most} iterations the shared circuit takes {told('shared', most)}, its unshared\n"
+        f"twin, in the same cycles, {told('unshared', most)}{before}."
+    )
+
+
+def growth_lines(record: Circuits) -> dict[str, dict[int, Cells]]:
+    """By role and iterations what was synthesized."""
+    return {
+        role: {each.iterations: each.cells for each in record.grown
+               if each.role == role and each.cells is not None}
+        for role in ROLES
+    }  # fmt: skip
+
+
+def draw_growth(record: Circuits, path: Path) -> None:
+    """LUTs and block RAMs against iterations, once that is known."""
+    lines, finding = growth_lines(record), answer(record)
+    if not finding:
+        return
+    panels = []
+    for title, count in (("LUTs", "luts"), ("block RAMs", "block_rams")):
+        drawn = {role: tuple((n, getattr(cells, count)) for n, cells in line.items())
+                 for role, line in lines.items()}  # fmt: skip
+        points = [Point(n, value, role, f"{role}, {n} iterations: {value:,} {title}")
+                  for role, line in drawn.items() for n, value in line]  # fmt: skip
+        ends = [Line(line, ROLES[role], f"{role}: {line[-1][1]:,}", width=2.5, opacity=1)
+                for role, line in drawn.items()]  # fmt: skip
+        series = {role: (colour, "circle") for role, colour in ROLES.items()}
+        ticks = sorted({n for line in lines.values() for n in line})
+        panels.append(plot(points, "iterations of the block", title, series, ends, x_ticks=ticks))
+    draw(Chart("", finding.replace("\n", " "), "", beside(panels, {})), path)
 
 
 if __name__ == "__main__":

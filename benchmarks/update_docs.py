@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from circuits import draw_growth
 from circuits import read as read_circuits
 from circuits import sections as circuit_sections
 from strangers import Strangers, strangers_markdown
@@ -57,6 +58,7 @@ def main() -> None:
     sections |= {name: output(*command) for name, command in OUTPUTS.items()}
     sections |= instructions_sections(read_instructions(INSTRUCTIONS))
     sections |= circuit_sections(read_circuits())
+    draw_growth(read_circuits(), DOCS / "circuit-growth.svg")
     if FOOTPRINT.exists():
         footprint = read_footprint(FOOTPRINT)
         sections |= footprint_sections(footprint)

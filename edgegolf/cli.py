@@ -838,6 +838,7 @@ def footprint(
 )
 @click.option("--synthesize", is_flag=True, help="With yosys and nextpnr: cells and clock.")
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Placements.")
+@click.option("--twin", type=click.Path(path_type=Path), help="The same for another file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.circuit/1.")
 @click.pass_context
 def circuit(
@@ -849,6 +850,7 @@ def circuit(
     simulate: int | None,
     synthesize: bool,
     seeds: int,
+    twin: Path | None,
     as_json: bool,
 ) -> None:
     """Turn an int8 .tflite file into a circuit in Verilog.
@@ -861,6 +863,8 @@ def circuit(
     edgegolf circuit models/mnist/pooled_linear/int8.tflite --simulate 10
     edgegolf circuit models/mnist/tight_resnet/int8.tflite --synthesize --seeds 2
     """
+    from dataclasses import replace
+
     from edgegolf.circuit.circuit import make_circuit
     from edgegolf.records import to_json
     from edgegolf.report.circuit_table import circuit_table
@@ -873,10 +877,14 @@ def circuit(
     chosen = devices or ("up5k",) if synthesize else ()
     folder = output or file.with_suffix(".circuit")
     made = make_circuit(file, folder, parallel, simulate or 0, chosen, seeds)
+    if twin is not None:
+        beside = folder.with_name(f"{folder.name}.twin")
+        other = make_circuit(twin, beside, parallel, simulate or 0, chosen, seeds)
+        made = replace(made, twin=other)
     if as_json:
         click.echo(to_json(made), nl=False)
     else:
-        _print(circuit_table(made))
+        _print(*(circuit_table(each) for each in (made, made.twin) if each is not None))
 
 
 @cli.command()

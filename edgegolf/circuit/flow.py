@@ -93,6 +93,7 @@ class Circuit:
         simulated: Images on which a simulator gave every logit.
         simulator: Which one; empty if none was run.
         fits: On devices.
+        twin: The same of the file that it is compared with.
     """
 
     SCHEMA: ClassVar[str] = "edgegolf.circuit/1"
@@ -108,6 +109,7 @@ class Circuit:
     simulated: int
     simulator: str
     fits: tuple[Fit, ...]
+    twin: Circuit | None = None
 
 
 def simulate(project: Project, count: int) -> str:
@@ -125,6 +127,16 @@ def simulate(project: Project, count: int) -> str:
     target = {"iverilog": "simulate", "verilator": "simulate-fast"}[found]
     _simulated(project, count, found, target)
     return found
+
+
+def simulate_netlist(project: Project, device: str, count: int) -> None:
+    """The same of what yosys made of the circuit for an iCE40: it has dropped a product before.
+
+    Raises:
+        EdgegolfError: A logit differs, or a tool is missing or fails.
+    """
+    settings = f"YOSYS={_tool('yosys')}", f"DEVICE={device}"
+    _simulated(project, count, "iverilog", "simulate-netlist", *settings)
 
 
 def _simulated(project: Project, count: int, tool: str, target: str, *settings: str) -> None:

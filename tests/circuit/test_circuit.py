@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from click.testing import CliRunner
 from ir_nets import Builder, pixels
 
 from edgegolf.backends import tflite
-from edgegolf.circuit.flow import count_cells, place
+from edgegolf.circuit.flow import count_cells, place, simulate_netlist
 from edgegolf.circuit.project import write_project
 from edgegolf.cli import cli
 from edgegolf.errors import EdgegolfError
@@ -71,6 +73,9 @@ def test_it_writes_a_folder_that_needs_no_edgegolf(file: Path) -> None:
 def test_simulation_compares_every_logit(file: Path) -> None:
     told = json.loads(run(file, "--simulate", 5, "--json"))
     assert (told["simulated"], told["simulator"]) == (5, "iverilog")
+    subprocess.run(  # no keyword of SystemVerilog, which verilator reads, is a name
+        ["iverilog", "-g2012", "-tnull", file.with_suffix(".circuit") / "circuit.v"], check=True
+    )
     weights = file.with_suffix(".circuit") / "weights.hex"
     correct = weights.read_text()
     weights.write_text(correct[::-1].strip() + "\n")
@@ -95,6 +100,13 @@ def test_nets_of_the_zoo_become_circuits(net: str, tmp_path: Path) -> None:
     assert told["macs"] / told["lanes"] < told["cycles"]
 
 
+def test_a_twin_is_told_beside_it(tmp_path: Path) -> None:
+    shared, unshared = (MODELS / f"tight_resnet{n}" / "int8.tflite" for n in ("", "_unshared"))
+    told = json.loads(run(shared, "--twin", unshared, "-o", tmp_path / "circuit", "--json"))
+    assert told["twin"]["weight_bytes"] > told["weight_bytes"]
+    assert (tmp_path / "circuit.twin" / "circuit.v").exists()
+
+
 def test_float_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EdgegolfError, match=r"float32.tflite: .*int8"):
         run(MODELS / "tight_resnet" / "float32.tflite", "-o", tmp_path)
@@ -102,8 +114,8 @@ def test_float_files_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.circuit
 @pytest.mark.parametrize("device", ["up5k", "hx8k"])
-def test_circuits_are_placed(device: str, tmp_path: Path) -> None:
-    for tool in ("yosys", "nextpnr-ice40"):
+def test_netlists_give_every_logit_and_are_placed(device: str, tmp_path: Path) -> None:
+    for tool in ("yosys", "iverilog", "nextpnr-ice40"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is missing")
     project = write_project(small_graph(), "small", tmp_path, 2)
@@ -115,3 +127,16 @@ def test_circuits_are_placed(device: str, tmp_path: Path) -> None:
     assert netlist.stat().st_mtime_ns == made
     fit = place(project, cells, 1)
     assert fit.used >= cells.luts
+    simulate_netlist(project, device, 3)
+    plant_wrong_weights(netlist.with_suffix(".v"))
+    with pytest.raises(EdgegolfError, match="logits and labels of 1 images differ"):
+        simulate_netlist(project, device, 1)
+
+
+def plant_wrong_weights(netlist: Path) -> None:
+    """Complement the second word of the weights: the first word is only used by other nets."""
+    text = netlist.read_text()
+    found = re.search("INIT_0[(]256'h[0-9a-fx]*([0-9a-f]{4})[0-9a-f]{4}[)]", text)
+    assert found is not None
+    word = f"{0xFFFF ^ int(found[1], 16):04x}"
+    netlist.write_text(text[: found.start(1)] + word + text[found.end(1) :])

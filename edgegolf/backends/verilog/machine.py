@@ -21,7 +21,7 @@ from edgegolf.errors import EdgegolfError
 _BYTES = {"low", "high", "sum_low", "sum_high", "fill", "lowest", "least"}
 
 #: Stages behind the walk.
-PIPELINE = 18
+PIPELINE = 24
 #: Words of a memory beyond which a circuit is refused.
 MAXIMUM_WORDS = 2**20
 

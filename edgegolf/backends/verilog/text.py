@@ -22,20 +22,15 @@ class _Text:
         self.m = machine
         columns = machine.columns
         self.pads = 1 in columns["is_padded"].entries
-        self.adds = columns["adds"].entries.count(1) > 0
+        self.adds = 1 in columns["adds"].entries
         self.has_tables = bool(machine.tables)
         self.pools = 1 in columns["is_maximum"].entries
         self.leaks = set(zip(columns["lowest"].entries, columns["least"].entries, strict=True)) != {
             (LOW, LOW)
         }
-        self.saturates = self.adds and all(
-            (first, second, constant, shift) == (1, 1, 0, 0)
-            for first, second, constant, shift, adds in zip(
-                *(columns[f"add_{name}"].entries for name in ("first", "second", "constant")),
-                (machine.add_shift,) * len(machine.names), columns["adds"].entries, strict=True,
-            )
-            if adds
-        )  # fmt: skip
+        how = [columns[f"add{n}"].entries for n in ("s", "_first", "_second", "_constant")]
+        ways = {way[1:] for way in zip(*how, strict=True) if way[0]}
+        self.saturates = ways == {(1, 1, 0)} and machine.add_shift == 0
         self.two_roundings = columns["add_positive"] != columns["add_negative"]
         self.depth = machine.depths[1] > 0
 
@@ -104,7 +99,8 @@ module circuit (
             place -= each.bits
             bound = f"row[{place + each.bits - 1}:{place}]" if each.bits > 1 else f"row[{place}]"
             lines.append(f"    wire {_range(each)}{name} = {bound};")
-        return "\n".join([*constants, *lines, ""])
+        lanes = f"    localparam [{bits(self.m.lanes - 1) - 1}:0] LAST_LANE = {self.m.lanes - 1};"
+        return "\n".join([*constants, lanes, *lines, ""])
 
     def column(self, name: str) -> Column:
         return self.m.columns[name]
@@ -180,14 +176,13 @@ module circuit (
             for n in levels
         )
         counts = "".join(
-            f"            {f'if (end_{before}) ' if before else ''}begin\n"
-            f"                left_{n} <= none_{n} ? {of(f'last_{n}')} : left_{n} - 1'b1;\n"
-            f"                none_{n} <= none_{n} ? {of(f'last_{n}')} == 0 : left_{n} == 1;\n"
-            f"            end\n"
+            f"                {f'if (end_{before}) ' if before else ''}begin\n"
+            f"                    left_{n} <= none_{n} ? {of(f'last_{n}')} : left_{n} - 1'b1;\n"
+            f"                    none_{n} <= none_{n} ? {of(f'last_{n}')} == 0 : left_{n} == 1;\n"
+            f"                end\n"
             for before, n in zip(("", *levels), levels, strict=False)
         )
         lane = bits(m.lanes - 1)
-        wraps = f"lane == {lane}'d{m.lanes - 1}" if m.lanes > 1 else "1'b1"
         stall, waits = "", ""
         if m.stalls:
             waits = " && !(end_tap_y && busy != 0)"
@@ -196,7 +191,7 @@ module circuit (
     reg [{lane - 1}:0] busy;
     always @(posedge clk)
         if (begins) busy <= 0;
-        else if (moves && end_tap_y) busy <= {lane}'d{m.lanes - 1};
+        else if (moves && end_tap_y) busy <= LAST_LANE;
         else if (busy != 0) busy <= busy - 1'b1;
 """
         padding = ""
@@ -206,18 +201,21 @@ module circuit (
             c = max(self.column(name).bits for name in names) + 1
             padding = f"""
     // Where that is in the image; outside of it the step sees a constant.
-    reg signed [{c - 1}:0] seen_x, seen_y;
+    reg signed [{c - 1}:0] seen_x, seen_y, by_seen_x, by_seen_y;
     always @(posedge clk)
         if (begins) begin
             seen_x <= {signed("first_x")};
             seen_y <= {signed("first_y")};
-        end else if (moves && end_input) begin
-            seen_x <= seen_x + (!end_tap_x ? {signed("x_tap")} : !end_group ? {signed("x_back")}
-                : !end_x ? {signed("x_pixel")} : {signed("x_line")});
-            if (end_tap_x)
-                seen_y <= seen_y + (!end_tap_y ? {signed("y_tap")}
-                    : !end_x ? {signed("y_back")} : {signed("y_line")});
+        end else if (moved) begin
+            seen_x <= seen_x + by_seen_x;
+            seen_y <= seen_y + by_seen_y;
         end
+    always @(posedge clk) begin
+        by_seen_x <= !end_input ? 0 : !end_tap_x ? {signed("x_tap")}
+            : !end_group ? {signed("x_back")} : !end_x ? {signed("x_pixel")} : {signed("x_line")};
+        by_seen_y <= !end_tap_x ? 0 : !end_tap_y ? {signed("y_tap")}
+            : !end_x ? {signed("y_back")} : {signed("y_line")};
+    end
     wire is_inside = seen_x >= 0 && seen_x < {signed("columns_inside")}
         && seen_y >= 0 && seen_y < {signed("rows_inside")};
 """
@@ -226,19 +224,26 @@ module circuit (
 {declared}    reg {", ".join(f"none_{n}" for n in levels)}; // whether none is left
 {flags}    assign moves = state == RUN && ({of("is_input")} ? in_valid : 1'b1{waits});
     assign is_done = moves && end_y;
-    reg [{m.address_bits - 1}:0] address;
+    reg [{m.address_bits - 1}:0] address, by; // a cycle behind the counts
+    reg moved;
     reg [{lane - 1}:0] lane;
-    wire lane_wraps = {wraps};
+    wire lane_wraps = lane == LAST_LANE;
     always @(posedge clk)
         if (begins) begin
 {first}            address <= {of("at_source")};
             lane <= 0;
-        end else if (moves) begin
-{counts}            lane <= end_input || lane_wraps ? {lane}'d0 : lane + 1'b1;
-            address <= address + (!end_input ? lane_wraps : !end_tap_x ? {of("by_tap_x")}
-                : !end_tap_y ? {of("by_tap_y")} : !end_group ? {of("by_group")}
-                : !end_x ? {of("by_x")} : {of("by_y")});
+        end else begin
+            if (moves) begin
+{counts}                lane <= end_input || lane_wraps ? 0 : lane + 1'b1;
+            end
+            if (moved) address <= address + by;
         end
+    always @(posedge clk) begin
+        moved <= moves;
+        by <= !end_input ? lane_wraps : !end_tap_x ? {of("by_tap_x")}
+            : !end_tap_y ? {of("by_tap_y")} : !end_group ? {of("by_group")}
+            : !end_x ? {of("by_x")} : {of("by_y")};
+    end
 {stall}{padding}"""
 
     def memories(self) -> str:
@@ -283,14 +288,13 @@ module circuit (
     initial $readmemh("weights.hex", weight_memory);
     reg [{w - 1}:0] weight_address;
     reg [{word - 1}:0] weight_word;
-    reg moved, moved_on; // a cycle behind the walk
+    reg [2:0] moved_on;
     always @(posedge clk) begin
-        moved <= moves;
-        moved_on <= end_group;
+        moved_on <= {{moved_on[1:0], end_group}};
         weight_word <= weight_memory[weight_address];
         if (begins) weight_address <= {of("weights")};
-        else if (moved && !{of("has_ones")})
-            weight_address <= moved_on ? {of("weights")} : weight_address + 1'b1;
+        else if (valid[2] && !{of("has_ones")})
+            weight_address <= moved_on[2] ? {of("weights")} : weight_address + 1'b1;
     end
 
     // What each channel takes: {fields}.
@@ -302,12 +306,11 @@ module circuit (
 """
 
     def bank(self, name: str, depth: int, enable: str) -> str:
-        where = " && write_at == i" if self.m.lanes > 1 else ""
         return f"""\
             reg [7:0] {name}_memory[0:{depth - 1}];
             reg [7:0] {name}_byte;
             always @(posedge clk) begin
-                if (writes && {enable}{where}) {name}_memory[write_word] <= written;
+                if (writes && {enable} && write_at == i) {name}_memory[write_word] <= written;
                 {name}_byte <= {name}_memory[read_{name}];
             end
             assign {name}_word[8*i +: 8] = {name}_byte;
@@ -321,41 +324,43 @@ module circuit (
         byte = "chosen" if full.entries.count(1) == len(full.entries) else own
         if full.varies:
             byte = f"{of('is_full')} ? chosen : {own}"
-        seen = f"inside_2 ? leaked : {of('fill')}" if self.pads else "leaked"
+        seen = f"was_inside[2] ? leaked : {of('fill')}" if self.pads else "leaked"
         maximum = ""
         if self.pools:
             maximum = f"{of('is_maximum')} ? (product > sum ? product : sum) : "
-        inside = "        {inside_2, inside_1} <= {inside_1, is_inside};\n" if self.pads else ""
+        inside = "        was_inside <= {was_inside[1:0], is_inside};\n" if self.pads else ""
         return f"""\
-    // The lanes: a product a cycle, four cycles behind the walk.
-    reg [4:0] valid, starts, takes;
-    reg [{lane - 1}:0] lane_1, lane_2;
-{"    reg inside_1, inside_2;" if self.pads else ""}
+    // The lanes: a product a cycle, six cycles behind the walk.
+    reg [5:0] valid, starts;
+    reg [6:0] takes;
+    reg [{lane - 1}:0] lane_1, lane_2, lane_3;
+{"    reg [2:0] was_inside;" if self.pads else ""}
     reg starts_group;
     always @(posedge clk) begin
         if (begins) starts_group <= 1'b1;
         else if (moves) starts_group <= end_tap_y;
-        valid <= {{valid[3:0], moves && !{of("is_input")}}};
-        starts <= {{starts[3:0], starts_group}};
-        takes <= {{takes[3:0], moves && end_tap_y && !{of("is_input")}}};
+        valid <= {{valid[4:0], moves && !{of("is_input")}}};
+        starts <= {{starts[4:0], starts_group}};
+        takes <= {{takes[5:0], moves && end_tap_y && !{of("is_input")}}};
         lane_1 <= lane;
         lane_2 <= lane_1;
+        lane_3 <= lane_2;
 {inside}        if (rst) takes <= 0;
     end
-    wire [7:0] chosen = source_word{"[8*lane_2 +: 8]" if m.lanes > 1 else ""};
+    wire [7:0] chosen = source_word[8*lane_3 +: 8];
     wire [{m.lanes * s - 1}:0] sums;
     generate
         for (i = 0; i < {m.lanes}; i = i + 1) begin : mac
-            wire signed [7:0] source = {byte};
+            reg signed [7:0] source, x, weight;
             wire signed [7:0] leaked = {self.leak("source")};
-            reg signed [7:0] x, weight;
             reg signed [15:0] product;
             reg signed [{s - 1}:0] sum;
             always @(posedge clk) begin
+                source <= {byte};
                 x <= {seen};
                 weight <= weight_word[8*i +: 8];
                 product <= x * weight;
-                if (valid[3]) sum <= starts[3] ? product : {maximum}sum + product;
+                if (valid[5]) sum <= starts[5] ? product : {maximum}sum + product;
             end
             assign sums[{s}*i +: {s}] = sum;
         end
@@ -379,13 +384,24 @@ module circuit (
     @property
     def limits_early(self) -> bool:
         """Whether results have limits of their own."""
-        low, high = self.column("low"), self.column("high")
-        return set(low.entries) != {LOW} or set(high.entries) != {HIGH}
+        return self.are_limits("low", "high")
+
+    @property
+    def limits_sums(self) -> bool:
+        """Whether sums have."""
+        return self.are_limits("sum_low", "sum_high")
+
+    def are_limits(self, low: str, high: str) -> bool:
+        return {*self.column(low).entries, *self.column(high).entries} != {LOW, HIGH}
+
+    def limited(self, byte: str, low: str, high: str) -> str:
+        low, high = self.of(low), self.of(high)
+        return f"{byte} > {high} ? {high} : {byte} < {low} ? {low} : {byte}"
 
     @property
     def result(self) -> int:
         """The stage of the scaled results."""
-        return 5 + self.limits_early
+        return 7 + self.limits_early
 
     def scaling(self) -> str:
         m, of = self.m, self.of
@@ -399,49 +415,50 @@ module circuit (
             return each if columns[name].signed else f"$signed({{1'b0, {each}}})"
 
         factor = columns["multiplier"].bits
-        parts, products, added = [], [], []
+        parts, products, inner = [], [], []
+        outer: list[str] = []
         for low in range(0, t, 16):
             for begin in range(0, factor, 16):
                 name = f"part_{low}_{begin}"
                 high, end = min(low + 16, t), min(begin + 16, factor)
-                one = f"total[{high - 1}:{low}]"
+                # Those that do not overlap come a cycle later, when the others are added already.
+                late = low == begin
+                one = f"{'total_1' if late else 'total'}[{high - 1}:{low}]"
                 one = f"$signed({one})" if high == t else f"$signed({{1'b0, {one}}})"
-                other = f"{'multiplier_1' if per_channel else of('multiplier')}[{end - 1}:{begin}]"
+                other = f"multiplier_{1 + late}" if per_channel else of("multiplier")
+                other = f"{other}[{end - 1}:{begin}]"
                 parts.append(f"    reg signed [{high - low + end - begin}:0] {name};\n")
                 products.append(f"        {name} <= {one} * $signed({{1'b0, {other}}});\n")
-                at = low + begin
-                added.append(f"({name} <<< {at})" if at else name)
-        shift = f"shift_4 == {columns['shift'].bits}" if per_channel else \
+                if late:  # all but the highest have 32 bits
+                    outer = [name, *(f"{each}[31:0]" for each in outer[:1]), *outer[1:]]
+                else:
+                    inner.append(f"({name} <<< {low + begin - 16})")
+        shift = f"shift_5 == {columns['shift'].bits}" if per_channel else \
             f"{of('shift')} == {columns['shift'].bits}"  # fmt: skip
         shifted = f"scaled >>> {m.shifts[-1]}"
         for index, places in reversed(list(enumerate(m.shifts[:-1]))):
             shifted = f"{shift}'d{index} ? scaled >>> {places} : {shifted}"
-        rounding = number("positive", 3)
+        rounding = number("positive", 4)
         if columns["positive"] != columns["negative"]:
-            rounding = f"(below[1] ? {number('negative', 3)} : {rounding})"
-        count = f"""\
-    reg [{lane - 1}:0] left;
-    always @(posedge clk)
-        if (rst) left <= 0;
-        else if (takes[4]) left <= ends_pixel ? 0 : {lane}'d{m.lanes - 1};
-        else if (left != 0) left <= ends_pixel ? 0 : left - 1'b1;
-    wire goes = takes[4] || left != 0;
-""" if m.lanes > 1 else "    wire goes = takes[4];\n"  # fmt: skip
-        upper, sign = f"shifted[{w - 1}:7]", f"shifted[{w - 1}]"
-        saturated = f"{upper} == 0 || &{upper} ? shifted[7:0] : {{{sign}, {{7{{!{sign}}}}}}}"
+            rounding = f"(below[2] ? {number('negative', 4)} : {rounding})"
+        n = max(9, w - m.shifts[0])
         limited = f"""\
     reg signed [7:0] result;
-    always @(posedge clk)
-        result <= saturated > {of("high")} ? {of("high")} : saturated < {of("low")} ? {of("low")}
-            : saturated;
+    always @(posedge clk) result <= {self.limited("saturated", "low", "high")};
 """ if self.limits_early else "    wire signed [7:0] result = saturated;\n"  # fmt: skip
         return f"""\
     // The sums of a group wait in a queue, and are scaled one by one.
     reg [{m.lanes * s - 1}:0] queue;
-    always @(posedge clk) queue <= takes[4] ? sums : queue >> {s};
+    always @(posedge clk) queue <= takes[6] ? sums : queue >> {s};
     reg [{channel - 1}:0] channel;
     wire ends_pixel = channel == {of("last_channel")};
-{count}    always @(posedge clk)
+    reg [{lane - 1}:0] left;
+    always @(posedge clk)
+        if (rst) left <= 0;
+        else if (takes[6]) left <= ends_pixel ? 0 : LAST_LANE;
+        else if (left != 0) left <= ends_pixel ? 0 : left - 1'b1;
+    wire goes = takes[6] || left != 0;
+    always @(posedge clk)
         if (begins) begin
             channel <= 0;
             parameter_address <= {of("parameters")};
@@ -457,24 +474,28 @@ module circuit (
         if (rst) passes <= 0;
     end
 {self.unpacked()}    wire signed [{s - 1}:0] oldest = queue[{s - 1}:0];
-    reg signed [{t - 1}:0] total;
-{"".join(parts)}    reg signed [{w - 1}:0] product_of_parts, scaled;
-    reg [1:0] below; // whether the sum is below zero
-    wire signed [{w - 1}:0] shifted = {shifted};
+    reg signed [{t - 1}:0] total, total_1;
+{"".join(parts)}    reg signed [{w - 1}:0] inner, whole, scaled;
+    wire signed [{w - 1}:0] outer = $signed({{{", ".join(outer)}}});
+    reg [2:0] below; // whether the sum is below zero
+    reg signed [{n - 1}:0] shifted;
     reg signed [7:0] saturated;
     always @(posedge clk) begin
         total <= oldest + {"bias_0" if m.parameters["bias"].signed else "$signed({1'b0, bias_0})"};
-{"".join(products)}        below <= {{below[0], total[{t - 1}]}};
-        product_of_parts <= {" + ".join(added)};
-        scaled <= product_of_parts + {rounding};
-        saturated <= {saturated};
+        total_1 <= total;
+{"".join(products)}        below <= {{below[1:0], total[{t - 1}]}};
+        inner <= {" + ".join(inner) or 0};
+        whole <= outer + (inner <<< 16);
+        scaled <= whole + {rounding};
+        shifted <= {shifted};
+        saturated <= {_saturated("shifted", n)};
     end
 {limited}"""
 
     def unpacked(self) -> str:
         """The parameters of a channel, each delayed to where it is needed."""
         lines, place = [], sum(each.bits for each in self.m.parameters.values())
-        stages = {"bias": 0, "multiplier": 1, "positive": 3, "negative": 3, "shift": 4}
+        stages = {"bias": 0, "multiplier": 2, "positive": 4, "negative": 4, "shift": 5}
         for name, each in self.m.parameters.items():
             sign = "signed " if each.signed else ""
             place -= each.bits
@@ -490,7 +511,9 @@ module circuit (
     @property
     def summed(self) -> int:
         """The stage of what was added."""
-        return self.result + (0 if not self.adds else 2 if self.saturates else 4)
+        if not self.adds:
+            return self.result
+        return self.result + (2 if self.saturates else 4) + self.limits_sums
 
     @property
     def last(self) -> int:
@@ -502,8 +525,7 @@ module circuit (
         if not self.adds:
             return "    wire signed [7:0] summed = result;\n"
         lane, reads = bits(m.lanes - 1), self.result - 2
-        wraps = f"added_lane == {lane}'d{m.lanes - 1}" if m.lanes > 1 else "1'b1"
-        lines, on = "", f"(ends[{reads}] || {wraps})"
+        lines, on = "", "added_wraps"
         if set(self.column("by_line_added").entries) != {1}:
             x = self.column("last_x").bits
             on = f"ends[{reads}] && line_ends_added ? {of('by_line_added')} : {on}"
@@ -518,40 +540,41 @@ module circuit (
     // What is added is read as it is needed, from the memory that the source is not in.
     reg [{m.address_bits - 1}:0] added_word;
     reg [{lane - 1}:0] added_lane, added_lane_1;
+    wire added_wraps = ends[{reads}] || added_lane == LAST_LANE;
     reg signed [7:0] added;
     assign residual_address = added_word;
 {lines}    always @(posedge clk) begin
         added_lane_1 <= added_lane;
-        added <= residual_word{"[8*added_lane_1 +: 8]" if m.lanes > 1 else ""};
+        added <= residual_word[8*added_lane_1 +: 8];
         if (begins) begin
             added_word <= {of("at_residual")};
             added_lane <= 0;
         end else if (passes[{reads}]) begin
             added_word <= added_word + ({on});
-            added_lane <= ends[{reads}] || {wraps} ? {lane}'d0 : added_lane + 1'b1;
+            added_lane <= added_wraps ? 0 : added_lane + 1'b1;
         end
     end
 """
-        high, low = self.signed("sum_high"), self.signed("sum_low")
         limited = f"""\
-sum_of_both > {high} ? {of("sum_high")}
-            : sum_of_both < {low} ? {of("sum_low")} : sum_of_both[7:0];
-    end
-"""
+    reg signed [7:0] summed;
+    always @(posedge clk) summed <= {self.limited("total_of_both", "sum_low", "sum_high")};
+""" if self.limits_sums else "    wire signed [7:0] summed = total_of_both;\n"  # fmt: skip
         if self.saturates:
             return f"""\
 {read}    reg signed [8:0] sum_of_both;
-    reg signed [7:0] result_1, summed;
+    reg signed [7:0] result_1, total_of_both;
     always @(posedge clk) begin
         sum_of_both <= result + added;
         result_1 <= result;
-        summed <= !{of("adds")} ? result_1 : {limited}"""
-        w = m.add_bits
+        total_of_both <= !{of("adds")} ? result_1 : {_saturated("sum_of_both", 9)};
+    end
+{limited}"""
+        w = max(9, m.add_bits)
         negative, positive = self.signed("add_negative"), self.signed("add_positive")
         rounded = f" + (weighed[{w - 1}] ? {negative} : {positive})" if self.two_roundings else ""
         return f"""\
 {read}    reg signed [{w - 1}:0] weighed_first, weighed_second, weighed, rounded;
-    reg signed [7:0] result_1, result_2, result_3, summed;
+    reg signed [7:0] result_1, result_2, result_3, total_of_both;
     wire signed [{w - 1}:0] sum_of_both = rounded >>> {m.add_shift};
     always @(posedge clk) begin
         weighed_first <= added * {self.signed("add_first")} + {self.signed("add_constant")};
@@ -561,11 +584,12 @@ sum_of_both > {high} ? {of("sum_high")}
         result_1 <= result;
         result_2 <= result_1;
         result_3 <= result_2;
-        summed <= !{of("adds")} ? result_3 : {limited}"""
+        total_of_both <= !{of("adds")} ? result_3 : {_saturated("sum_of_both", w)};
+    end
+{limited}"""
 
     def writing(self) -> str:
         m, of = self.m, self.of
-        lane = bits(m.lanes - 1)
         channels = self.column("write_channels").bits
         which = f"{of('lookup')}, " if len(m.tables) > 1 else ""
         table = f"""\
@@ -588,7 +612,7 @@ sum_of_both > {high} ? {of("sum_high")}
         else if (writes && pixel_ends) write_column <= line_ends ? 0 : write_column + 1'b1;
 """ if self.has_lines else ""  # fmt: skip
         gap = f"line_ends ? {of('by_line_written')} : " if self.has_lines else ""
-        wraps = f"write_at == {lane}'d{m.lanes - 1}" if m.lanes > 1 else "1'b1"
+        wraps = "write_at == LAST_LANE"
         label = bits(m.logits - 1)
         return f"""\
 {table}
@@ -604,7 +628,7 @@ sum_of_both > {high} ? {of("sum_high")}
             write_channel <= 0;
         end else if (writes) begin
             write_channel <= pixel_ends ? 0 : write_channel + 1'b1;
-            write_at <= pixel_ends ? {of("write_lane")} : {wraps} ? {lane}'d0 : write_at + 1'b1;
+            write_at <= pixel_ends ? {of("write_lane")} : {wraps} ? 0 : write_at + 1'b1;
             write_word <= write_word + (pixel_ends ? {gap}{of("by_pixel_written")} : {wraps});
         end
 
@@ -633,6 +657,11 @@ def _range(each: Column) -> str:
 
 def _number(each: Column, index: int) -> str:
     return f"{each.bits}'d{each.entries[index] & ((1 << each.bits) - 1)}"
+
+
+def _saturated(name: str, width: int) -> str:
+    upper, sign = f"{name}[{width - 1}:7]", f"{name}[{width - 1}]"
+    return f"{upper} == 0 || &{upper} ? {name}[7:0] : {{{sign}, {{7{{!{sign}}}}}}}"
 
 
 def _wrapped(words: Iterable[str]) -> list[str]:
