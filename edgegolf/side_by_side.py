@@ -153,7 +153,7 @@ def _give(connection: Connection, waiting: deque[tuple[int, Task]]) -> int:
 def _receive(receiver: Connection, process: BaseProcess, description: str, log: Path) -> Any:
     try:
         message = receiver.recv()
-    except EOFError:
+    except (EOFError, ConnectionError):  # reset, where it died before it read its task
         process.join()
         lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
         raise EdgegolfError(

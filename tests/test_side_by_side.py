@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,15 @@ def test_an_error_of_a_task_is_raised_as_it_is() -> None:
     with pytest.raises(EdgegolfError, match="no such thing") as raised:
         list(run_side_by_side([task(refuse)], 1))
     assert raised.value.hint == "take another"
+
+
+@pytest.mark.skipif(not Path("/bin/false").exists(), reason="no program that only fails")
+def test_a_process_that_never_starts_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource_tracker.ensure_running()  # another process that is started so
+    monkeypatch.setattr("multiprocessing.spawn._python_exe", os.fsencode("/bin/false"))
+    for _ in range(5):
+        with pytest.raises(EdgegolfError, match="refuse stopped with exit code 1"):
+            list(run_side_by_side([task(refuse)], 1))
 
 
 def test_a_bug_and_a_crash_say_which_task_and_why() -> None:

@@ -37,7 +37,7 @@ from edgegolf.export.warnings import (
     reference_warnings,
     sample_warnings,
 )
-from edgegolf.files import write_atomically
+from edgegolf.files import check_writable, write_atomically
 from edgegolf.golf.golf import golf_file
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
@@ -222,6 +222,8 @@ def export_model(
     ways = {name: way for name, way in ways_of(options).items() if name not in skip}
     if not ways:
         return Exported()
+    if destination.is_dir():
+        check_writable(destination / f"{prefix}{next(iter(ways))}")
 
     def remove_older(way_names: Collection[str], spared: Collection[str] = ()) -> None:
         for path in exports_in(destination, prefix):

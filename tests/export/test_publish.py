@@ -112,6 +112,14 @@ def test_a_refused_export_leaves_no_files_of_another_model(models: Path, tmp_pat
     assert stale_files(tmp_path) == []
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder that nobody can write")
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(models: Path) -> None:
+    steps: list[str] = []
+    with pytest.raises(EdgegolfError, match="cannot be written"):
+        publish_file(models / "a.keras", Path("/proc"), models / "s.npz", TFLITE, steps.append)
+    assert steps == []
+
+
 def test_models_of_one_folder_have_files_of_their_own(models: Path, tmp_path: Path) -> None:
     float32 = ExportOptions(formats=("tflite",), dtypes=("float32",))
     for name in ("a", "b"):
