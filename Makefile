@@ -95,8 +95,8 @@ test-arm: setup ## Run the tests on emulated Raspberry Pis (installed if root)
 test-mcu: setup ## Run C on emulated microcontrollers (installed if root)
 	@if [ "$$(id -u)" = 0 ] && ! command -v simavr >/dev/null; then \
 	  apt-get update -qq && \
-	  apt-get install -qq -y --no-install-recommends $$($(VENV)/bin/python -c \
-	    'from edgegolf.emulation.microcontrollers import PACKAGES; print(PACKAGES)') >/dev/null; \
+	  apt-get install -qq -y --no-install-recommends $$(PYTHONPATH=benchmarks $(VENV)/bin/python -c \
+	    'from cores import PACKAGES; print(PACKAGES)') >/dev/null; \
 	fi
 	$(VENV)/bin/python -m pytest -m mcu -rs tests/mcu
 

@@ -21,7 +21,6 @@ from edgegolf.emulation.choice import note_choices
 from edgegolf.emulation.instructions import (
     Instructions,
     count_instructions,
-    instructions_to_json,
     read_instructions,
 )
 from edgegolf.export.keras_source import KerasSource
@@ -29,6 +28,7 @@ from edgegolf.export.samples import read_data
 from edgegolf.files import write_atomically
 from edgegolf.golf.golf import golf_file
 from edgegolf.progress import track
+from edgegolf.records import to_json
 from edgegolf.workspace import MODEL_NAME, MODELS, exported_files, trained_folders
 
 DATASET = "mnist"
@@ -39,7 +39,7 @@ DESTINATION = Path("benchmarks/arm_instructions.json")
 def main() -> None:
     exported_folders = sorted((MODELS / DATASET).iterdir())
     if sys.argv[1:] != ["--cards"]:
-        write_atomically(DESTINATION, instructions_to_json(count(exported_folders)))
+        write_atomically(DESTINATION, to_json(count(exported_folders)))
     results = read_instructions(DESTINATION)
     for folder in exported_folders:
         note_choices(folder, results)

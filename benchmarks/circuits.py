@@ -30,7 +30,7 @@ from edgegolf.progress import track
 from edgegolf.quantize.calibration import calibrate, ranges
 from edgegolf.quantize.quantization import quantized
 from edgegolf.records import from_json, to_json
-from edgegolf.report.circuit_table import clock
+from edgegolf.report.file_tables import clock
 from edgegolf.report.page_charts import ROLES, Chart
 from edgegolf.report.page_plot import Line, Point, beside, plot
 from edgegolf.report.pictures import draw

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from doc_tables import replace_section
 from interleaved import time_in_turn
 from numpy.typing import NDArray
 
@@ -31,7 +32,6 @@ from edgegolf.export.model import for_inference, load_model
 from edgegolf.export.samples import inputs_of, read_data
 from edgegolf.files import write_atomically
 from edgegolf.progress import track
-from edgegolf.report.models_markdown import replace_section
 from edgegolf.runtimes.child import run_in_child
 from edgegolf.workspace import MODEL_NAME, model_folder, trained_folders
 

@@ -14,8 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from cores import CORES, run_on_core
+
 from edgegolf.backends import c
-from edgegolf.emulation.microcontrollers import CORES, run_on_core
 from edgegolf.export.c_files import random_inputs
 from edgegolf.files import write_atomically
 from edgegolf.frontends.tflite import read_graph

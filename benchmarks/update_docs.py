@@ -15,6 +15,15 @@ from pathlib import Path
 from circuits import draw_growth
 from circuits import read as read_circuits
 from circuits import sections as circuit_sections
+from doc_tables import (
+    costs_markdown,
+    files_markdown,
+    footprint_sections,
+    instructions_sections,
+    replace_section,
+    sweep_sections,
+    training_markdown,
+)
 from strangers import Strangers, strangers_markdown
 from users import Users, users_markdown
 
@@ -22,15 +31,11 @@ from edgegolf.bench.result import read_results
 from edgegolf.cards import read_card
 from edgegolf.emulation.instructions import read_instructions
 from edgegolf.files import write_atomically
-from edgegolf.footprint.result import read_footprint
-from edgegolf.records import from_json
-from edgegolf.report.ablation_table import ablation_markdown
-from edgegolf.report.costs_markdown import costs_markdown
-from edgegolf.report.footprint_table import footprint_sections
-from edgegolf.report.instructions_markdown import instructions_sections
-from edgegolf.report.models_markdown import files_markdown, replace_section, training_markdown
-from edgegolf.report.pictures import draw_footprint, draw_models, draw_sweep
-from edgegolf.report.sweep_table import sweep_sections
+from edgegolf.footprint.result import Footprint
+from edgegolf.records import from_file
+from edgegolf.report import page_charts
+from edgegolf.report.pictures import draw, draw_footprint
+from edgegolf.report.sweep_tables import ablation_markdown
 from edgegolf.sweep import SweepResults
 from edgegolf.sweep.ablation import AblationResults
 
@@ -60,19 +65,19 @@ def main() -> None:
     sections |= circuit_sections(read_circuits())
     draw_growth(read_circuits(), DOCS / "circuit-growth.svg")
     if FOOTPRINT.exists():
-        footprint = read_footprint(FOOTPRINT)
+        footprint = from_file(FOOTPRINT, Footprint)
         sections |= footprint_sections(footprint)
         draw_footprint(footprint, DOCS)
     for path in sorted(SWEEPS.glob("*.json")):
-        results = from_json(path.read_bytes(), SweepResults, str(path))
+        results = from_file(path, SweepResults)
         sections |= sweep_sections(results)
-        draw_sweep(results, path.with_suffix(".svg"))
+        draw(page_charts.sweep(results), path.with_suffix(".svg"))
     for page in PAGES:
         text = page.read_text()
         for name, content in sections.items():
             text = replace_section(text, name, content)
         write_atomically(page, text)
-    draw_models(cards, DOCS / "models.svg")
+    draw(page_charts.front(cards, "mnist"), DOCS / "models.svg")
 
 
 def other_sections() -> dict[str, str]:
@@ -85,10 +90,9 @@ def other_sections() -> dict[str, str]:
             counts = read_instructions(COSTS / f"{dataset.name}-arm.json")
             sections[f"costs-{dataset.name}"] = costs_markdown(read_results(path), counts)
     for path in sorted(ABLATIONS.glob("*.json")):
-        results = from_json(path.read_bytes(), AblationResults, str(path))
+        results = from_file(path, AblationResults)
         sections[f"ablation-{path.stem}"] = ablation_markdown(results)
-    strangers = from_json(STRANGERS.read_bytes(), Strangers, str(STRANGERS))
-    users = from_json(USERS.read_bytes(), Users, str(USERS))
+    strangers, users = from_file(STRANGERS, Strangers), from_file(USERS, Users)
     return sections | {"strangers": strangers_markdown(strangers), "users": users_markdown(users)}
 
 

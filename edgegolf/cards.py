@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from edgegolf.files import read_bounded, sha256, write_atomically
-from edgegolf.records import from_json, to_json
+from edgegolf.files import sha256, write_atomically
+from edgegolf.records import from_file, to_json
 
 CARD_NAME = "card.json"
 RECORD_NAME = "export.json"  # the same for a user's `.keras` file, whose name it may begin with
@@ -18,102 +18,63 @@ MAXIMUM_CARD_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class SeedResult:
-    """One finished training run.
+    """One finished training run."""
 
-    Attributes:
-        seed: What its random numbers were drawn from.
-        validation_accuracy: Of the averaged weights, on the validation split, a fraction.
-        test_accuracy: The same on the test split, read once, after training.
-        epochs: How long it trained.
-        seconds: Wall-clock time of the training.
-    """
-
-    seed: int
-    validation_accuracy: float
-    test_accuracy: float
-    epochs: int
-    seconds: float
+    seed: int  # what its random numbers were drawn from
+    validation_accuracy: float  # of the averaged weights, on the validation split, a fraction
+    test_accuracy: float  # the same on the test split, read once, after training
+    epochs: int  # how long it trained
+    seconds: float  # wall-clock time of the training
 
 
 @dataclass(frozen=True)
 class FileFacts:
-    """One exported file.
+    """One exported file."""
 
-    Attributes:
-        size_bytes: Its size.
-        sha256: Of its content.
-        validation_accuracy: Measured from the file, a fraction.
-        test_accuracy: Measured from the file, on the test split, a fraction.
-        max_difference: Largest difference of an output from the Keras model's, on validation
-            images.
-        options: Of the export that made it, those that are not the defaults.
-    """
-
-    size_bytes: int
-    sha256: str
-    validation_accuracy: float
-    test_accuracy: float
+    size_bytes: int  # its size
+    sha256: str  # of its content
+    validation_accuracy: float  # measured from the file, a fraction
+    test_accuracy: float  # measured from the file, on the test split, a fraction
+    # Largest difference of an output from the Keras model's, on validation images.
     max_difference: float
+    # Of the export that made it, those that are not the defaults.
     options: dict[str, float | str | bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class BoardChoice:
-    """The file of a net that executes the fewest instructions on a board, in one runtime.
+    """The file of a net that executes the fewest instructions on a board, in one runtime."""
 
-    Attributes:
-        board: Such as `Raspberry Pi 5`.
-        runtime: The runtime's name.
-        file: The file's name.
-        instructions: Of one inference, as `edgegolf bench --emulate` counts them.
-    """
-
-    board: str
-    runtime: str
-    file: str
-    instructions: int
+    board: str  # such as `Raspberry Pi 5`
+    runtime: str  # the runtime's name
+    file: str  # the file's name
+    instructions: int  # of one inference, as `edgegolf bench --emulate` counts them
 
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a model: its net, training, and files.
-
-    Attributes:
-        net: The zoo's name of it.
-        dataset: The data set that it was trained and judged on.
-        dataset_checksum: Of that data set's content.
-        parameters: How many it has, shared ones counted once.
-        trained_parameters: How many of them were trained.
-        macs: Multiply-accumulates of one inference.
-        recipe: The hyper-parameters of the training.
-        article_accuracy: What the article reports, a fraction; None where it reports nothing.
-        article_epochs: How long the article trained; None where it does not say.
-        seeds: Every finished training run.
-        seed: The run whose weights are in the files: the best on the validation split.
-        model_sha256: Of `model.keras`.
-        packages: Versions of the packages that made the files.
-        commit: The commit of the repository, if there was one.
-        files: The exported files by name, all of this model.
-        choices: What to take on each board in each runtime, the fewest instructions first; empty
-            where they were not counted.
-    """
+    """What is known of a model: its net, training, and files."""
 
     SCHEMA: ClassVar[str] = "edgegolf.card/1"
-    net: str
-    dataset: str
-    dataset_checksum: str
-    parameters: int
-    trained_parameters: int
-    macs: int
-    recipe: dict[str, float | str | bool]
+    net: str  # the zoo's name of it
+    dataset: str  # the data set that it was trained and judged on
+    dataset_checksum: str  # of that data set's content
+    parameters: int  # how many it has, shared ones counted once
+    trained_parameters: int  # how many of them were trained
+    macs: int  # multiply-accumulates of one inference
+    recipe: dict[str, float | str | bool]  # the hyper-parameters of the training
+    # What the article reports, a fraction; None where it reports nothing.
     article_accuracy: float | None
-    article_epochs: int | None
-    seeds: tuple[SeedResult, ...]
-    seed: int
-    model_sha256: str
-    packages: dict[str, str]
-    commit: str | None
+    article_epochs: int | None  # how long the article trained; None where it does not say
+    seeds: tuple[SeedResult, ...]  # every finished training run
+    seed: int  # the run whose weights are in the files: the best on the validation split
+    model_sha256: str  # of `model.keras`
+    packages: dict[str, str]  # versions of the packages that made the files
+    commit: str | None  # the commit of the repository, if there was one
+    # The exported files by name, all of this model.
     files: dict[str, FileFacts] = field(default_factory=dict)
+    # What to take on each board in each runtime, the fewest instructions first; empty where they
+    # were not counted.
     choices: tuple[BoardChoice, ...] = ()
 
 
@@ -126,26 +87,19 @@ def read_card(folder: Path) -> Card | None:
     path = folder / CARD_NAME
     if not path.is_file():
         return None
-    return from_json(read_bounded(path, MAXIMUM_CARD_BYTES), Card, str(path))
+    return from_file(path, Card, MAXIMUM_CARD_BYTES)
 
 
 @dataclass(frozen=True)
 class ExportRecord:
-    """What is known of the files that were exported from a `.keras` file of a user's.
-
-    Attributes:
-        model: That file's name.
-        model_sha256: Of its content.
-        data_sha256: Of the samples that the files were calibrated and verified with.
-        files: SHA-256 of each exported file by name.
-        options: Of the export that made each, those that are not the defaults.
-    """
+    """What is known of the files that were exported from a `.keras` file of a user's."""
 
     SCHEMA: ClassVar[str] = "edgegolf.export/1"
-    model: str
-    model_sha256: str
-    data_sha256: str
-    files: dict[str, str] = field(default_factory=dict)
+    model: str  # that file's name
+    model_sha256: str  # of its content
+    data_sha256: str  # of the samples that the files were calibrated and verified with
+    files: dict[str, str] = field(default_factory=dict)  # SHA-256 of each exported file by name
+    # Of the export that made each, those that are not the defaults.
     options: dict[str, dict[str, float | str | bool]] = field(default_factory=dict)
 
 
@@ -157,7 +111,7 @@ def read_record(path: Path) -> ExportRecord | None:
     """
     if not path.is_file():
         return None
-    return from_json(read_bounded(path, MAXIMUM_CARD_BYTES), ExportRecord, str(path))
+    return from_file(path, ExportRecord, MAXIMUM_CARD_BYTES)
 
 
 def stale_warning(path: Path) -> str | None:

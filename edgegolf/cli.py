@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
+from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,26 +17,99 @@ from edgegolf.errors import EdgegolfError, unknown
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from edgegolf.bench.result import BenchResult
+    from edgegolf.emulation.instructions import Instructions
+    from edgegolf.export import ExportOptions
     from edgegolf.export.publish import Published
+    from edgegolf.records import R, Record
+    from edgegolf.sweep import Store, Sweep
 
 BAD_INPUT = 2
 GATE_FAILED = 1
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
-def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say how to reach a device, and what to use there."""
-    options = (
-        click.option("--port", type=click.IntRange(1, 65535), help="Of the device's SSH server."),
-        click.option(
-            "--key", type=click.Path(path_type=Path), help="Private key; else as ssh would."
-        ),
-        click.option("--dir", "folder", help="Folder there.  [default: ~/.local/share/edgegolf]"),
-        click.option("--python", help="Python there.  [default: python3]"),
+class Parsed(click.ParamType):
+    """A text, and what a function makes of it."""
+
+    name = "text"
+
+    def __init__(self, parse: Callable[[str], Any]) -> None:
+        self.parse = parse
+
+    def convert(self, value: Any, parameter: Any, context: Any) -> Any:
+        """What the function makes of it."""
+        return self.parse(value) if isinstance(value, str) else value
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    try:
+        counts = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        counts = ()
+    if not counts or min(counts) < 1:
+        raise EdgegolfError(f"{text!r} is no list of counts", hint="write 1,2")
+    return counts
+
+
+def _fraction(text: str) -> float:
+    from edgegolf.bench.gate import parse_fraction
+
+    return parse_fraction(text)
+
+
+FILE = click.Path(path_type=Path)
+COUNT = click.IntRange(1)
+COUNTS, FRACTION = Parsed(_counts), Parsed(_fraction)
+NAMES = Parsed(lambda text: tuple(text.split(",")))
+THEIR_DATASET = "Data set; what the nets are made for, or what stands in for it."
+DEVICE = ("port", "key", "folder", "python")
+NET_DATASET = "Where to look for a net's files: models/DATASET/NET."
+
+Command = Callable[..., Any]
+option, argument = click.option, click.argument
+
+
+def flag(name: str, text: str, *names: str) -> Callable[[Command], Command]:
+    """An option that is given or not."""
+    return option(name, *names, is_flag=True, help=text)
+
+
+def usual(
+    name: str, default: Any, text: str, names: Sequence[str] = (), **settings: Any
+) -> Callable[[Command], Command]:
+    """An option whose default the help shows."""
+    return option(name, *names, default=default, show_default=True, help=text, **settings)
+
+
+def as_json(schema: str) -> Callable[[Command], Command]:
+    """`--json` instead of what is for people."""
+    return flag("--json", f"Print JSON, schema edgegolf.{schema}/1.", "as_json")
+
+
+def to_file(text: str) -> Callable[[Command], Command]:
+    """`--output`, a path."""
+    return option("-o", "--output", type=FILE, help=text)
+
+
+def stacked(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options in one."""
+    return lambda command: reduce(lambda made, each: each(made), reversed(options), command)
+
+
+def forms(parameter: str = "form", **texts: str) -> Callable[[Command], Command]:
+    """Flags of which one is given, by its name."""
+    return stacked(
+        *(option(f"--{each}", parameter, flag_value=each, help=texts[each]) for each in texts)
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+
+
+device_options = stacked(
+    option("--port", type=click.IntRange(1, 65535), help="Of the device's SSH server."),
+    option("--key", type=FILE, help="Private key; else as ssh would."),
+    option("--dir", "folder", help="Folder there.  [default: ~/.local/share/edgegolf]"),
+    option("--python", help="Python there.  [default: python3]"),
+)
 
 
 class Paragraphs(click.Group):
@@ -82,7 +156,7 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("net", required=False)
+@argument("net", required=False)
 def zoo(net: str | None) -> None:
     """List the nets, or show the layers of one.
 
@@ -90,7 +164,7 @@ def zoo(net: str | None) -> None:
     edgegolf zoo
     edgegolf zoo cnn:2
     """
-    from edgegolf.report.zoo_table import layer_table, zoo_table
+    from edgegolf.report.net_tables import layer_table, zoo_table
     from edgegolf.zoo import CLASSES, all_recipes, find_recipe
     from edgegolf.zoo.summary import summarize
 
@@ -106,7 +180,7 @@ def zoo(net: str | None) -> None:
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@option("--json", "as_json", is_flag=True, help="Print JSON.")
 def data(as_json: bool) -> None:
     """List the data sets: where each is, its checksum, its licence.
 
@@ -116,40 +190,25 @@ def data(as_json: bool) -> None:
     """
     from edgegolf.data import list_datasets
     from edgegolf.progress import Work
-    from edgegolf.report.data_table import data_table
+    from edgegolf.report.net_tables import data_table
 
     with Work("checking the data sets"):
         statuses = list_datasets()
-    if as_json:
-        _print_json(statuses)
-    else:
-        _print(data_table(statuses))
+    _show(statuses, as_json, data_table(statuses))
 
 
 @cli.command(cls=Resumable)
-@click.argument("nets", nargs=-1, metavar="[NET]...")
-@click.option("--dataset", help="Data set; what the nets are made for, or what stands in for it.")
-@click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="First seed.")
-@click.option(
-    "--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many seeds."
-)
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results of one net.")
-@click.option("--processes", type=click.IntRange(1), help="Runs side by side; one per core.")
-@click.option("--fresh", is_flag=True, help="Forget finished and interrupted runs.")
-@click.option(
-    "--replace", is_flag=True, help="Replace a model that was trained otherwise, or better."
-)
+@argument("nets", nargs=-1, metavar="[NET]...")
+@option("--dataset", help=THEIR_DATASET)
+@option("--epochs", type=COUNT, help="Instead of the recipe's.")
+@usual("--seed", 0, "First seed.", type=click.IntRange(0))
+@usual("--seeds", 1, "How many seeds.", type=COUNT)
+@option("--out", type=FILE, help="Folder for the results of one net.")
+@option("--processes", type=COUNT, help="Runs side by side; one per core.")
+@flag("--fresh", "Forget finished and interrupted runs.")
+@flag("--replace", "Replace a model that was trained otherwise, or better.")
 def train(
-    nets: tuple[str, ...],
-    dataset: str | None,
-    epochs: int | None,
-    seed: int,
-    seeds: int,
-    out: Path | None,
-    processes: int | None,
-    fresh: bool,
-    replace: bool,
+    nets: tuple[str, ...], dataset: str | None, seed: int, seeds: int, out: Path | None, **how: Any
 ) -> None:
     """Train nets from scratch: all small ones if none is named.
 
@@ -169,48 +228,41 @@ def train(
     if out is not None and len(nets) != 1:
         raise click.UsageError("--out goes with exactly one net")
     found = load_dataset(dataset, usual=usual_dataset(nets))
-    chosen = nets or default_names(found.image_shape)
-    firsts = range(seed, seed + seeds)
+    chosen, numbers = nets or default_names(found.image_shape), range(seed, seed + seeds)
     _say(f"Training on {found.name} from {found.location}.")
     with TrainingDisplay() as display:
-        trained = train_nets(
-            chosen, found.name, firsts, epochs, out, processes, fresh, replace, display.report
-        )
+        trained = train_nets(chosen, found.name, numbers, out=out, report=display.report, **how)
     for each in trained:
         _say(trained_line(each))
 
 
 @cli.command(cls=Resumable)
-@click.argument("sweep", metavar="NAME|FILE.toml")
-@click.option("--dataset", help="Data set; what the nets are made for, or what stands in for it.")
-@click.option("--seeds", type=click.IntRange(1), help="How many, instead of the file's number.")
-@click.option("--jobs", type=click.IntRange(1), help="Runs side by side; one per core.")
-@click.option("--resume", is_flag=True, help="Go on with a sweep; an error if it was not begun.")
-@click.option("--store", help="File or postgresql://… URL of the results.")
-@click.option("--cluster", help="Ray cluster that does the runs, such as ray://host:10001.")
-@click.option(
-    "--costs",
-    is_flag=True,
-    help="Train nothing: make the files of every net and time them, on an idle machine.",
+@argument("sweep", metavar="NAME|FILE.toml")
+@option("--dataset", help=THEIR_DATASET)
+@option("--seeds", type=COUNT, help="How many, instead of the file's number.")
+@option("--jobs", type=COUNT, help="Runs side by side; one per core.")
+@flag("--resume", "Go on with a sweep; an error if it was not begun.")
+@option("--store", help="File or postgresql://… URL of the results.")
+@option("--cluster", help="Ray cluster that does the runs, such as ray://host:10001.")
+@flag("--costs", "Train nothing: make the files of every net and time them, on an idle machine.")
+@forms(
+    table="Run nothing: show what is there.",
+    json="Likewise, schema edgegolf.sweep/1.",
+    csv="Likewise, one line per run.",
+    markdown="Likewise, as Markdown tables.",
 )
-@click.option("--table", "form", flag_value="table", help="Run nothing: show what is there.")
-@click.option("--json", "form", flag_value="json", help="Likewise, schema edgegolf.sweep/1.")
-@click.option("--csv", "form", flag_value="csv", help="Likewise, one line per run.")
-@click.option("--markdown", "form", flag_value="markdown", help="Likewise, as Markdown tables.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write there instead.")
-@click.option("--picture", type=click.Path(path_type=Path), help="Draw it: .svg or .png.")
+@to_file("Write there instead.")
+@option("--picture", type=FILE, help="Draw it: .svg or .png.")
 def sweep(
     sweep: str,
     dataset: str | None,
     seeds: int | None,
-    jobs: int | None,
-    resume: bool,
     store: str | None,
-    cluster: str | None,
     costs: bool,
     form: str | None,
     output: Path | None,
     picture: Path | None,
+    **how: Any,
 ) -> None:
     """Train nets over sizes, settings and seeds, no run twice.
 
@@ -224,48 +276,55 @@ def sweep(
     edgegolf sweep my.toml --cluster ray://host:10001 --store postgresql://u@h/s
     """
     from edgegolf.data import load_dataset
-    from edgegolf.records import to_json
-    from edgegolf.report.pictures import draw_sweep
-    from edgegolf.report.sweep_table import sweep_csv, sweep_markdown, sweep_tables
-    from edgegolf.report.training_display import report_sweep
-    from edgegolf.sweep import Store, load_sweep, nets_of, results_of, run_sweep
-    from edgegolf.workspace import user_store
+    from edgegolf.report import page_charts, pictures
+    from edgegolf.report.sweep_tables import sweep_csv, sweep_markdown, sweep_tables
+    from edgegolf.sweep import load_sweep, nets_of, results_of
     from edgegolf.zoo import usual_dataset
 
     data = load_dataset(dataset, usual=usual_dataset(nets_of(sweep)))
-    loaded = load_sweep(sweep, data, seeds)
-    opened = Store(store or str(user_store()))
+    loaded, opened = load_sweep(sweep, data, seeds), _store(store)
     if costs:
         from edgegolf.footprint.sweep_costs import measure_sweep
 
         measure_sweep(loaded, data, opened)
     elif form is None:
-        _say(f"{loaded.title}. {len(loaded.runs)} runs on {loaded.dataset}; in {opened.shown}.")
-        with report_sweep(len(loaded.runs)) as report:
-            run_sweep(loaded, opened, jobs, cluster, resume, report)
+        _run_sweep(loaded, f"{loaded.title}.", opened, **how)
     results = results_of(loaded, opened)
     if picture is not None:
-        draw_sweep(results, picture)
-    texts = {"json": to_json, "csv": sweep_csv, "markdown": sweep_markdown}
-    if form in texts:
-        _write(texts[form](results), output, form)
-    else:
-        if output is not None:
-            _write(to_json(results), output)
-        _print(*sweep_tables(results))
+        pictures.draw(page_charts.sweep(results), picture)
+    texts = {"csv": sweep_csv, "markdown": sweep_markdown}
+    _show_or_write(results, form, output, texts, *sweep_tables(results))
+
+
+def _store(address: str | None) -> Store:
+    from edgegolf.sweep import Store
+    from edgegolf.workspace import user_store
+
+    return Store(address or str(user_store()))
+
+
+def _run_sweep(sweep: Sweep, title: str, store: Store, **how: Any) -> None:
+    from edgegolf.report.training_display import report_sweep
+    from edgegolf.sweep import run_sweep
+
+    _say(f"{title} {len(sweep.runs)} runs on {sweep.dataset}; in {store.shown}.")
+    with report_sweep(len(sweep.runs)) as report:
+        run_sweep(sweep, store, report=report, **how)
 
 
 @cli.command(cls=Resumable)
-@click.argument("net")
-@click.option("--dataset", help="Data set; what the net is made for, or what stands in for it.")
-@click.option("--epochs", type=click.IntRange(1), help="Of each idea, instead of the file's.")
-@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many.")
-@click.option("--jobs", type=click.IntRange(1), help="Runs side by side; one per core.")
-@click.option("--store", help="File or postgresql://… URL of the results.")
-@click.option("--table", "form", flag_value="table", help="Run nothing: show what is there.")
-@click.option("--json", "form", flag_value="json", help="Likewise, schema edgegolf.ablation/1.")
-@click.option("--markdown", "form", flag_value="markdown", help="Likewise, as a Markdown table.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write there instead.")
+@argument("net")
+@option("--dataset", help="Data set; what the net is made for, or what stands in for it.")
+@option("--epochs", type=COUNT, help="Of each idea, instead of the file's.")
+@usual("--seeds", 1, "How many.", type=COUNT)
+@option("--jobs", type=COUNT, help="Runs side by side; one per core.")
+@option("--store", help="File or postgresql://… URL of the results.")
+@forms(
+    table="Run nothing: show what is there.",
+    json="Likewise, schema edgegolf.ablation/1.",
+    markdown="Likewise, as a Markdown table.",
+)
+@to_file("Write there instead.")
 def ablate(
     net: str,
     dataset: str | None,
@@ -286,72 +345,57 @@ def ablate(
     edgegolf ablate loop_resnet --epochs 8 --seeds 3
     """
     from edgegolf.data import load_dataset
-    from edgegolf.records import to_json
-    from edgegolf.report.ablation_table import ablation_markdown, ablation_table
-    from edgegolf.report.training_display import report_sweep
-    from edgegolf.sweep import Store, run_sweep
+    from edgegolf.report.sweep_tables import ablation_markdown, ablation_table
     from edgegolf.sweep.ablation import ablation_results, load_ablation, read_ablation
-    from edgegolf.workspace import user_store
 
     definition = read_ablation(net)
     found = load_dataset(dataset, usual=definition.dataset)
-    ablation = load_ablation(net, definition, found, epochs, seeds)
-    opened = Store(store or str(user_store()))
+    ablation, opened = load_ablation(net, definition, found, epochs, seeds), _store(store)
     if form is None:
-        runs = ablation.sweep.runs
-        _say(f"{definition.title} {len(runs)} runs on {found.name}; in {opened.shown}.")
-        with report_sweep(len(runs)) as report:
-            run_sweep(ablation.sweep, opened, jobs, None, False, report)
+        title = definition.title
+        _run_sweep(ablation.sweep, title, opened, jobs=jobs, cluster=None, resume=False)
     results = ablation_results(ablation, opened)
-    texts = {"json": to_json, "markdown": ablation_markdown}
-    if form in texts:
-        _write(texts[form](results), output, form)
-    else:
-        if output is not None:
-            _write(to_json(results), output)
-        _print(ablation_table(results))
+    texts = {"markdown": ablation_markdown}
+    _show_or_write(results, form, output, texts, ablation_table(results))
 
 
 @cli.command(cls=Resumable)
-@click.argument("models", nargs=-1, metavar="[NET|MODEL.keras]...")
-@click.option("--dataset", help="Data set; what the nets are made for, or what stands in for it.")
-@click.option("--formats", default="tflite,onnx", show_default=True, help="What to write.")
-@click.option(
+@argument("models", nargs=-1, metavar="[NET|MODEL.keras]...")
+@option("--dataset", help=THEIR_DATASET)
+@usual("--formats", "tflite,onnx", "What to write.", type=NAMES)
+@usual(
     "--dtype",
-    default="float32,int8",
-    show_default=True,
-    help="What to write: float32, float16, int8, int4 or int2.",
+    "float32,int8",
+    "What to write: float32, float16, int8, int4 or int2.",
+    names=("dtypes",),
+    type=NAMES,
 )
-@click.option(
-    "--calibration-images",
-    type=click.IntRange(1),
-    default=500,
-    show_default=True,
-    help="Training images that the int8 scales are chosen on.",
+@usual(
+    "--calibration-images", 500, "Training images that the int8 scales are chosen on.", type=COUNT
 )
-@click.option(
+@option(
     "--calibration-data",
     help="Samples of a model of your own: an .npz or .npy file, a folder of images, or a Python "
     "function, my.py:samples.",
 )
-@click.option(
+@option(
     "--optimize",
+    "goal",
     type=click.Choice(["size", "latency", "balanced"]),
     help="What the int8 files are chosen for; the best for each is kept by default.",
 )
-@click.option(
-    "--quick", is_flag=True, help="No search and no fine-tuning: seconds, and larger int8 files."
-)
-@click.option(
+@flag("--quick", "No search and no fine-tuning: seconds, and larger int8 files.")
+@option(
     "--input-shape",
+    "input_shapes",
     multiple=True,
     help="Sizes that the model leaves open, without the batch: 28,28,1, or NAME:28,28,1.",
 )
-@click.option("--portable", is_flag=True, help=".onnx files that OpenVINO reads, too.")
-@click.option("--max-drop", default="0.5%", show_default=True, help="Accuracy a file may lose.")
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Samples.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for a .keras file's files.")
-@click.option(
+@flag("--portable", ".onnx files that OpenVINO reads, too.")
+@usual("--max-drop", "0.5%", "Accuracy a file may lose.", type=FRACTION)
+@usual("--batch", 1, "Samples.", type=COUNT)
+@option("--out", type=FILE, help="Folder for a .keras file's files.")
+@option(
     "--emulate",
     type=click.Choice(["aarch64"]),
     help="Then find out which file to take on Raspberry Pis, by counting instructions.",
@@ -359,18 +403,10 @@ def ablate(
 def export(
     models: tuple[str, ...],
     dataset: str | None,
-    formats: str,
-    dtype: str,
-    calibration_images: int,
     calibration_data: str | None,
-    optimize: Literal["size", "latency", "balanced"] | None,
-    portable: bool,
-    quick: bool,
-    input_shape: tuple[str, ...],
-    max_drop: str,
-    batch: int,
     out: Path | None,
     emulate: str | None,
+    **how: Any,
 ) -> None:
     """Export any model as float and int8 TFLite and ONNX files.
 
@@ -386,62 +422,61 @@ def export(
     edgegolf export torch.onnx --calibration-data samples.npz --quick
     edgegolf export tight_resnet --emulate aarch64
     """
-    from edgegolf.bench.gate import parse_fraction
+    from edgegolf.export import ExportOptions
+    from edgegolf.export.model_source import is_model, parse_shapes
+
+    options = ExportOptions(**how | {"input_shapes": parse_shapes(how["input_shapes"])})
+    files = [Path(model) for model in models if is_model(model)]
+    nets = [model for model in models if not is_model(model)]
+    failed = files and _export_files(files, out, dataset, calibration_data, options, emulate)
+    if nets or not files:
+        _export_nets(nets, dataset, options, emulate)
+    elif failed:
+        raise SystemExit(1)
+
+
+def _export_files(
+    files: Sequence[Path],
+    out: Path | None,
+    dataset: str | None,
+    samples: str | None,
+    options: ExportOptions,
+    emulate: str | None,
+) -> bool:
+    """Export a user's models; whether a file could not be made."""
+    from edgegolf.export.publish import publish_files
+    from edgegolf.report.file_tables import export_table
+
+    failed = False
+    with closing(publish_files(files, out, dataset, samples, options)) as ready:
+        for file, published in ready:
+            _show_published(file, published)
+            if published.made:
+                _print(export_table(published.made, title=str(file)))
+            for name, error in published.failures.items():
+                _say(f"✗ {name}: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+                failed = True
+            if emulate is not None:
+                _count_for_boards(
+                    [published.folder / each.name for each in published.made], emulate
+                )
+    return failed
+
+
+def _export_nets(
+    nets: Sequence[str], dataset: str | None, options: ExportOptions, emulate: str | None
+) -> None:
+    """Export nets of the zoo, all that are trained if none is named, and time their files."""
     from edgegolf.bench.quick import latencies_in_turns
     from edgegolf.data import load_dataset
     from edgegolf.emulation.choice import note_choices
-    from edgegolf.emulation.instructions import count_instructions
-    from edgegolf.export import ExportOptions
-    from edgegolf.export.model_source import is_model, parse_shapes
-    from edgegolf.export.publish import publish_all, publish_files
+    from edgegolf.export.publish import publish_all
     from edgegolf.progress import Work
-    from edgegolf.report.candidates_table import candidates_table
-    from edgegolf.report.choice_lines import choice_lines
-    from edgegolf.report.export_table import export_table
-    from edgegolf.report.models_table import models_table
+    from edgegolf.report.net_tables import models_table
     from edgegolf.runtimes.registry import preferred_runtime
     from edgegolf.workspace import exported_files, net_folders, trained_folders, trial_folders
     from edgegolf.zoo import usual_dataset
 
-    options = ExportOptions(
-        formats=tuple(formats.split(",")),
-        dtypes=tuple(dtype.split(",")),
-        calibration_images=calibration_images,
-        max_drop=parse_fraction(max_drop),
-        batch=batch,
-        goal=optimize,
-        portable=portable,
-        quick=quick,
-        input_shapes=parse_shapes(input_shape),
-    )
-
-    def show_published(name: Path, published: Published) -> None:
-        for file_format, candidates in published.candidates.items():
-            _print(candidates_table(candidates, f"{name}: {file_format} candidates"))
-        for sentence in published.notes:
-            _say(f"{name}: {sentence}")
-        if not published.made and not published.failures:
-            _say(f"{name}: its files are up to date")
-
-    files = [Path(model) for model in models if is_model(model)]
-    failed = False
-    if files:
-        with closing(publish_files(files, out, dataset, calibration_data, options)) as ready:
-            for file, published in ready:
-                show_published(file, published)
-                if published.made:
-                    _print(export_table(published.made, title=str(file)))
-                for name, error in published.failures.items():
-                    _say(f"✗ {name}: {error.message}" + (f" ({error.hint})" if error.hint else ""))
-                    failed = True
-                if emulate is not None:
-                    made = [published.folder / each.name for each in published.made]
-                    _print("\n".join(choice_lines(count_instructions(made, emulate))))
-    nets = [model for model in models if not is_model(model)]
-    if files and not nets:
-        if failed:
-            raise SystemExit(1)
-        return
     found = load_dataset(dataset, usual=usual_dataset(nets))
     folders = [folder for net in nets for folder in net_folders(found.name, net)]
     if not nets:
@@ -453,7 +488,7 @@ def export(
     cards = {}
     with closing(publish_all(folders, found, options)) as ready:
         for folder, published in ready:
-            show_published(folder, published)
+            _show_published(folder, published)
             cards[folder] = published.card
     paths = [path for folder in folders for path in exported_files(folder)]
     runs = [(path, preferred_runtime(path)) for path in paths]
@@ -462,43 +497,62 @@ def export(
     by_path = {path: latency for (path, _), latency in latencies.items()}
     _print(models_table([card for folder in folders if (card := cards[folder])], by_path))
     if emulate is not None:
-        counted = count_instructions(paths, emulate)
+        counted = _count_for_boards(paths, emulate)
         for folder in folders:
             note_choices(folder, counted)
-        _print("\n".join(choice_lines(counted)))
+
+
+def _show_published(name: Path, published: Published) -> None:
+    from edgegolf.report.file_tables import candidates_table
+
+    for file_format, candidates in published.candidates.items():
+        _print(candidates_table(candidates, f"{name}: {file_format} candidates"))
+    for sentence in published.notes:
+        _say(f"{name}: {sentence}")
+    if not published.made and not published.failures:
+        _say(f"{name}: its files are up to date")
+
+
+def _count_for_boards(paths: Sequence[Path], architecture: str) -> tuple[Instructions, ...]:
+    from edgegolf.emulation.instructions import count_instructions
+    from edgegolf.report.instruction_tables import choice_lines
+
+    counted = count_instructions(paths, architecture)
+    _print("\n".join(choice_lines(counted)))
+    return counted
 
 
 @cli.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE|NET...")
-@click.option("--dataset", help="Where to look for a net's files: models/DATASET/NET.")
-@click.option(
-    "--runtime", "runtimes", help="Of litert,litert-reference,tflite-runtime,onnxruntime."
+@argument("files", nargs=-1, required=True, metavar="FILE|NET...")
+@option("--dataset", help=NET_DATASET)
+@option(
+    "--runtime",
+    "runtimes",
+    default=(),
+    type=NAMES,
+    help="Of litert,litert-reference,tflite-runtime,onnxruntime.",
 )
-@click.option("--provider", default="cpu", show_default=True, help="Of cpu,cuda,tensorrt,...")
-@click.option("--threads", default="1", show_default=True, help="Such as 1,2.")
-@click.option("--accuracy", help="Data set to judge by; known for our own files.")
-@click.option(
-    "--min-time",
-    type=click.FloatRange(0.01),
-    default=2.0,
-    show_default=True,
-    help="Seconds of timed inferences.",
+@usual("--provider", "cpu", "Of cpu,cuda,tensorrt,...", names=("providers",), type=NAMES)
+@usual("--threads", "1", "Such as 1,2.", type=COUNTS)
+@option("--accuracy", help="Data set to judge by; known for our own files.")
+@usual("--min-time", 2.0, "Seconds of timed inferences.", type=click.FloatRange(0.01))
+@option("--cpu", type=click.IntRange(0), help="Pin the latency measurement to this core.")
+@forms(
+    json="Print JSON, schema edgegolf.bench/1.",
+    markdown="Print a Markdown table.",
+    csv="Print CSV.",
 )
-@click.option("--cpu", type=click.IntRange(0), help="Pin the latency measurement to this core.")
-@click.option("--json", "form", flag_value="json", help="Print JSON, schema edgegolf.bench/1.")
-@click.option("--markdown", "form", flag_value="markdown", help="Print a Markdown table.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write there instead.")
-@click.option("--min-accuracy", help="Gate: exit code 1 below, such as 98.5%.")
-@click.option("--max-size", type=click.IntRange(0), help="Gate: bytes.")
-@click.option("--max-latency", type=click.FloatRange(0), help="Gate: p50 in microseconds.")
-@click.option("--baseline", type=click.Path(path_type=Path), help="Gate: earlier --json output.")
-@click.option("--tolerance", default="10%", show_default=True, help="Allowed above the baseline.")
-@click.option(
+@to_file("Write there instead.")
+@option("--min-accuracy", type=FRACTION, help="Gate: exit code 1 below, such as 98.5%.")
+@option("--max-size", type=click.IntRange(0), help="Gate: bytes.")
+@option("--max-latency", type=click.FloatRange(0), help="Gate: p50 in microseconds.")
+@option("--baseline", type=FILE, help="Gate: earlier --json output.")
+@usual("--tolerance", "10%", "Allowed above the baseline.", type=FRACTION)
+@option(
     "--on", "hosts", multiple=True, metavar="[USER@]HOST", help="Measure there; may be repeated."
 )
 @device_options
-@click.option(
+@option(
     "--emulate",
     type=click.Choice(["aarch64", "armv7l"]),
     help="Count the instructions of an inference on emulated Raspberry Pis instead.",
@@ -508,25 +562,12 @@ def bench(
     context: click.Context,
     files: tuple[str, ...],
     dataset: str | None,
-    runtimes: str | None,
-    provider: str,
-    threads: str,
-    accuracy: str | None,
-    min_time: float,
-    cpu: int | None,
     form: str | None,
     output: Path | None,
-    min_accuracy: str | None,
-    max_size: int | None,
-    max_latency: float | None,
     baseline: Path | None,
-    tolerance: str,
     hosts: tuple[str, ...],
-    port: int | None,
-    key: Path | None,
-    folder: str | None,
-    python: str | None,
     emulate: str | None,
+    **given: Any,
 ) -> int:
     """Measure size, memory, latency and accuracy of model files.
 
@@ -540,47 +581,40 @@ def bench(
     """
     from edgegolf.bench.bench import BenchOptions
     from edgegolf.bench.bench import bench as run_bench
-    from edgegolf.bench.gate import Gate, parse_fraction, read_baseline, verdicts
-    from edgegolf.bench.result import results_to_json
+    from edgegolf.bench.gate import Gate, read_baseline, verdicts
     from edgegolf.files import check_writable
+    from edgegolf.records import to_json
     from edgegolf.report.bench_table import bench_notes, bench_table, to_csv, to_markdown
     from edgegolf.report.gate_lines import gate_lines, gate_markdown
     from edgegolf.workspace import find_files
 
     paths = [path for file in files for path in find_files(file, dataset)]
-    chosen_runtimes = tuple(runtimes.split(",")) if runtimes else ()
     if emulate is not None:
-        _only_with(context, "emulate", "files", "dataset", "runtimes", "form", "output")
-        return _count_instructions(paths, emulate, chosen_runtimes, form, output)
+        heeded = ("emulate", "files", "dataset", "runtimes", "form", "output")
+        _refuse(context, "with --emulate", lambda name: name not in heeded)
+        return _count_instructions(paths, emulate, given["runtimes"], form, output)
+
+    def of(*names: str) -> dict[str, Any]:
+        return {name: given[name] for name in names}
+
     gate = Gate(
-        min_accuracy=None if min_accuracy is None else parse_fraction(min_accuracy),
-        max_size=max_size,
-        max_latency=max_latency,
         baseline=None if baseline is None else read_baseline(baseline),
-        tolerance=parse_fraction(tolerance),
+        **of("min_accuracy", "max_size", "max_latency", "tolerance"),
     )
     if output is not None:
         check_writable(output)
-    options = BenchOptions(
-        runtimes=chosen_runtimes,
-        providers=tuple(provider.split(",")),
-        threads=_counts("--threads", threads),
-        min_time=min_time,
-        accuracy=accuracy,
-        cpu=cpu,
-    )
+    options = BenchOptions(**of("runtimes", "providers", "threads", "min_time", "accuracy", "cpu"))
     if hosts:
         from edgegolf.deploy.host import parse_host
         from edgegolf.deploy.remote_bench import bench_on
 
-        results = bench_on(
-            [parse_host(host, port, key, folder, python) for host in hosts], paths, options
-        )
+        reached = [parse_host(host, **of(*DEVICE)) for host in hosts]
+        results = bench_on(reached, paths, options)
     else:
-        _refuse_without(context, "--on", "port", "key", "folder", "python")
+        _refuse(context, "without --on", DEVICE.__contains__)
         results = tuple(run_bench(paths, options))
     judged = verdicts(results, gate)
-    texts = {"json": results_to_json, "markdown": to_markdown, "csv": to_csv}
+    texts = {"json": to_json, "markdown": to_markdown, "csv": to_csv}
     if form is None and output is None:
         _print(bench_table(results))
         for note in bench_notes(results):
@@ -588,13 +622,10 @@ def bench(
     else:
         below = "\n" + gate_markdown(judged) if form == "markdown" and judged else ""
         _write(texts[form or "json"](results) + below, output, form)
-    for error in dict.fromkeys(result.error for result in results if result.error is not None):
-        _say(f"error: {error}")
+    failed = _tell_errors(results)
     for line in gate_lines(judged):
         _say(line)
-    if any(result.error is not None for result in results):
-        return BAD_INPUT
-    return GATE_FAILED if any(verdict.failures for verdict in judged) else 0
+    return failed or (GATE_FAILED if any(verdict.failures for verdict in judged) else 0)
 
 
 def _count_instructions(
@@ -604,8 +635,9 @@ def _count_instructions(
     form: str | None,
     output: Path | None,
 ) -> int:
-    from edgegolf.emulation.instructions import count_instructions, instructions_to_json
-    from edgegolf.report.instructions_table import instructions_table
+    from edgegolf.emulation.instructions import count_instructions
+    from edgegolf.records import to_json
+    from edgegolf.report.instruction_tables import instructions_table
 
     if form not in (None, "json"):
         raise click.UsageError(f"--emulate prints a table or --json, not --{form}")
@@ -613,33 +645,31 @@ def _count_instructions(
     if form is None and output is None:
         _print(instructions_table(results))
     else:
-        _write(instructions_to_json(results), output)
+        _write(to_json(results), output)
+    return _tell_errors(results)
+
+
+def _tell_errors(results: Iterable[BenchResult | Instructions]) -> int:
+    """Say why there are no figures; the exit code."""
     errors = dict.fromkeys(result.error for result in results if result.error is not None)
     for error in errors:
         _say(f"error: {error}")
     return BAD_INPUT if errors else 0
 
 
-def _refuse_without(context: click.Context, option: str, *names: str) -> None:
-    """Refuse options that have an effect only together with another one."""
-    for parameter in context.command.params:
-        if parameter.name in names and context.params[parameter.name] is not None:
-            raise click.UsageError(f"{parameter.opts[0]} has no effect without {option}")
-
-
-def _only_with(context: click.Context, option: str, *allowed: str) -> None:
+def _refuse(context: click.Context, why: str, is_useless: Callable[[str], bool]) -> None:
     """Refuse options that would have no effect."""
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        if given and name not in (option, *allowed):
-            raise click.UsageError(f"{parameter.opts[0]} has no effect with --{option}")
+    typed = click.core.ParameterSource.COMMANDLINE
+    for each in context.command.params:
+        name = each.name or ""
+        if context.get_parameter_source(name) is typed and is_useless(name):
+            raise click.UsageError(f"{each.opts[0]} has no effect {why}")
 
 
 @cli.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.anatomy/1.")
-@click.option("--picture", type=click.Path(path_type=Path), help="Draw a treemap: .svg or .png.")
+@argument("file", type=FILE)
+@as_json("anatomy")
+@option("--picture", type=FILE, help="Draw a treemap: .svg or .png.")
 def anatomy(file: Path, as_json: bool, picture: Path | None) -> None:
     """Tell where every byte of a model file goes.
 
@@ -650,40 +680,25 @@ def anatomy(file: Path, as_json: bool, picture: Path | None) -> None:
     edgegolf anatomy models/mnist/tight_resnet/int8.onnx --picture anatomy.svg
     """
     from edgegolf.anatomy.anatomy import anatomy as dissect
-    from edgegolf.records import to_json
-    from edgegolf.report.anatomy_table import anatomy_table
-    from edgegolf.report.pictures import draw_anatomy
+    from edgegolf.report import page_charts, pictures
+    from edgegolf.report.file_tables import anatomy_table
 
     found = dissect(file)
     if picture is not None:
-        draw_anatomy(found, picture)
-    if as_json:
-        click.echo(to_json(found), nl=False)
-    else:
-        _print(anatomy_table(found))
+        pictures.draw(page_charts.anatomy(found), picture)
+    _show(found, as_json, anatomy_table(found))
 
 
 @cli.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="FILE.golfed.SUFFIX if absent."
-)
-@click.option("--keep-names", is_flag=True, help="Keep the names of tensors and nodes.")
-@click.option("--keep-metadata", is_flag=True, help="Keep metadata and descriptions.")
-@click.option("--keep-signatures", is_flag=True, help="Keep the signatures of a .tflite file.")
-@click.option("--portable", is_flag=True, help="An .onnx file that OpenVINO and OpenCV read, too.")
-@click.option("--unverified", is_flag=True, help="Write a file that no runtime could compare.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.golf/1.")
-def golf(
-    file: Path,
-    output: Path | None,
-    keep_names: bool,
-    keep_metadata: bool,
-    keep_signatures: bool,
-    portable: bool,
-    unverified: bool,
-    as_json: bool,
-) -> None:
+@argument("file", type=FILE)
+@to_file("FILE.golfed.SUFFIX if absent.")
+@flag("--keep-names", "Keep the names of tensors and nodes.")
+@flag("--keep-metadata", "Keep metadata and descriptions.")
+@flag("--keep-signatures", "Keep the signatures of a .tflite file.")
+@flag("--portable", "An .onnx file that OpenVINO and OpenCV read, too.")
+@flag("--unverified", "Write a file that no runtime could compare.")
+@as_json("golf")
+def golf(file: Path, output: Path | None, as_json: bool, **how: bool) -> None:
     """Rewrite a model file into fewer bytes, outputs bit-identical.
 
     \b
@@ -692,28 +707,21 @@ def golf(
     """
     from edgegolf.golf.golf import golf_file
     from edgegolf.progress import Work
-    from edgegolf.records import to_json
-    from edgegolf.report.golf_table import golf_table
+    from edgegolf.report.file_tables import golf_table
     from edgegolf.runtimes.compare import compare_files
 
     destination = output or file.with_suffix(f".golfed{file.suffix}")
-    keep = (keep_names, keep_metadata, keep_signatures, portable)
     with Work(f"golfing {file}"):
-        result = golf_file(file, destination, *keep, compare=compare_files, unverified=unverified)
-    if as_json:
-        click.echo(to_json(result), nl=False)
-    else:
-        _print(golf_table(result))
+        result = golf_file(file, destination, compare=compare_files, **how)
+    _show(result, as_json, golf_table(result))
 
 
 @cli.command()
-@click.argument("first", type=click.Path(path_type=Path), metavar="A")
-@click.argument("second", type=click.Path(path_type=Path), metavar="B")
-@click.option("--data", help="A samples.npz, or a data set's name; random inputs if absent.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.compare/1.")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Write .html, .md, .csv, .svg or .png."
-)
+@argument("first", type=FILE, metavar="A")
+@argument("second", type=FILE, metavar="B")
+@option("--data", help="A samples.npz, or a data set's name; random inputs if absent.")
+@as_json("compare")
+@to_file("Write .html, .md, .csv, .svg or .png.")
 def compare(
     first: Path, second: Path, data: str | None, as_json: bool, output: Path | None
 ) -> None:
@@ -726,7 +734,6 @@ def compare(
     """
     from edgegolf.compare.compare import compare as compare_models
     from edgegolf.progress import Work
-    from edgegolf.records import to_json
     from edgegolf.report.compare_table import check_output, compare_tables, write_comparison
 
     if output is not None:
@@ -736,29 +743,23 @@ def compare(
     if output is not None:
         write_comparison(found, output)
         _say(f"{output}: {output.stat().st_size:,} bytes")
-    if as_json:
-        click.echo(to_json(found), nl=False)
-    else:
-        _print(*compare_tables(found))
+    _show(found, as_json, *compare_tables(found))
 
 
 @cli.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="The .c file; MODEL's name if absent."
+@argument("model", type=FILE)
+@to_file("The .c file; MODEL's name if absent.")
+@usual(
+    "--optimize",
+    "size",
+    "Code and weights, time, or arena and stack.",
+    type=click.Choice(["size", "speed", "ram"]),
 )
-@click.option(
-    "--optimize", type=click.Choice(["size", "speed", "ram"]), default="size", show_default=True,
-    help="Code and weights, time, or arena and stack.",
-)  # fmt: skip
-@click.option("--fits", metavar="DEVICE", help="Refuse what this does not hold, say atmega328p.")
-@click.option("--check", is_flag=True, help="Compile it here, compare every bit of the outputs.")
-@click.option("--selftest", is_flag=True, help="Add two inputs with their outputs, and a test.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.c/1.")
-def c(
-    model: Path, output: Path | None, optimize: Literal["size", "speed", "ram"],
-    fits: str | None, check: bool, selftest: bool, as_json: bool,
-) -> None:  # fmt: skip
+@option("--fits", metavar="DEVICE", help="Refuse what this does not hold, say atmega328p.")
+@flag("--check", "Compile it here, compare every bit of the outputs.")
+@flag("--selftest", "Add two inputs with their outputs, and a test.")
+@as_json("c")
+def c(model: Path, as_json: bool, **how: Any) -> None:
     """Write an int8 file as C, say for an Arduino.
 
     \b
@@ -767,28 +768,24 @@ def c(
     """
     from edgegolf.export.c_files import write_c
     from edgegolf.progress import Work
-    from edgegolf.records import to_json
-    from edgegolf.report.c_table import c_table
+    from edgegolf.report.file_tables import c_table
 
     with Work(f"writing {model} as C"):
-        result = write_c(model, output, fits, check, selftest, optimize)
-    if as_json:
-        click.echo(to_json(result), nl=False)
-    else:
-        _print(c_table(result))
+        result = write_c(model, **how)
+    _show(result, as_json, c_table(result))
 
 
 @cli.command()
-@click.argument("net")
-@click.option("--dataset", help="Data set; MNIST where it is to be had, else digits.")
-@click.option("--iterations", default="1,2,4,8,16,32", show_default=True, help="To grow over.")
-@click.option("--figures", type=click.Path(path_type=Path), help="Folder for the pictures.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.footprint/1.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the JSON there.")
+@argument("net")
+@option("--dataset", help="Data set; MNIST where it is to be had, else digits.")
+@usual("--iterations", "1,2,4,8,16,32", "To grow over.", type=COUNTS)
+@option("--figures", type=FILE, help="Folder for the pictures.")
+@as_json("footprint")
+@to_file("Write the JSON there.")
 def footprint(
     net: str,
     dataset: str | None,
-    iterations: str,
+    iterations: tuple[int, ...],
     figures: Path | None,
     as_json: bool,
     output: Path | None,
@@ -805,7 +802,7 @@ def footprint(
     from edgegolf.report.footprint_table import footprint_tables
     from edgegolf.report.pictures import draw_footprint
 
-    found = measure_footprint(net, load_dataset(dataset), _counts("--iterations", iterations))
+    found = measure_footprint(net, load_dataset(dataset), iterations)
     if figures is not None:
         draw_footprint(found, figures)
     if as_json or output is not None:
@@ -815,31 +812,21 @@ def footprint(
 
 
 @cli.command(cls=Resumable)
-@click.argument("file", metavar="FILE.tflite", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Folder.  [default: FILE.circuit]"
-)
-@click.option(
+@argument("file", metavar="FILE.tflite", type=FILE)
+@to_file("Folder.  [default: FILE.circuit]")
+@option(
     "--device",
     "devices",
     multiple=True,
     type=click.Choice(["up5k", "hx8k", "ecp5-25k", "ecp5-85k"]),
     help="What to synthesize for; may be repeated.  [default: up5k]",
 )
-@click.option(
-    "--parallel",
-    type=click.IntRange(1, 32),
-    default=4,
-    show_default=True,
-    help="Multiply-accumulates in a cycle.",
-)
-@click.option(
-    "--simulate", type=click.IntRange(1, 100_000), help="Compare the logits of so many images."
-)
-@click.option("--synthesize", is_flag=True, help="With yosys and nextpnr: cells and clock.")
-@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Placements.")
-@click.option("--twin", type=click.Path(path_type=Path), help="The same for another file.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.circuit/1.")
+@usual("--parallel", 4, "Multiply-accumulates in a cycle.", type=click.IntRange(1, 32))
+@option("--simulate", type=click.IntRange(1, 100_000), help="Compare the logits of so many images.")
+@flag("--synthesize", "With yosys and nextpnr: cells and clock.")
+@usual("--seeds", 5, "Placements.", type=COUNT)
+@option("--twin", type=FILE, help="The same for another file.")
+@as_json("circuit")
 @click.pass_context
 def circuit(
     context: click.Context,
@@ -866,14 +853,10 @@ def circuit(
     from dataclasses import replace
 
     from edgegolf.circuit.circuit import make_circuit
-    from edgegolf.records import to_json
-    from edgegolf.report.circuit_table import circuit_table
+    from edgegolf.report.file_tables import circuit_table
 
     if not synthesize:
-        for name in ("devices", "seeds"):
-            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-                option = {"devices": "--device", "seeds": "--seeds"}[name]
-                raise click.UsageError(f"{option} has no effect without --synthesize")
+        _refuse(context, "without --synthesize", ("devices", "seeds").__contains__)
     chosen = devices or ("up5k",) if synthesize else ()
     folder = output or file.with_suffix(".circuit")
     made = make_circuit(file, folder, parallel, simulate or 0, chosen, seeds)
@@ -881,37 +864,34 @@ def circuit(
         beside = folder.with_name(f"{folder.name}.twin")
         other = make_circuit(twin, beside, parallel, simulate or 0, chosen, seeds)
         made = replace(made, twin=other)
-    if as_json:
-        click.echo(to_json(made), nl=False)
-    else:
-        _print(*(circuit_table(each) for each in (made, made.twin) if each is not None))
+    _show(made, as_json, *(circuit_table(each) for each in (made, made.twin) if each is not None))
 
 
 @cli.command()
-@click.argument("host", metavar="[USER@]HOST")
-@click.argument("models", nargs=-1, metavar="FILE|NET...")
-@click.option("--dataset", help="Where to look for a net's files: models/DATASET/NET.")
+@argument("host", metavar="[USER@]HOST")
+@argument("models", nargs=-1, metavar="FILE|NET...")
+@option("--dataset", help=NET_DATASET)
 @device_options
-@click.option("--runtime", help="What runs the models there, instead of the preferred one.")
-@click.option(
+@option("--runtime", help="What runs the models there, instead of the preferred one.")
+@option(
     "--wheels",
     type=click.Path(path_type=Path, file_okay=False),
     help="For a device without internet: fetch its packages into this folder and copy them.",
 )
-@click.option("--rollback", "action", flag_value="rollback", help="Use the release before again.")
-@click.option("--status", "action", flag_value="status", help="Show what is there.")
-@click.option("--remove", "action", flag_value="remove", help="Take away all that was put there.")
+@forms(
+    "action",
+    rollback="Use the release before again.",
+    status="Show what is there.",
+    remove="Take away all that was put there.",
+)
 def deploy(
     host: str,
     models: tuple[str, ...],
     dataset: str | None,
-    port: int | None,
-    key: Path | None,
-    folder: str | None,
-    python: str | None,
     runtime: str | None,
     wheels: Path | None,
     action: str | None,
+    **reach: Any,
 ) -> None:
     """Put models to use on a Raspberry Pi, over SSH.
 
@@ -932,7 +912,7 @@ def deploy(
 
     if (action is None) != bool(models):
         raise click.UsageError("give models to deploy, or one of --rollback, --status, --remove")
-    device = parse_host(host, port, key, folder, python)
+    device = parse_host(host, **reach)
     if action == "rollback":
         _say(f"Release {room.rollback(device).release} is in use on {device}.")
     elif action == "remove":
@@ -952,18 +932,9 @@ def deploy(
 
 
 @cli.command()
-@click.argument("results", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULTS]...")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("report.html"),
-    show_default=True,
-    help="The page.",
-)
-@click.option(
-    "--figures", type=click.Path(path_type=Path), help="Folder for each chart as a picture."
-)
+@argument("results", nargs=-1, type=FILE, metavar="[RESULTS]...")
+@usual("-o", Path("report.html"), "The page.", names=("--output",), type=FILE)
+@option("--figures", type=FILE, help="Folder for each chart as a picture.")
 def report(results: tuple[Path, ...], output: Path, figures: Path | None) -> None:
     """Write one page of charts and tables that needs no network.
 
@@ -985,14 +956,10 @@ def report(results: tuple[Path, ...], output: Path, figures: Path | None) -> Non
 
 
 @cli.command()
-@click.argument(
-    "images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path)
-)
-@click.option(
-    "--model", "models", multiple=True, metavar="FILE|NET", help="Instead of those deployed."
-)
-@click.option("--dataset", help="Ask the nets that were trained on it.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, schema edgegolf.guess/1.")
+@argument("images", nargs=-1, required=True, metavar="IMAGE...", type=FILE)
+@option("--model", "models", multiple=True, metavar="FILE|NET", help="Instead of those deployed.")
+@option("--dataset", help="Ask the nets that were trained on it.")
+@as_json("guess")
 def classify(
     images: tuple[Path, ...], models: tuple[str, ...], dataset: str | None, as_json: bool
 ) -> None:
@@ -1028,10 +995,10 @@ def classify(
 
 
 @cli.command()
-@click.argument("models", nargs=-1, metavar="[FILE|NET]...")
-@click.option("--dataset", help="Only the nets that were trained on it.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
+@argument("models", nargs=-1, metavar="[FILE|NET]...")
+@option("--dataset", help="Only the nets that were trained on it.")
+@usual("--host", "127.0.0.1", "Address to listen on.")
+@option(
     "--port", type=click.IntRange(0, 65535), default=8028, show_default=True, help="0 finds one."
 )
 def demo(models: tuple[str, ...], dataset: str | None, host: str, port: int) -> None:
@@ -1108,6 +1075,29 @@ def _print(*renderables: RenderableType) -> None:
         Console(highlight=False).print(*shown, end="")
 
 
+def _show(record: Record | Sequence[Record], as_json: bool, *tables: RenderableType) -> None:
+    """Print a record: for people, or as JSON."""
+    from edgegolf.records import to_json
+
+    if as_json:
+        click.echo(to_json(record), nl=False)
+    else:
+        _print(*tables)
+
+
+def _show_or_write(
+    found: R, form: str | None, output: Path | None, texts: Mapping[str, Any], *tables: Any
+) -> None:
+    """In one of the forms; else for people, and as JSON into a file."""
+    from edgegolf.records import to_json
+
+    texts = {"json": to_json, **texts}
+    if form in texts or output is not None:
+        _write(texts.get(form or "", to_json)(found), output, form)
+    if form not in texts:
+        _print(*tables)
+
+
 def _write(text: str, output: Path | None, form: str | None = None) -> None:
     """Print a text, or write it and say what was written: JSON if nothing else was asked for."""
     from edgegolf.files import write_atomically
@@ -1118,21 +1108,3 @@ def _write(text: str, output: Path | None, form: str | None = None) -> None:
         write_atomically(output, text)
         kind = {"csv": "CSV", "markdown": "Markdown"}.get(form or "", "JSON")
         _say(f"{output}: {kind}, {output.stat().st_size:,} bytes")
-
-
-def _counts(option: str, text: str) -> tuple[int, ...]:
-    try:
-        counts = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        counts = ()
-    if not counts or min(counts) < 1:
-        raise EdgegolfError(f"{option} {text!r} is no list of counts", hint="write 1,2")
-    return counts
-
-
-def _print_json(records: Iterable[Any]) -> None:
-    import json
-
-    from edgegolf.records import to_dict
-
-    click.echo(json.dumps([to_dict(record) for record in records], indent=2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 from types import ModuleType
+from typing import Any
 
 MAXIMUM_CHARACTERS = 2000
 
@@ -15,6 +16,17 @@ def printable(text: object) -> str:
         character if character.isprintable() else " "
         for character in str(text)[:MAXIMUM_CHARACTERS]
     )
+
+
+def printable_values(value: Any) -> Any:
+    """JSON values with every text in them made printable."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [printable_values(item) for item in value]
+    if isinstance(value, dict):
+        return {printable(key): printable_values(item) for key, item in value.items()}
+    return value
 
 
 class EdgegolfError(Exception):

@@ -6,12 +6,20 @@ import dataclasses
 import functools
 import json
 import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.files import read_bounded
 
 if TYPE_CHECKING:
+    from importlib.abc import Traversable
+
     import cattrs
+
+MAXIMUM_BYTES = 1 << 28  # of a file of records
 
 
 class Record(Protocol):
@@ -29,9 +37,10 @@ def to_dict(record: Record) -> dict[str, Any]:
     return {"schema": record.SCHEMA, **dataclasses.asdict(record)}  # type: ignore[call-overload]
 
 
-def to_json(record: Record) -> str:
-    """The record as indented JSON text with a newline at its end."""
-    return json.dumps(to_dict(record), indent=2, allow_nan=False) + "\n"
+def to_json(records: Record | Sequence[Record]) -> str:
+    """The record, or a list of records, as indented JSON text with a newline at its end."""
+    data = list(map(to_dict, records)) if isinstance(records, Sequence) else to_dict(records)
+    return json.dumps(data, indent=2, allow_nan=False) + "\n"
 
 
 def from_dict(data: object, kind: type[R], source: str = "the record") -> R:
@@ -53,12 +62,17 @@ def from_dict(data: object, kind: type[R], source: str = "the record") -> R:
     try:
         return _converter().structure(data, kind)
     except (cattrs.BaseValidationError, TypeError, ValueError, AttributeError) as error:
-        reasons = (
-            "; ".join(cattrs.transform_error(error))
-            if isinstance(error, cattrs.BaseValidationError)
-            else str(error)
-        )
-        raise EdgegolfError(f"{source} is not a valid {kind.SCHEMA}: {reasons}") from None
+        told = "; ".join(reasons(error))
+        raise EdgegolfError(f"{source} is not a valid {kind.SCHEMA}: {told}") from None
+
+
+def reasons(error: Exception) -> list[str]:
+    """What cattrs finds wrong, each reason with its place."""
+    import cattrs
+
+    if isinstance(error, cattrs.BaseValidationError):
+        return cattrs.transform_error(error)
+    return [str(error)]
 
 
 @functools.cache
@@ -77,6 +91,24 @@ def from_json(text: str | bytes, kind: type[R], source: str = "the record") -> R
     return from_dict(parse_json(text, source), kind, source)
 
 
+def list_from_json(text: str | bytes, kind: type[R], source: str) -> tuple[R, ...]:
+    """Records from a JSON list. Raises EdgegolfError as `from_json`, or if it is none."""
+    data = parse_json(text, source)
+    if not isinstance(data, list):
+        raise EdgegolfError(
+            f"{source} is not a list of results", hint="make it with edgegolf bench --json"
+        )
+    return tuple(
+        from_dict(item, kind, f"{source}, result {number}")
+        for number, item in enumerate(data, start=1)
+    )
+
+
+def from_file(path: Path, kind: type[R], maximum: int = MAXIMUM_BYTES) -> R:
+    """The record in a file. Raises EdgegolfError as `from_json`, or if it cannot be read."""
+    return from_json(read_bounded(path, maximum), kind, str(path))
+
+
 def parse_json(text: str | bytes, source: str) -> Any:
     """Plain JSON values.
 
@@ -91,6 +123,22 @@ def parse_json(text: str | bytes, source: str) -> Any:
         return json.loads(text, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise EdgegolfError(f"{source} is not JSON: {error}") from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Plain values. Raises ValueError, which is not only TOMLDecodeError, or RecursionError."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    return tomllib.loads(text)
+
+
+def toml_names(folder: Traversable) -> tuple[str, ...]:
+    """What the TOML files of a folder are called, sorted, without the suffix."""
+    names = (entry.name for entry in folder.iterdir())
+    return tuple(sorted(name[:-5] for name in names if name.endswith(".toml")))
 
 
 def _finite(text: str) -> float:

@@ -26,18 +26,13 @@ SECONDS_TO_STOP = 0.5  # native code does not hear that it is to stop
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be done in a process.
+    """What is to be done in a process."""
 
-    Attributes:
-        description: What it is, for errors: `training linear with seed 0`.
-        function: Of a module; called with the arguments and, last, a function that sends what is
-            to be told on the way. Its result is sent at the end.
-        arguments: All can be pickled.
-    """
-
-    description: str
+    description: str  # what it is, for errors: `training linear with seed 0`
+    # Of a module; called with the arguments and, last, a function that sends what is to be told on
+    # the way. Its result is sent at the end.
     function: Callable[..., object]
-    arguments: tuple[Any, ...]
+    arguments: tuple[Any, ...]  # all can be pickled
 
 
 @dataclass(frozen=True)
@@ -45,13 +40,6 @@ class _Ended:
     """The last message about a task: nothing more comes, and what stopped it, if anything did."""
 
     error: EdgegolfError | None = None
-
-
-def available_cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def end_with_parent() -> None:

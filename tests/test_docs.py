@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
+import circuits
 import pytest
+import strangers
+import users
+from doc_tables import (
+    costs_markdown,
+    files_markdown,
+    instructions_sections,
+    replace_section,
+    training_markdown,
+)
 
 from edgegolf.bench.result import read_results
 from edgegolf.cards import read_card
 from edgegolf.emulation.instructions import read_instructions
 from edgegolf.files import sha256
 from edgegolf.records import from_json
-from edgegolf.report.ablation_table import ablation_markdown
-from edgegolf.report.costs_markdown import costs_markdown
-from edgegolf.report.instructions_markdown import instructions_sections
-from edgegolf.report.models_markdown import files_markdown, replace_section, training_markdown
+from edgegolf.report.sweep_tables import ablation_markdown
 from edgegolf.sweep.ablation import AblationResults
 
 ROOT = Path(__file__).parent.parent
@@ -53,17 +57,7 @@ def test_tables_of_ablations_and_of_other_data_sets_are_written_from_their_recor
     assert text == written, "run make docs"
 
 
-def benchmark(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_table_of_strangers_files_is_written_from_its_counts() -> None:
-    strangers = benchmark("strangers")
     text = (ROOT / "docs" / "strangers.md").read_text()
     counts = (ROOT / "docs" / "strangers.json").read_bytes()
     result = from_json(counts, strangers.Strangers)
@@ -73,11 +67,7 @@ def test_the_table_of_strangers_files_is_written_from_its_counts() -> None:
     assert replace_section(text, "strangers", table) == text, "run make docs"
 
 
-def test_the_table_of_users_models_is_written_from_its_record(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    users = benchmark("users")
+def test_the_table_of_users_models_is_written_from_its_record() -> None:
     text = (ROOT / "docs" / "users.md").read_text()
     record = from_json((ROOT / "docs" / "users.json").read_bytes(), users.Users)
     assert len(record.users) >= 40
@@ -85,7 +75,6 @@ def test_the_table_of_users_models_is_written_from_its_record(
 
 
 def test_tables_of_circuits_are_written_from_their_record() -> None:
-    circuits = benchmark("circuits")
     text = (ROOT / "docs" / "circuit.md").read_text()
     for name, content in circuits.sections(circuits.read()).items():
         assert content in text

@@ -24,59 +24,36 @@ class Part:
 
 @dataclass(frozen=True)
 class Weight:
-    """Weights or biases of one tensor.
+    """Weights or biases of one tensor."""
 
-    Attributes:
-        name: The tensor's name, or its number where it has none.
-        role: ``weights`` or ``biases``.
-        bytes: Size of its data.
-        operators: How many operators use it.
-    """
-
-    name: str
-    role: str
-    bytes: int
-    operators: int
+    name: str  # the tensor's name, or its number where it has none
+    role: str  # ``weights`` or ``biases``
+    bytes: int  # size of its data
+    operators: int  # how many operators use it
 
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Equal data that the file stores more than once.
+    """Equal data that the file stores more than once."""
 
-    Attributes:
-        names: The tensors that hold it.
-        copies: How often it is stored.
-        bytes: Size of one copy.
-    """
-
-    names: tuple[str, ...]
-    copies: int
-    bytes: int
+    names: tuple[str, ...]  # the tensors that hold it
+    copies: int  # how often it is stored
+    bytes: int  # size of one copy
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What a file consists of.
-
-    Attributes:
-        file: Its path.
-        format: ``tflite`` or ``onnx``.
-        bytes: Its size.
-        parts: What its bytes are for, largest first; they add up to the size.
-        weights: Its weights and biases, the most shared first.
-        duplicates: Equal data stored more than once, the most wasteful first.
-        sharing_would_save: Bytes of data to be saved by storing equal data once.
-    """
+    """What a file consists of."""
 
     SCHEMA: ClassVar[str] = "edgegolf.anatomy/1"
 
-    file: str
-    format: str
-    bytes: int
-    parts: tuple[Part, ...]
-    weights: tuple[Weight, ...]
-    duplicates: tuple[Duplicate, ...]
-    sharing_would_save: int
+    file: str  # its path
+    format: str  # ``tflite`` or ``onnx``
+    bytes: int  # its size
+    parts: tuple[Part, ...]  # what its bytes are for, largest first; they add up to the size
+    weights: tuple[Weight, ...]  # its weights and biases, the most shared first
+    duplicates: tuple[Duplicate, ...]  # equal data stored more than once, the most wasteful first
+    sharing_would_save: int  # bytes of data to be saved by storing equal data once
 
 
 def anatomy(path: Path) -> Anatomy:

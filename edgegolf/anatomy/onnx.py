@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edgegolf.anatomy import parts as part
-from edgegolf.anatomy.parts import Content, Dissection, sizes_by_part
+from edgegolf.anatomy.parts import Content, Dissection, by_name, sizes_by_part
 from edgegolf.formats.onnx.model import (
     function_key,
     operator_name,
@@ -47,49 +47,32 @@ _DATA_FIELDS = {
     "string_data",
 }  # fmt: skip
 
-_PART_OF_FIELD = {
-    ("ModelProto", "producer_name"): part.METADATA,
-    ("ModelProto", "producer_version"): part.METADATA,
-    ("ModelProto", "domain"): part.METADATA,
-    ("ModelProto", "model_version"): part.METADATA,
-    ("NodeProto", "input"): part.NAMES,
-    ("NodeProto", "output"): part.NAMES,
-    ("NodeProto", "name"): part.NAMES,
-    ("NodeProto", "attribute"): part.OPTIONS,
-    ("GraphProto", "node"): part.OPERATORS,
-    ("GraphProto", "name"): part.NAMES,
-    ("GraphProto", "initializer"): part.TENSORS,
-    ("GraphProto", "sparse_initializer"): part.TENSORS,
-    ("GraphProto", "input"): part.SHAPES,
-    ("GraphProto", "output"): part.SHAPES,
-    ("GraphProto", "value_info"): part.SHAPES,
-    ("GraphProto", "quantization_annotation"): part.QUANTIZATION,
-    ("FunctionProto", "node"): part.OPERATORS,
-    ("FunctionProto", "input"): part.NAMES,
-    ("FunctionProto", "output"): part.NAMES,
-    ("FunctionProto", "value_info"): part.SHAPES,
-    ("TensorProto", "name"): part.NAMES,
-    ("TensorProto", "dims"): part.SHAPES,
-    ("TensorProto", "data_type"): part.SHAPES,
-    ("ValueInfoProto", "name"): part.NAMES,
-}
+_PART_OF_FIELD = by_name(
+    {
+        part.METADATA: "ModelProto.producer_name ModelProto.producer_version ModelProto.domain "
+        "ModelProto.model_version",
+        part.NAMES: "NodeProto.input NodeProto.output NodeProto.name GraphProto.name "
+        "FunctionProto.input FunctionProto.output TensorProto.name ValueInfoProto.name",
+        part.OPTIONS: "NodeProto.attribute",
+        part.OPERATORS: "GraphProto.node FunctionProto.node",
+        part.TENSORS: "GraphProto.initializer GraphProto.sparse_initializer",
+        part.SHAPES: "GraphProto.input GraphProto.output GraphProto.value_info "
+        "FunctionProto.value_info TensorProto.dims TensorProto.data_type",
+        part.QUANTIZATION: "GraphProto.quantization_annotation",
+    }
+)
 
-_PART_OF_MESSAGE = {
-    "NodeProto": part.OPERATORS,
-    "AttributeProto": part.OPTIONS,
-    "TensorProto": part.TENSORS,
-    "SparseTensorProto": part.TENSORS,
-    "ValueInfoProto": part.SHAPES,
-    "TypeProto": part.SHAPES,
-    "TensorType": part.SHAPES,
-    "SequenceType": part.SHAPES,
-    "MapType": part.SHAPES,
-    "OpaqueType": part.SHAPES,
-    "TensorShapeProto": part.SHAPES,
-    "Dimension": part.SHAPES,
-    "TensorAnnotation": part.QUANTIZATION,
-    "StringStringEntryProto": part.METADATA,
-}
+_PART_OF_MESSAGE = by_name(
+    {
+        part.OPERATORS: "NodeProto",
+        part.OPTIONS: "AttributeProto",
+        part.TENSORS: "TensorProto SparseTensorProto",
+        part.SHAPES: "ValueInfoProto TypeProto TensorType SequenceType MapType OpaqueType "
+        "TensorShapeProto Dimension",
+        part.QUANTIZATION: "TensorAnnotation",
+        part.METADATA: "StringStringEntryProto",
+    }
+)
 
 
 def dissect_onnx(data: bytes, name: str) -> Dissection:
@@ -99,7 +82,7 @@ def dissect_onnx(data: bytes, name: str) -> Dissection:
         EdgegolfError: The file is damaged.
     """
     parsed = parse_onnx(data, name)
-    uses = _uses_of_model(parsed.root)
+    uses = _Model(parsed.root).uses
     tensors = _named_tensors(parsed.root)
     roles = {id(tensor): uses.role(name, tensor) for name, tensor in tensors}
     ranges = [(span.start, span.end, _part_of(span, roles)) for span in parsed.spans]
@@ -118,7 +101,7 @@ def _part_of(span: Span, roles: Mapping[int, str]) -> str:
     if kind == "TensorProto" and span.field in _DATA_FIELDS:
         return roles.get(id(span.owner), part.CONSTANTS)
     default = _PART_OF_MESSAGE.get(kind, part.STRUCTURE)
-    return _PART_OF_FIELD.get((kind, span.field), default)
+    return _PART_OF_FIELD.get(f"{kind}.{span.field}", default)
 
 
 def _named_tensors(root: Message) -> list[tuple[str, Message]]:
@@ -169,76 +152,55 @@ class _Uses:
         return role
 
 
-def _uses_of_model(root: Message) -> _Uses:
-    functions = {function_key(function): function for function in root.functions}
-    known: dict[tuple[str, str, str], _Uses] = {}
-    uses = _Uses()
-    _add_graph(root.graph, uses, functions, known, 0)
-    for function in root.functions:
-        # Constants inside functions.
-        inner = _uses_of_function(function_key(function), functions, known, 0)
-        for name, role in inner.roles.items():
-            uses.roles.setdefault(name, role)
-    return uses
+class _Model:
+    """What the values of a model and of its functions are used for, each function once."""
 
+    def __init__(self, root: Message) -> None:
+        self.functions = {function_key(function): function for function in root.functions}
+        self.known: dict[tuple[str, str, str], _Uses] = {}
+        self.uses = _Uses()
+        self.add_graph(root.graph, self.uses, 0)
+        for key in self.functions:  # constants inside functions
+            for name, role in self.of_function(key, 0).roles.items():
+                self.uses.roles.setdefault(name, role)
 
-def _add_graph(
-    graph: Message,
-    uses: _Uses,
-    functions: Mapping[tuple[str, str, str], Message],
-    known: dict[tuple[str, str, str], _Uses],
-    depth: int,
-) -> None:
-    for info in graph.output:
-        uses.roles.setdefault(info.name, part.CONSTANTS)
-    _add_nodes(graph.node, uses, functions, known, depth)
+    def add_graph(self, graph: Message, uses: _Uses, depth: int) -> None:
+        for info in graph.output:
+            uses.roles.setdefault(info.name, part.CONSTANTS)
+        self.add_nodes(graph.node, uses, depth)
 
-
-def _uses_of_function(
-    key: tuple[str, str, str],
-    functions: Mapping[tuple[str, str, str], Message],
-    known: dict[tuple[str, str, str], _Uses],
-    depth: int,
-) -> _Uses:
-    if key not in known:
-        known[key] = _Uses()
-        if depth < _MAXIMUM_NESTING:
-            _add_nodes(functions[key].node, known[key], functions, known, depth + 1)
-    return known[key]
-
-
-def _add_nodes(
-    nodes: Sequence[Message],
-    uses: _Uses,
-    functions: Mapping[tuple[str, str, str], Message],
-    known: dict[tuple[str, str, str], _Uses],
-    depth: int,
-) -> None:
-    """Add the uses of values by nodes, last node first so that decoded weights are known."""
-    for node in reversed(nodes):
-        for graph in subgraphs(node):
+    def of_function(self, key: tuple[str, str, str], depth: int) -> _Uses:
+        if key not in self.known:
+            self.known[key] = _Uses()
             if depth < _MAXIMUM_NESTING:
-                _add_graph(graph, uses, functions, known, depth + 1)
-        key = function_key(node)
-        if key in functions:
-            inner = _uses_of_function(key, functions, known, depth)
-            for formal, actual in zip(functions[key].input, node.input, strict=False):
-                if formal in inner.roles:
-                    uses.add(actual, inner.roles[formal], inner.operators[formal])
-            continue
-        name = operator_name(node)
-        output = node.output[0] if node.output else ""
-        passed_on = uses.roles.get(output) if name in _DECODERS else None
-        for position, value in enumerate(node.input):
+                self.add_nodes(self.functions[key].node, self.known[key], depth + 1)
+        return self.known[key]
+
+    def add_nodes(self, nodes: Sequence[Message], uses: _Uses, depth: int) -> None:
+        """Add the uses of values by nodes, last node first so that decoded weights are known."""
+        for node in reversed(nodes):
+            for graph in subgraphs(node):
+                if depth < _MAXIMUM_NESTING:
+                    self.add_graph(graph, uses, depth + 1)
+            key = function_key(node)
+            if key in self.functions:
+                inner = self.of_function(key, depth)
+                for formal, actual in zip(self.functions[key].input, node.input, strict=False):
+                    if formal in inner.roles:
+                        uses.add(actual, inner.roles[formal], inner.operators[formal])
+                continue
+            name = operator_name(node)
+            output = node.output[0] if node.output else ""
+            passed_on = uses.roles.get(output) if name in _DECODERS else None
             operands = _QUANTIZED_OPERANDS.get(name)
-            if operands is not None and position not in operands:
-                uses.add(value, part.QUANTIZATION, 1)
-            elif passed_on in (part.WEIGHTS, part.BIASES):
-                uses.add(
-                    value, passed_on if position == 0 else part.QUANTIZATION, uses.operators[output]
-                )
-            else:
-                uses.add(value, _role(name, position), 1)
+            for position, value in enumerate(node.input):
+                if operands is not None and position not in operands:
+                    uses.add(value, part.QUANTIZATION, 1)
+                elif passed_on in (part.WEIGHTS, part.BIASES):
+                    role = passed_on if position == 0 else part.QUANTIZATION
+                    uses.add(value, role, uses.operators[output])
+                else:
+                    uses.add(value, _role(name, position), 1)
 
 
 def _role(operator: str, position: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 WEIGHTS = "weights"
@@ -27,19 +27,12 @@ UNEXPLAINED = "unexplained bytes"
 
 @dataclass(frozen=True)
 class Content:
-    """Constant data stored at one place in a file.
+    """Constant data stored at one place in a file."""
 
-    Attributes:
-        names: The tensors that use it.
-        role: One of the constants above.
-        data: The bytes.
-        operators: How many operators use it.
-    """
-
-    names: tuple[str, ...]
-    role: str
-    data: bytes
-    operators: int
+    names: tuple[str, ...]  # the tensors that use it
+    role: str  # one of the constants above
+    data: bytes  # the bytes
+    operators: int  # how many operators use it
 
 
 @dataclass(frozen=True)
@@ -48,6 +41,11 @@ class Dissection:
 
     parts: dict[str, int]
     contents: tuple[Content, ...]
+
+
+def by_name(names: Mapping[str, str]) -> dict[str, str]:
+    """The part of each name, from the names of each part."""
+    return {name: part for part, text in names.items() for name in text.split()}
 
 
 def sizes_by_part(ranges: Iterable[tuple[int, int, str]], data: bytes) -> dict[str, int]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from edgegolf.anatomy import parts as part
-from edgegolf.anatomy.parts import Content, Dissection, sizes_by_part
+from edgegolf.anatomy.parts import Content, Dissection, by_name, sizes_by_part
 from edgegolf.formats.tflite.flatbuffer import Span, Table
 from edgegolf.formats.tflite.model import TfliteModel, parse_tflite, type_name
 from edgegolf.formats.tflite.operators import BIAS_INPUTS, PARAMETER_INPUTS
@@ -14,45 +14,31 @@ from edgegolf.formats.tflite.outside import outside, unknown_referrer
 from edgegolf.formats.tflite.schema import FIELDS, SCALARS
 from edgegolf.ir.opaque import WEIGHT_TYPES
 
-_PART_OF_TABLE = {
-    "Model": part.STRUCTURE,
-    "SubGraph": part.STRUCTURE,
-    "Buffer": part.STRUCTURE,
-    "Tensor": part.TENSORS,
-    "QuantizationParameters": part.QUANTIZATION,
-    "CustomQuantization": part.QUANTIZATION,
-    "BlockwiseQuantization": part.QUANTIZATION,
-    "MultiAxisQuantization": part.QUANTIZATION,
-    "SparsityParameters": part.SHAPES,
-    "DimensionMetadata": part.SHAPES,
-    "Int32Vector": part.SHAPES,
-    "Uint16Vector": part.SHAPES,
-    "Uint8Vector": part.SHAPES,
-    "VariantSubType": part.SHAPES,
-    "Operator": part.OPERATORS,
-    "OperatorCode": part.OPERATORS,
-    "Metadata": part.METADATA,
-    "SignatureDef": part.METADATA,
-    "TensorMap": part.METADATA,
-    "ExternalBufferGroup": part.STRUCTURE,
-    "ExternalBuffer": part.STRUCTURE,
-}
+_PART_OF_TABLE = by_name(
+    {
+        part.STRUCTURE: "Model SubGraph Buffer ExternalBufferGroup ExternalBuffer",
+        part.TENSORS: "Tensor",
+        part.QUANTIZATION: "QuantizationParameters CustomQuantization BlockwiseQuantization "
+        "MultiAxisQuantization",
+        part.SHAPES: "SparsityParameters DimensionMetadata Int32Vector Uint16Vector Uint8Vector "
+        "VariantSubType",
+        part.OPERATORS: "Operator OperatorCode",
+        part.METADATA: "Metadata SignatureDef TensorMap",
+    }
+)
 
 # Fields whose data serve something else than the table that refers to them.
-_PART_OF_FIELD = {
-    ("Tensor", "shape"): part.SHAPES,
-    ("Tensor", "shape_signature"): part.SHAPES,
-    ("Tensor", "name"): part.NAMES,
-    ("SubGraph", "name"): part.NAMES,
-    ("Operator", "custom_options"): part.OPTIONS,
-    ("Model", "description"): part.METADATA,
-    ("Model", "metadata"): part.METADATA,
-    ("Model", "metadata_buffer"): part.METADATA,
-    ("Model", "signature_defs"): part.METADATA,
-    ("Model", "operator_codes"): part.OPERATORS,
-    ("SubGraph", "operators"): part.OPERATORS,
-    ("SubGraph", "tensors"): part.TENSORS,
-}
+_PART_OF_FIELD = by_name(
+    {
+        part.SHAPES: "Tensor.shape Tensor.shape_signature",
+        part.NAMES: "Tensor.name SubGraph.name",
+        part.OPTIONS: "Operator.custom_options",
+        part.METADATA: "Model.description Model.metadata Model.metadata_buffer "
+        "Model.signature_defs",
+        part.OPERATORS: "Model.operator_codes SubGraph.operators",
+        part.TENSORS: "SubGraph.tensors",
+    }
+)
 
 # Many tensors may share a name, and a name may be as long as the file.
 MAXIMUM_NAME = 400
@@ -124,7 +110,7 @@ def _ranges_of(span: Span, role_of_table: dict[int, str]) -> Iterator[tuple[int,
         yield (
             span.start,
             span.end,
-            _PART_OF_FIELD.get((owner.table_name, span.field), _part_of_table(owner)),
+            _PART_OF_FIELD.get(f"{owner.table_name}.{span.field}", _part_of_table(owner)),
         )
 
 

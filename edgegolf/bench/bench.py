@@ -32,27 +32,19 @@ TIMEOUT = 900.0  # seconds for one measurement; a damaged file can hold an endle
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """What to measure.
+    """What to measure."""
 
-    Attributes:
-        runtimes: Names; each file runs in those of them that are for its kind. Empty: in the
-            preferred one that is installed.
-        providers: What to run on.
-        threads: Numbers of threads.
-        min_time: Seconds of timed inferences.
-        warm_up: Seconds of untimed inferences before.
-        accuracy: The data set to judge by. None: the one that the card beside the file names,
-            and no accuracy where there is no card.
-        cpu: The core to measure latency on. None: the kernel chooses.
-    """
-
+    # Names; each file runs in those of them that are for its kind. Empty: in the preferred one that
+    # is installed.
     runtimes: tuple[str, ...] = ()
-    providers: tuple[str, ...] = ("cpu",)
-    threads: tuple[int, ...] = (1,)
-    min_time: float = 2.0
-    warm_up: float = 0.5
+    providers: tuple[str, ...] = ("cpu",)  # what to run on
+    threads: tuple[int, ...] = (1,)  # numbers of threads
+    min_time: float = 2.0  # seconds of timed inferences
+    warm_up: float = 0.5  # seconds of untimed inferences before
+    # The data set to judge by. None: the one that the card beside the file names, and no accuracy
+    # where there is no card.
     accuracy: str | None = None
-    cpu: int | None = None
+    cpu: int | None = None  # the core to measure latency on. None: the kernel chooses.
 
 
 @dataclass(frozen=True)

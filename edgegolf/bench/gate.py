@@ -13,40 +13,26 @@ from edgegolf.errors import EdgegolfError
 
 @dataclass(frozen=True)
 class Gate:
-    """Limits; None does not limit.
+    """Limits; None does not limit."""
 
-    Attributes:
-        min_accuracy: Smallest accuracy, a fraction.
-        max_size: Largest file, in bytes.
-        max_latency: Largest p50, in microseconds.
-        baseline: Earlier results; each result must have a counterpart of the same runtime,
-            provider, threads and machine, and of the same path, else the same content, else the
-            same file name.
-        tolerance: By which fraction size, p50 and the error rate may be above the baseline's.
-    """
-
-    min_accuracy: float | None = None
-    max_size: int | None = None
-    max_latency: float | None = None
+    min_accuracy: float | None = None  # smallest accuracy, a fraction
+    max_size: int | None = None  # largest file, in bytes
+    max_latency: float | None = None  # largest p50, in microseconds
+    # Earlier results; each result must have a counterpart of the same runtime, provider, threads
+    # and machine, and of the same path, else the same content, else the same file name.
     baseline: tuple[BenchResult, ...] | None = None
+    # By which fraction size, p50 and the error rate may be above the baseline's.
     tolerance: float = 0.1
 
 
 @dataclass(frozen=True)
 class Change:
-    """A figure before and after, each ``None`` if it is unknown.
+    """A figure before and after, each ``None`` if it is unknown."""
 
-    Attributes:
-        figure: What it is called.
-        before: The baseline's.
-        after: The result's.
-        unit: Of both; "%" if they are fractions.
-    """
-
-    figure: str
-    before: float | None
-    after: float | None
-    unit: str
+    figure: str  # what it is called
+    before: float | None  # the baseline's
+    after: float | None  # the result's
+    unit: str  # of both; "%" if they are fractions
 
     @property
     def relative(self) -> float | None:
@@ -60,16 +46,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says of one result.
+    """What the gate says of one result."""
 
-    Attributes:
-        row: The result's file and how it ran.
-        changes: Its figures before and after.
-        failures: Which limits it breaks and by how much, one line each; none if it passed.
-    """
-
-    row: str
-    changes: tuple[Change, ...]
+    row: str  # the result's file and how it ran
+    changes: tuple[Change, ...]  # its figures before and after
+    # Which limits it breaks and by how much, one line each; none if it passed.
     failures: tuple[str, ...]
 
 

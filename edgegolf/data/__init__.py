@@ -19,16 +19,6 @@ from edgegolf.data.dataset import (
 from edgegolf.errors import EdgegolfError, unknown
 from edgegolf.progress import say
 
-__all__ = [
-    "Dataset",
-    "DatasetStatus",
-    "DatasetUnavailableError",
-    "Split",
-    "SplitName",
-    "list_datasets",
-    "load_dataset",
-]
-
 # Every data set edgegolf knows, by name. A new one: its own file, and a line here.
 SOURCES: dict[str, Source] = {
     mnist.NAME: mnist.SOURCE,

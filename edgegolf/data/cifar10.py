@@ -58,15 +58,10 @@ MIRRORS = (
 
 @dataclass(frozen=True)
 class Version:
-    """The six files with one content or another.
+    """The six files with one content or another."""
 
-    Attributes:
-        name: What its results are filed under.
-        md5: Of each of `FILES`.
-    """
-
-    name: str
-    md5: tuple[str, ...]
+    name: str  # what its results are filed under
+    md5: tuple[str, ...]  # of each of `FILES`
 
     @property
     def checksum(self) -> str:

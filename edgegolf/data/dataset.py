@@ -24,40 +24,25 @@ class DatasetUnavailableError(EdgegolfError):
 
 @dataclass(frozen=True)
 class Split:
-    """Images with their labels.
+    """Images with their labels."""
 
-    Attributes:
-        images: uint8 [n, height, width, channels].
-        labels: int64 [n].
-    """
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    images: NDArray[np.uint8]  # uint8 [n, height, width, channels]
+    labels: NDArray[np.int64]  # int64 [n]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set that was found; nothing is read before a split is asked for.
+    """A data set that was found; nothing is read before a split is asked for."""
 
-    Attributes:
-        name: What its results are filed under.
-        image_shape: Height, width, channels.
-        classes: How many labels there are, counted from 0.
-        checksum: SHA-256 that identifies the content; every reading is verified against it.
-        location: Where it was found, for people.
-        licence: Under which terms it may be used.
-        read: Reads one split from its files.
-        files: Its files, where they can be copied to another machine; empty if it comes in a
-            package.
-    """
-
-    name: str
-    image_shape: tuple[int, int, int]
-    classes: int
-    checksum: str
-    location: str
-    licence: str
+    name: str  # what its results are filed under
+    image_shape: tuple[int, int, int]  # height, width, channels
+    classes: int  # how many labels there are, counted from 0
+    checksum: str  # SHA-256 that identifies the content; every reading is verified against it
+    location: str  # where it was found, for people
+    licence: str  # under which terms it may be used
+    # Reads one split from its files.
     read: Callable[[SplitName], Split] = field(repr=False, compare=False)
+    # Its files, where they can be copied to another machine; empty if it comes in a package.
     files: tuple[Path, ...] = field(default=(), repr=False, compare=False)
 
     def split(self, which: SplitName) -> Split:
@@ -100,54 +85,34 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set that edgegolf knows: one of these per file of this package.
+    """A data set that edgegolf knows: one of these per file of this package."""
 
-    Attributes:
-        name: What a user calls it.
-        licence: Under which terms it may be used.
-        images: How many images the train, validation and test splits have.
-        how_to_get: One line for people who do not have it.
-        find: The data set if it is on this machine; never touches the network.
-        fetch: The same, downloading it where needed; raises DatasetUnavailableError.
-        title: What its images are, for people.
-        class_names: What each label means.
-    """
-
-    name: str
-    licence: str
-    images: tuple[int, int, int]
-    how_to_get: str
+    name: str  # what a user calls it
+    licence: str  # under which terms it may be used
+    images: tuple[int, int, int]  # how many images the train, validation and test splits have
+    how_to_get: str  # one line for people who do not have it
+    # The data set if it is on this machine; never touches the network.
     find: Callable[[], Dataset | None]
+    # The same, downloading it where needed; raises DatasetUnavailableError.
     fetch: Callable[[], Dataset]
-    title: str
-    class_names: tuple[str, ...]
+    title: str  # what its images are, for people
+    class_names: tuple[str, ...]  # what each label means
 
 
 @dataclass(frozen=True)
 class DatasetStatus:
-    """What `edgegolf data` tells of one data set.
-
-    Attributes:
-        name: What a user calls it.
-        licence: Under which terms it may be used.
-        images: How many images the train, validation and test splits have.
-        how_to_get: One line for people who do not have it.
-        location: Where it was found; empty where it was not.
-        checksum: SHA-256 that identifies the content found; empty where nothing was.
-        verified: All its files were read and are what the checksum says.
-        problem: What is wrong with the files found; empty where nothing is.
-    """
+    """What `edgegolf data` tells of one data set."""
 
     SCHEMA: ClassVar[str] = "edgegolf.dataset/1"
 
-    name: str
-    licence: str
-    images: tuple[int, int, int]
-    how_to_get: str
-    location: str
-    checksum: str
-    verified: bool
-    problem: str
+    name: str  # what a user calls it
+    licence: str  # under which terms it may be used
+    images: tuple[int, int, int]  # how many images the train, validation and test splits have
+    how_to_get: str  # one line for people who do not have it
+    location: str  # where it was found; empty where it was not
+    checksum: str  # SHA-256 that identifies the content found; empty where nothing was
+    verified: bool  # all its files were read and are what the checksum says
+    problem: str  # what is wrong with the files found; empty where nothing is
 
     @property
     def found(self) -> bool:

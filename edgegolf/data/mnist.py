@@ -42,17 +42,11 @@ MIRRORS = (
 
 @dataclass(frozen=True)
 class IdxFile:
-    """One of the four files.
+    """One of the four files."""
 
-    Attributes:
-        name: File name without `.gz`.
-        shape: What it holds.
-        sha256: Of the uncompressed content, so that it does not depend on who compressed it.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    sha256: str
+    name: str  # file name without `.gz`
+    shape: tuple[int, ...]  # what it holds
+    sha256: str  # of the uncompressed content, so that it does not depend on who compressed it
 
     @property
     def size(self) -> int:

@@ -32,8 +32,6 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.images import ImageError, ImageTooLargeError, check_pillow, read_image
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from edgegolf.runtimes.session import Array
 
 Shape: TypeAlias = tuple[int, int, int]
@@ -130,12 +128,7 @@ class Decoder:
         """Itself, to be closed at the end of the block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
 

@@ -31,32 +31,20 @@ MAXIMUM_IMAGE_BYTES = 1 << 26
 
 @dataclass(frozen=True)
 class OpenModel:
-    """A model file, loaded.
+    """A model file, loaded."""
 
-    Attributes:
-        net: The zoo's name of it; empty where no card says it.
-        file: The name of its file.
-        bytes: The size of its file.
-        runtime: The name of the runtime that it is loaded into.
-        shape: Height, width and channels of the images that it takes.
-        session: The loaded model.
-        group: What it was trained on, for people.
-        class_names: What its outputs mean; empty where that is not known.
-        parameters: How many it has; None where no card says so.
-        accuracy: Of this very file on the test images, a fraction; None where no card says so.
-        turn: Held during an inference, of which a session does one at a time.
-    """
-
-    net: str
-    file: str
-    bytes: int
-    runtime: str
-    shape: tuple[int, int, int]
-    session: Session
-    group: str
-    class_names: tuple[str, ...] = ()
-    parameters: int | None = None
+    net: str  # the zoo's name of it; empty where no card says it
+    file: str  # the name of its file
+    bytes: int  # the size of its file
+    runtime: str  # the name of the runtime that it is loaded into
+    shape: tuple[int, int, int]  # height, width and channels of the images that it takes
+    session: Session  # the loaded model
+    group: str  # what it was trained on, for people
+    class_names: tuple[str, ...] = ()  # what its outputs mean; empty where that is not known
+    parameters: int | None = None  # how many it has; None where no card says so
+    # Of this very file on the test images, a fraction; None where no card says so.
     accuracy: float | None = None
+    # Held during an inference, of which a session does one at a time.
     turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
@@ -82,17 +70,11 @@ class OpenModel:
 
 @dataclass(frozen=True)
 class Guess:
-    """What one model says of one image.
+    """What one model says of one image."""
 
-    Attributes:
-        model: The model.
-        probabilities: One for each class.
-        microseconds: How long the inference took, without copying in and out.
-    """
-
-    model: OpenModel
-    probabilities: tuple[float, ...]
-    microseconds: float
+    model: OpenModel  # the model
+    probabilities: tuple[float, ...]  # one for each class
+    microseconds: float  # how long the inference took, without copying in and out
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -126,14 +108,10 @@ class Guess:
 
 @dataclass(frozen=True)
 class Answer:
-    """What models say of one image.
+    """What models say of one image."""
 
-    Attributes:
-        guesses: One for each model.
-        seen: What they looked at: for each shape that one of them takes, uint8 pixels of it.
-    """
-
-    guesses: tuple[Guess, ...]
+    guesses: tuple[Guess, ...]  # one for each model
+    # What they looked at: for each shape that one of them takes, uint8 pixels of it.
     seen: dict[tuple[int, int, int], Array]
 
 

@@ -18,19 +18,12 @@ BLOCK_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Content:
-    """A file, or what would be in one.
+    """A file, or what would be in one."""
 
-    Attributes:
-        name: What to call it in messages, and wheels on the device.
-        sha256: Of all its bytes.
-        size: In bytes.
-        source: Where the bytes are, or the bytes.
-    """
-
-    name: str
-    sha256: str
-    size: int
-    source: Path | bytes = field(repr=False)
+    name: str  # what to call it in messages, and wheels on the device
+    sha256: str  # of all its bytes
+    size: int  # in bytes
+    source: Path | bytes = field(repr=False)  # where the bytes are, or the bytes
 
     def blocks(self, offset: int) -> Iterator[bytes]:
         """The bytes from an offset on."""

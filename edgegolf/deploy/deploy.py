@@ -18,10 +18,9 @@ from edgegolf.deploy.device import Device, check, probe
 from edgegolf.deploy.environment import ensure_environment
 from edgegolf.deploy.host import Host
 from edgegolf.deploy.models import ModelFile, Tree, arrange
-from edgegolf.deploy.printable import printable_values
 from edgegolf.deploy.sample import LARGEST_DIFFERENCE, Sample, difference, encode, take_sample
 from edgegolf.deploy.wheels import requires_python
-from edgegolf.errors import EdgegolfError
+from edgegolf.errors import EdgegolfError, printable_values
 from edgegolf.progress import track
 from edgegolf.records import from_dict, to_dict
 from edgegolf.runtimes.child import run_in_child
@@ -32,70 +31,44 @@ SAMPLE_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class DeployedModel:
-    """A model on a device.
+    """A model on a device."""
 
-    Attributes:
-        name: Its file below `current/models/` there.
-        sha256: Of the file.
-        size_bytes: Of the file.
-        runtime: What runs it there.
-        difference: How far its outputs there are from those here, as a fraction of how much they
-            vary with the input; 0 means the same bits.
-    """
-
-    name: str
-    sha256: str
-    size_bytes: int
-    runtime: str
+    name: str  # its file below `current/models/` there
+    sha256: str  # of the file
+    size_bytes: int  # of the file
+    runtime: str  # what runs it there
+    # How far its outputs there are from those here, as a fraction of how much they vary with the
+    # input; 0 means the same bits.
     difference: float
 
 
 @dataclass(frozen=True)
 class Release:
-    """What was put to use on a device at one time; its `manifest.json`.
-
-    Attributes:
-        release: Its number there, counted from 1.
-        date: ISO 8601, UTC, by the clock here.
-        edgegolf: The version.
-        models: In the order of the command.
-    """
+    """What was put to use on a device at one time; its `manifest.json`."""
 
     SCHEMA: ClassVar[str] = "edgegolf.release/1"
-    release: int
-    date: str
-    edgegolf: str
-    models: tuple[DeployedModel, ...]
+    release: int  # its number there, counted from 1
+    date: str  # ISO 8601, UTC, by the clock here
+    edgegolf: str  # the version
+    models: tuple[DeployedModel, ...]  # in the order of the command
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """What `deploy` did.
+    """What `deploy` did."""
 
-    Attributes:
-        device: The device before.
-        release: What is in use now.
-        copied_bytes: Of models; what was there was not sent again.
-    """
-
-    device: Device
-    release: Release
-    copied_bytes: int
+    device: Device  # the device before
+    release: Release  # what is in use now
+    copied_bytes: int  # of models; what was there was not sent again
 
 
 @dataclass(frozen=True)
 class Status:
-    """What is on a device.
+    """What is on a device."""
 
-    Attributes:
-        device: The device now.
-        releases: Those that can be put to use again, oldest first.
-        current: The number of the one in use; None if none is.
-    """
-
-    device: Device
-    releases: tuple[Release, ...]
-    current: int | None
+    device: Device  # the device now
+    releases: tuple[Release, ...]  # those that can be put to use again, oldest first
+    current: int | None  # the number of the one in use; None if none is
 
 
 def deploy(

@@ -10,8 +10,7 @@ from packaging.version import Version
 
 from edgegolf.bench.board import throttling
 from edgegolf.deploy.connection import Connection
-from edgegolf.deploy.printable import printable_values
-from edgegolf.errors import EdgegolfError
+from edgegolf.errors import EdgegolfError, printable_values
 from edgegolf.records import from_dict
 from edgegolf.runtimes.registry import RUNTIMES
 
@@ -22,42 +21,25 @@ LAST_PYTHON_OF_TFLITE_RUNTIME = (3, 11)
 
 @dataclass(frozen=True)
 class Device:
-    """A machine as its probe found it; every text comes from there.
-
-    Attributes:
-        board: Such as `Raspberry Pi 4 Model B Rev 1.4`; None where the kernel does not tell.
-        os: Name and version.
-        kernel: Name and version.
-        machine: As `uname -m` prints it; a 64-bit kernel may have a 32-bit userland.
-        bits: Of its Python.
-        python: Version.
-        implementation: Of Python.
-        libc: Name and version, as in `glibc-2.36`.
-        memory_bytes: Main memory.
-        free_bytes: On the disk of the root.
-        root: The folder where everything is put.
-        throttled: The firmware's flags; None on other machines than a Raspberry Pi.
-        temperature_c: Of the processor, in degrees Celsius.
-        governor: How the kernel sets the clock.
-        frequency_mhz: The clock of the first core.
-    """
+    """A machine as its probe found it; every text comes from there."""
 
     SCHEMA: ClassVar[str] = "edgegolf.device/1"
+    # Such as `Raspberry Pi 4 Model B Rev 1.4`; None where the kernel does not tell.
     board: str | None
-    os: str
-    kernel: str
-    machine: str
-    bits: int
-    python: str
-    implementation: str
-    libc: str
-    memory_bytes: int
-    free_bytes: int
-    root: str
-    throttled: int | None
-    temperature_c: float | None
-    governor: str | None
-    frequency_mhz: float | None
+    os: str  # name and version
+    kernel: str  # name and version
+    machine: str  # as `uname -m` prints it; a 64-bit kernel may have a 32-bit userland
+    bits: int  # of its Python
+    python: str  # version
+    implementation: str  # of Python
+    libc: str  # name and version, as in `glibc-2.36`
+    memory_bytes: int  # main memory
+    free_bytes: int  # on the disk of the root
+    root: str  # the folder where everything is put
+    throttled: int | None  # the firmware's flags; None on other machines than a Raspberry Pi
+    temperature_c: float | None  # of the processor, in degrees Celsius
+    governor: str | None  # how the kernel sets the clock
+    frequency_mhz: float | None  # the clock of the first core
 
     @property
     def architecture(self) -> str:

@@ -19,25 +19,15 @@ DEFAULT_FOLDER = "~/.local/share/edgegolf"
 
 @dataclass(frozen=True)
 class Host:
-    """A machine and how to reach it. What is None, `~/.ssh/config` says.
+    """A machine and how to reach it. What is None, `~/.ssh/config` says."""
 
-    Attributes:
-        name: As the user wrote it, such as `pi@raspberrypi.local`.
-        address: A host name, an address, or a name in `~/.ssh/config`.
-        user: Who to be there.
-        port: Of its SSH server.
-        key: A private key file.
-        folder: Where everything is put there; `~` is the user's home there.
-        python: The Python there that environments are made with.
-    """
-
-    name: str
-    address: str
-    user: str | None = None
-    port: int | None = None
-    key: Path | None = None
-    folder: str = DEFAULT_FOLDER
-    python: str = "python3"
+    name: str  # as the user wrote it, such as `pi@raspberrypi.local`
+    address: str  # A host name, an address, or a name in `~/.ssh/config`
+    user: str | None = None  # who to be there
+    port: int | None = None  # of its SSH server
+    key: Path | None = None  # A private key file
+    folder: str = DEFAULT_FOLDER  # where everything is put there; `~` is the user's home there
+    python: str = "python3"  # the Python there that environments are made with
 
     def __str__(self) -> str:
         """As the user wrote it."""

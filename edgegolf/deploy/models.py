@@ -25,15 +25,10 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class Tree:
-    """A folder of models with what belongs to them: weights kept apart, and their cards.
+    """A folder of models with what belongs to them: weights kept apart, and their cards."""
 
-    Attributes:
-        models: Each model.
-        files: Every file of the folder by its name there.
-    """
-
-    models: tuple[ModelFile, ...]
-    files: dict[str, Content]
+    models: tuple[ModelFile, ...]  # each model
+    files: dict[str, Content]  # every file of the folder by its name there
 
     @property
     def identifier(self) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgegolf.bench.accuracy import dataset_of
 from edgegolf.bench.bench import BenchOptions
-from edgegolf.bench.result import BenchResult, parse_results
+from edgegolf.bench.result import BenchResult
 from edgegolf.data import DatasetUnavailableError, load_dataset
 from edgegolf.deploy.connection import Connection
 from edgegolf.deploy.contents import Content, content_of_file
@@ -19,10 +19,10 @@ from edgegolf.deploy.device import check, probe, warnings
 from edgegolf.deploy.environment import ensure_environment
 from edgegolf.deploy.host import Host
 from edgegolf.deploy.models import ModelFile, Tree, arrange, digest
-from edgegolf.deploy.printable import printable_values
 from edgegolf.deploy.wheels import requires_python
-from edgegolf.errors import EdgegolfError, printable
+from edgegolf.errors import EdgegolfError, printable, printable_values
 from edgegolf.progress import doing, say
+from edgegolf.records import list_from_json
 from edgegolf.runtimes.registry import find_runtime
 
 
@@ -142,7 +142,7 @@ def _results(output: object, model: ModelFile, host: Host) -> Iterator[BenchResu
     except (ValueError, RecursionError):
         said = printable(output)[:200]
         raise EdgegolfError(f"{source} is not JSON: {said}") from None
-    for result in parse_results(text, source):
+    for result in list_from_json(text, BenchResult, source):
         yield replace(result, file=str(model.path), machine=str(host))
 
 

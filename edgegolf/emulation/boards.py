@@ -18,29 +18,17 @@ class Cache:
 
 @dataclass(frozen=True)
 class Board:
-    """A Raspberry Pi.
+    """A Raspberry Pi."""
 
-    Attributes:
-        name: As in a file name.
-        model: As in `/proc/device-tree/model`.
-        revision: As in `/proc/cpuinfo`.
-        architecture: As `uname -m` prints it.
-        cpu: The core, as QEMU names it.
-        features: The core's, as in `/proc/cpuinfo`.
-        part: Variant, part and revision of the core as in `/proc/cpuinfo`.
-        clock_khz: Slowest and fastest.
-        caches: Of each core.
-    """
-
-    name: str
-    model: str
-    revision: str
-    architecture: str
-    cpu: str
-    features: str
-    part: tuple[str, str, int]
-    clock_khz: tuple[int, int]
-    caches: tuple[Cache, ...]
+    name: str  # as in a file name
+    model: str  # as in `/proc/device-tree/model`
+    revision: str  # as in `/proc/cpuinfo`
+    architecture: str  # as `uname -m` prints it
+    cpu: str  # the core, as QEMU names it
+    features: str  # the core's, as in `/proc/cpuinfo`
+    part: tuple[str, str, int]  # variant, part and revision of the core as in `/proc/cpuinfo`
+    clock_khz: tuple[int, int]  # slowest and fastest
+    caches: tuple[Cache, ...]  # of each core
 
     @property
     def family(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +17,9 @@ from edgegolf.emulation.tree import package_versions, prepare_host
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded
 from edgegolf.progress import track
-from edgegolf.records import from_dict, parse_json, to_dict
+from edgegolf.records import MAXIMUM_BYTES, list_from_json
 from edgegolf.runtimes.registry import RUNTIMES, check_file, find_runtime
 
-MAXIMUM_BYTES = 1 << 26
 DEFAULT_RUNTIMES = ("litert", "tflite-runtime", "onnxruntime")
 
 Case = tuple[Path, str]
@@ -29,30 +27,20 @@ Case = tuple[Path, str]
 
 @dataclass(frozen=True)
 class Instructions:
-    """What a processor executes for one inference of a model, on one thread.
-
-    Attributes:
-        file: The path as it was given.
-        runtime: The runtime's name.
-        runtime_version: Its package's.
-        board: The board's model.
-        cpu: Its core.
-        qemu: The emulator's version.
-        instructions: The fewest of several inferences, less those of an inference that does
-            nothing. Copying inputs and outputs is not part of it. None if it failed.
-        error: Why there is no figure; None if there is.
-    """
+    """What a processor executes for one inference of a model, on one thread."""
 
     SCHEMA: ClassVar[str] = "edgegolf.instructions/1"
 
-    file: str
-    runtime: str
-    runtime_version: str
-    board: str
-    cpu: str
-    qemu: str
+    file: str  # the path as it was given
+    runtime: str  # the runtime's name
+    runtime_version: str  # its package's
+    board: str  # the board's model
+    cpu: str  # its core
+    qemu: str  # the emulator's version
+    # The fewest of several inferences, less those of an inference that does nothing. Copying inputs
+    # and outputs is not part of it. None if it failed.
     instructions: int | None = None
-    error: str | None = None
+    error: str | None = None  # why there is no figure; None if there is
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -87,39 +75,13 @@ def count_instructions(
     return tuple(results)
 
 
-def regressions(
-    before: Sequence[Instructions], now: Sequence[Instructions], tolerance: float
-) -> list[str]:
-    """A line for each figure that is missing or by more than `tolerance`, a fraction, too high."""
-    known = {each.key: each.instructions for each in before}
-    lines = []
-    for each in now:
-        allowed = known.get(each.key)
-        what = f"{each.file} in {each.runtime} on {each.cpu}"
-        if each.error is not None and allowed is not None:
-            lines.append(f"{what}: {each.error}")
-        elif each.key not in known:
-            lines.append(f"{what}: no earlier figure")
-        elif each.instructions and allowed and each.instructions > allowed * (1 + tolerance):
-            lines.append(f"{what}: {each.instructions:,} instructions, {allowed:,} before")
-    return lines
-
-
-def instructions_to_json(results: Sequence[Instructions]) -> str:
-    """The results as a JSON list."""
-    return json.dumps([to_dict(result) for result in results], indent=1) + "\n"
-
-
 def read_instructions(path: Path) -> tuple[Instructions, ...]:
-    """Results from a file that `instructions_to_json` wrote.
+    """Results from a file that `edgegolf bench --emulate --json` wrote.
 
     Raises:
         EdgegolfError: The file cannot be read or is not a list of such results.
     """
-    data = parse_json(read_bounded(path, MAXIMUM_BYTES), str(path))
-    if not isinstance(data, list):
-        raise EdgegolfError(f"{path} is not a list of results")
-    return tuple(from_dict(item, Instructions, str(path)) for item in data)
+    return list_from_json(read_bounded(path, MAXIMUM_BYTES), Instructions, str(path))
 
 
 def _cases(

@@ -29,7 +29,7 @@ from edgegolf.runtimes import Array, Session, installed_runtimes, open_session
 from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.registry import preferred_runtime
 from edgegolf.runtimes.worker import run_apart
-from edgegolf.side_by_side import available_cores
+from edgegolf.surroundings import available_cores
 
 Compute = Literal["float32", "float16", "int8", "int8-weights", "int4-weights", "int2-weights"]
 #: Of each file: its microseconds in each round; None where it does not run.

@@ -37,7 +37,8 @@ from edgegolf.progress import doing, track
 from edgegolf.records import to_json
 from edgegolf.runtimes import installed_runtimes, open_session
 from edgegolf.runtimes.classify import accuracy
-from edgegolf.side_by_side import Task, available_cores, run_side_by_side
+from edgegolf.side_by_side import Task, run_side_by_side
+from edgegolf.surroundings import available_cores
 from edgegolf.workspace import MODEL_NAME
 
 Options = dict[str, float | str | bool]

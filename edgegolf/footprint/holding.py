@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgegolf.bench.bench import TIMEOUT
-from edgegolf.errors import EdgegolfError, require
+from edgegolf.errors import require
 from edgegolf.export.model import import_keras_on_tensorflow
 from edgegolf.export.samples import Samples
 from edgegolf.footprint.heap import heap_bytes
@@ -21,7 +21,7 @@ from edgegolf.footprint.nets import with_random_weights
 from edgegolf.footprint.result import Holding
 from edgegolf.footprint.variants import LOOP, MadeFile, sharing_tflite_files, stock_files
 from edgegolf.progress import track
-from edgegolf.runtimes import RUNTIMES, Session, open_session
+from edgegolf.runtimes import RUNTIMES, installed_runtimes, open_session
 from edgegolf.runtimes.chatter import without_chatter
 from edgegolf.runtimes.child import run_in_child
 
@@ -61,16 +61,19 @@ def measure_holdings(folder: Path, width: int = WIDTH) -> tuple[Holding, ...]:
         (name, runtime, shared)
         for shared, count, name in files
         if count == MANY
-        for runtime, setting in SETTINGS.items()
-        if setting.suffix == Path(name).suffix and setting.is_installed()
+        for runtime, (package, _) in SETTINGS.items()
+        if package in installed_runtimes(Path(name))
     ]
 
     def hold(case: tuple[str, str, bool]) -> Holding:
         name, runtime, shared = case
-        few, many = (_resting_heap(files[shared, count, name], runtime) for count in (FEW, MANY))
+        few, many = (
+            run_in_child(measure_resting_heap, files[shared, count, name], runtime, timeout=TIMEOUT)
+            for count in (FEW, MANY)
+        )
         stock = name.replace(LOOP, "int8.tflite")  # the unshared twin has no loop
-        block = _weight_bytes(files[False, MANY, stock]) - _weight_bytes(files[False, FEW, stock])
-        return Holding(runtime, name, shared, (many - few) / block)
+        least, most = (len(weight_data(files[False, count, stock])) for count in (FEW, MANY))
+        return Holding(runtime, name, shared, (many - few) / (most - least))
 
     # Side by side, because the heap does not depend on what else runs.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -101,24 +104,16 @@ def measure_resting_heap(path: Path, runtime: str) -> int:
     Raises:
         EdgegolfError: It does not run.
     """
-    setting = SETTINGS[runtime]
-    RUNTIMES[setting.runtime].check()
+    package, load = SETTINGS[runtime]
+    RUNTIMES[package].check()
     before = heap_bytes()
     with without_chatter():
-        run = setting.load(path)
+        run = load(path)
         run()
     after = heap_bytes()
     assert before is not None
     assert after is not None
     return after - before
-
-
-def _resting_heap(path: Path, runtime: str) -> int:
-    return run_in_child(measure_resting_heap, path, runtime, timeout=TIMEOUT)
-
-
-def _weight_bytes(path: Path) -> int:
-    return len(weight_data(path))
 
 
 def _make(shared: bool, applications: int, width: int, folder: Path) -> tuple[MadeFile, ...]:
@@ -133,15 +128,8 @@ def _make(shared: bool, applications: int, width: int, folder: Path) -> tuple[Ma
     )
 
 
-def _load_litert(path: Path) -> Run:
-    return _ready(open_session(path, "litert"))
-
-
-def _load_tflite_runtime(path: Path) -> Run:
-    return _ready(open_session(path, "tflite-runtime"))
-
-
-def _ready(session: Session) -> Run:
+def _load(runtime: str, path: Path) -> Run:
+    session = open_session(path, runtime)
     session.set_inputs([np.zeros(info.example_shape, info.dtype) for info in session.inputs])
     return session.invoke
 
@@ -156,14 +144,6 @@ def _load_without_delegate(path: Path) -> Run:
     return interpreter.invoke
 
 
-def _load_onnxruntime(path: Path) -> Run:
-    return _load_onnx(path, prepacking=True)
-
-
-def _load_without_prepacking(path: Path) -> Run:
-    return _load_onnx(path, prepacking=False)
-
-
 def _load_onnx(path: Path, prepacking: bool) -> Run:
     module = require("onnxruntime", extra="train")
     options = module.SessionOptions()
@@ -176,36 +156,12 @@ def _load_onnx(path: Path, prepacking: bool) -> Run:
     return lambda: session.run(None, inputs)
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A runtime with something switched off, or as it is.
-
-    Attributes:
-        runtime: Its name in the registry.
-        load: Loads a file; what it returns runs it once.
-    """
-
-    runtime: str
-    load: Callable[[Path], Run]
-
-    @property
-    def suffix(self) -> str:
-        """Of the files that it runs."""
-        return RUNTIMES[self.runtime].suffix
-
-    def is_installed(self) -> bool:
-        """Whether it works here."""
-        try:
-            RUNTIMES[self.runtime].check()
-        except EdgegolfError:
-            return False
-        return True
-
-
-SETTINGS = {
-    "litert": Setting("litert", _load_litert),
-    "litert without XNNPACK": Setting("litert", _load_without_delegate),
-    "tflite-runtime": Setting("tflite-runtime", _load_tflite_runtime),
-    "onnxruntime": Setting("onnxruntime", _load_onnxruntime),
-    "onnxruntime without prepacking": Setting("onnxruntime", _load_without_prepacking),
+#: Runtimes, as they are or with something switched off: the name in the registry, and what loads a
+#: file and returns what runs it once.
+SETTINGS: dict[str, tuple[str, Callable[[Path], Run]]] = {
+    "litert": ("litert", partial(_load, "litert")),
+    "litert without XNNPACK": ("litert", _load_without_delegate),
+    "tflite-runtime": ("tflite-runtime", partial(_load, "tflite-runtime")),
+    "onnxruntime": ("onnxruntime", partial(_load_onnx, prepacking=True)),
+    "onnxruntime without prepacking": ("onnxruntime", partial(_load_onnx, prepacking=False)),
 }

@@ -25,16 +25,11 @@ RANDOM_WEIGHT = 0.1  # standard deviation; keeps the activations of deep nets fi
 
 @dataclass(frozen=True)
 class Family:
-    """A net that applies one block again and again.
+    """A net that applies one block again and again."""
 
-    Attributes:
-        twin: The net whose iterations have weights of their own.
-        iterations: How often the net of the zoo applies its block.
-        build: Makes either from image shape, classes, whether shared, and iterations.
-    """
-
-    twin: str
-    iterations: int
+    twin: str  # the net whose iterations have weights of their own
+    iterations: int  # how often the net of the zoo applies its block
+    # Makes either from image shape, classes, whether shared, and iterations.
     build: Callable[[tuple[int, int, int], int, bool, int], keras.Model]
 
 
@@ -43,22 +38,14 @@ FAMILIES = {"tight_resnet": Family("tight_resnet_unshared", ITERATIONS, build_ti
 
 @dataclass(frozen=True)
 class Net:
-    """A net whose files are to be measured.
+    """A net whose files are to be measured."""
 
-    Attributes:
-        name: The zoo's name of it.
-        role: As in `NetFootprint`.
-        iterations: As in `NetFootprint`.
-        model: It.
-        is_trained: Whether its weights are trained ones; else they are random.
-        card: Of the trained net, which may be known although its weights are not here.
-    """
-
-    name: str
-    role: str
-    iterations: int | None
-    model: keras.Model
-    is_trained: bool = False
+    name: str  # the zoo's name of it
+    role: str  # as in `NetFootprint`
+    iterations: int | None  # as in `NetFootprint`
+    model: keras.Model  # it
+    is_trained: bool = False  # whether its weights are trained ones; else they are random
+    # Of the trained net, which may be known although its weights are not here.
     card: Card | None = None
 
 

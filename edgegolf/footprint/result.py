@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from edgegolf.bench.system import System
-from edgegolf.files import read_bounded
-from edgegolf.records import from_json
-
-MAXIMUM_FOOTPRINT_BYTES = 1 << 24
 
 # Names of costs. Bytes, unless the name says otherwise. The first six need no runtime.
 FILE = "file"
@@ -32,32 +27,22 @@ class Cost:
 
     Costs of other kinds, such as a circuit's gates or a microcontroller's flash, are further
     names.
-
-    Attributes:
-        name: What it is, with its unit where that is not bytes.
-        value: How much.
-        runtime: The program that it was measured in; empty for what the file alone tells.
     """
 
-    name: str
-    value: float
-    runtime: str = ""
+    name: str  # what it is, with its unit where that is not bytes
+    value: float  # how much
+    runtime: str = ""  # the program that it was measured in; empty for what the file alone tells
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One file of a net.
+    """One file of a net."""
 
-    Attributes:
-        file: Its name.
-        way: `stock`: the format's own converter; `golfed`: that file rewritten without loss;
-            `edgegolf`: made by edgegolf's export.
-        costs: What it costs; a cost that could not be found out is absent.
-    """
-
-    file: str
+    file: str  # its name
+    # `stock`: the format's own converter; `golfed`: that file rewritten without loss; `edgegolf`:
+    # made by edgegolf's export.
     way: str
-    costs: tuple[Cost, ...]
+    costs: tuple[Cost, ...]  # what it costs; a cost that could not be found out is absent
 
     def cost(self, name: str, runtime: str | None = None) -> float | None:
         """The value of a cost; of several runtimes the first, unless one is named."""
@@ -73,27 +58,18 @@ class Variant:
 
 @dataclass(frozen=True)
 class NetFootprint:
-    """One net and what its files cost.
+    """One net and what its files cost."""
 
-    Attributes:
-        net: The zoo's name of it.
-        role: `shared`, `unshared`, or `plain`: a net of about the same accuracy without any
-            repeated layer.
-        iterations: How often its block is applied; None for a plain net.
-        parameters: Weights and biases, shared ones counted once.
-        trained: Whether its weights are trained ones; else they are random, which changes the
-            compressed sizes only.
-        accuracy: Of the trained net on the test images; None where it is not trained.
-        variants: Its files.
-    """
-
-    net: str
+    net: str  # the zoo's name of it
+    # `shared`, `unshared`, or `plain`: a net of about the same accuracy without any repeated layer.
     role: str
-    iterations: int | None
-    parameters: int
+    iterations: int | None  # how often its block is applied; None for a plain net
+    parameters: int  # weights and biases, shared ones counted once
+    # Whether its weights are trained ones; else they are random, which changes the compressed sizes
+    # only.
     trained: bool
-    accuracy: float | None
-    variants: tuple[Variant, ...]
+    accuracy: float | None  # of the trained net on the test images; None where it is not trained
+    variants: tuple[Variant, ...]  # its files
 
     def variant(self, file: str, way: str) -> Variant | None:
         """A file by its name and how it was made."""
@@ -107,49 +83,25 @@ class Holding:
     Measured on nets so wide that their weights outweigh everything else: the heap that one more
     application takes, divided by the bytes of the weights that it applies. Near 0: no memory
     for them. Near 1: a copy for every application.
-
-    Attributes:
-        runtime: The program, and what was switched off in it.
-        file: The file's name.
-        shared: Whether all applications use the same weights.
-        copies: The quotient.
     """
 
-    runtime: str
-    file: str
-    shared: bool
-    copies: float
+    runtime: str  # the program, and what was switched off in it
+    file: str  # the file's name
+    shared: bool  # whether all applications use the same weights
+    copies: float  # the quotient
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a net with shared weights costs, beside nets without.
-
-    Attributes:
-        net: The net with shared weights.
-        dataset: The data set that it was trained on.
-        system: The machine.
-        comparison: The net, its unshared twin, and a plain net.
-        growth: The net and its twin with random weights, for each number of iterations.
-        holdings: How the runtimes hold the weights.
-        notes: What to keep in mind when reading the figures.
-    """
+    """What a net with shared weights costs, beside nets without."""
 
     SCHEMA: ClassVar[str] = "edgegolf.footprint/1"
 
-    net: str
-    dataset: str
-    system: System
-    comparison: tuple[NetFootprint, ...]
+    net: str  # the net with shared weights
+    dataset: str  # the data set that it was trained on
+    system: System  # the machine
+    comparison: tuple[NetFootprint, ...]  # the net, its unshared twin, and a plain net
+    # The net and its twin with random weights, for each number of iterations.
     growth: tuple[NetFootprint, ...]
-    holdings: tuple[Holding, ...]
-    notes: tuple[str, ...] = ()
-
-
-def read_footprint(path: Path) -> Footprint:
-    """A footprint from a file.
-
-    Raises:
-        EdgegolfError: The file cannot be read or is not a footprint.
-    """
-    return from_json(read_bounded(path, MAXIMUM_FOOTPRINT_BYTES), Footprint, str(path))
+    holdings: tuple[Holding, ...]  # how the runtimes hold the weights
+    notes: tuple[str, ...] = ()  # what to keep in mind when reading the figures

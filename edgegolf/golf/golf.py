@@ -23,17 +23,11 @@ MAXIMUM_PASSES = 8
 
 @dataclass(frozen=True)
 class Comparison:
-    """Whether two files give bit-identical outputs.
+    """Whether two files give bit-identical outputs."""
 
-    Attributes:
-        runtimes: The runtimes that ran both files.
-        difference: How the files differ, empty if they do not.
-        failures: Why other runtimes did not run the original.
-    """
-
-    runtimes: tuple[str, ...]
-    difference: str = ""
-    failures: tuple[str, ...] = ()
+    runtimes: tuple[str, ...]  # the runtimes that ran both files
+    difference: str = ""  # how the files differ, empty if they do not
+    failures: tuple[str, ...] = ()  # why other runtimes did not run the original
 
 
 #: Runs the original and the rewritten file on the same inputs.
@@ -50,29 +44,20 @@ class Saving:
 
 @dataclass(frozen=True)
 class GolfResult:
-    """What became of a file.
-
-    Attributes:
-        source: Path of the original file.
-        destination: Path of the rewritten file.
-        bytes_before: Size of the original file.
-        bytes_after: Size of the rewritten file; never more.
-        savings: Bytes saved by each cause, in the order in which the causes were removed; they
-            add up to the difference of the sizes.
-        verified: The runtimes in which both files gave bit-identical outputs.
-        refused: Differences for which smaller rewrites were not used.
-        unverified: Why no runtime compared the rewritten file, which was written all the same.
-    """
+    """What became of a file."""
 
     SCHEMA: ClassVar[str] = "edgegolf.golf/1"
 
-    source: str
-    destination: str
-    bytes_before: int
-    bytes_after: int
+    source: str  # path of the original file
+    destination: str  # path of the rewritten file
+    bytes_before: int  # size of the original file
+    bytes_after: int  # size of the rewritten file; never more
+    # Bytes saved by each cause, in the order in which the causes were removed; they add up to the
+    # difference of the sizes.
     savings: tuple[Saving, ...]
-    verified: tuple[str, ...]
-    refused: tuple[str, ...]
+    verified: tuple[str, ...]  # the runtimes in which both files gave bit-identical outputs
+    refused: tuple[str, ...]  # differences for which smaller rewrites were not used
+    # Why no runtime compared the rewritten file, which was written all the same.
     unverified: tuple[str, ...] = ()
 
 

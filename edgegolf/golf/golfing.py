@@ -7,19 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Keep:
-    """What stays in the file although no runtime needs it to compute.
+    """What stays in the file although no runtime needs it to compute."""
 
-    Attributes:
-        names: Names of tensors, nodes and graphs.
-        metadata: Descriptions, authors, tool versions.
-        signatures: Names of inputs and outputs in a TFLite file's only signature.
-        portable: What other readers of ONNX files than onnxruntime need: nodes where they are
-            used, not in functions, and the `kernel_shape` that the weights tell as well.
-    """
-
-    names: bool = False
-    metadata: bool = False
-    signatures: bool = False
+    names: bool = False  # names of tensors, nodes and graphs
+    metadata: bool = False  # descriptions, authors, tool versions
+    signatures: bool = False  # names of inputs and outputs in a TFLite file's only signature
+    # What other readers of ONNX files than onnxruntime need: nodes where they are used, not in
+    # functions, and the `kernel_shape` that the weights tell as well.
     portable: bool = False
 
 
@@ -33,15 +27,9 @@ class Stage:
 
 @dataclass(frozen=True)
 class Golfed:
-    """A rewritten file, and its size after each stage of the work.
+    """A rewritten file, and its size after each stage of the work."""
 
-    Attributes:
-        data: The file.
-        stages: The work.
-        may_grow: Whether it is wanted even where it is larger, because the original is not what
-            was asked for.
-    """
-
-    data: bytes
-    stages: tuple[Stage, ...]
+    data: bytes  # the file
+    stages: tuple[Stage, ...]  # the work
+    # Whether it is wanted even where it is larger, because the original is not what was asked for.
     may_grow: bool = False

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.formats.onnx.inlining import inlined, nested_graphs
 from edgegolf.runtimes.worker import run_apart
 
 if TYPE_CHECKING:
@@ -72,14 +73,14 @@ def needed_types(data: bytes) -> tuple[frozenset[str], bool] | None:
         return None
 
 
-def _needed_types(data: bytes) -> tuple[frozenset[str], bool] | None:
+def _needed_types(data: bytes) -> tuple[frozenset[str], bool]:
     import onnx
 
     try:
         model = onnx.load_from_string(data)
         return _underivable(model), not all(map(_is_standard, _all_nodes(model)))
-    except Exception:  # of any type: the inference is C++
-        return None
+    except Exception as error:  # of any type: the inference is C++
+        raise EdgegolfError(str(error)) from None
 
 
 def _underivable(model: onnx.ModelProto) -> frozenset[str]:
@@ -126,9 +127,8 @@ def _all_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     while pending:
         node = pending.pop()
         found.append(node)
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                pending.extend(graph.node)
+        for graph in nested_graphs(node):
+            pending.extend(graph.node)
     return found
 
 
@@ -158,12 +158,5 @@ def without_functions(data: bytes) -> bytes:
 
 
 def _without_functions(data: bytes) -> bytes:
-    import onnx
-    from onnx.inliner import inline_local_functions
-
-    model = onnx.load_from_string(data)
-    try:
-        inlined: bytes = inline_local_functions(model).SerializeToString()
-    except Exception as error:  # of any type
-        raise EdgegolfError(f"the file's functions cannot be inlined: {error}") from None
-    return inlined
+    found: bytes = inlined(data, "the file").SerializeToString()
+    return found

@@ -135,17 +135,12 @@ class _Budget:
 
 @dataclass(frozen=True)
 class _Step:
-    """A node with what the search asks of it again and again.
+    """A node with what the search asks of it again and again."""
 
-    Attributes:
-        node: The node.
-        body: What it does, without what it works on; ``None`` if it cannot move into a function.
-        size: In bytes, where each name has one letter.
-    """
-
-    node: Message
+    node: Message  # the node
+    # What it does, without what it works on; ``None`` if it cannot move into a function.
     body: bytes | None
-    size: int
+    size: int  # in bytes, where each name has one letter
 
 
 def _step(node: Message, typed: Collection[str] = ()) -> _Step:
@@ -163,19 +158,14 @@ def _step(node: Message, typed: Collection[str] = ()) -> _Step:
 
 @dataclass(frozen=True)
 class _Group:
-    """Places where the same nodes follow each other, wired alike.
+    """Places where the same nodes follow each other, wired alike."""
 
-    Attributes:
-        size: Number of nodes.
-        starts: Index of the first node of each place; the places do not overlap.
-        inputs: For each place, the values that the nodes take from outside, in the order in
-            which they are met.
-        exported: The values, as (node, output), that some place needs outside.
-    """
-
-    size: int
-    starts: tuple[int, ...]
+    size: int  # number of nodes
+    starts: tuple[int, ...]  # index of the first node of each place; the places do not overlap
+    # For each place, the values that the nodes take from outside, in the order in which they are
+    # met.
     inputs: tuple[tuple[str, ...], ...]
+    # The values, as (node, output), that some place needs outside.
     exported: tuple[tuple[int, int], ...]
 
 

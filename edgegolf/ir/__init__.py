@@ -3,5 +3,3 @@
 from edgegolf.ir.graph import Graph, Node
 from edgegolf.ir.ops import Op
 from edgegolf.ir.tensor import QuantParams, Tensor
-
-__all__ = ["Graph", "Node", "Op", "QuantParams", "Tensor"]

@@ -107,17 +107,11 @@ class Rounding(Enum):
 
 @dataclass(frozen=True)
 class Requant:
-    """Brings int32 numbers to the scale of a result; channels are the last axis.
+    """Brings int32 numbers to the scale of a result; channels are the last axis."""
 
-    Attributes:
-        multiplier: One for the tensor, or one for each channel.
-        shift: As many; to the left where positive.
-        rounding: What both mean.
-    """
-
-    multiplier: tuple[float, ...]
-    shift: tuple[int, ...]
-    rounding: Rounding = Rounding.TWICE
+    multiplier: tuple[float, ...]  # one for the tensor, or one for each channel
+    shift: tuple[int, ...]  # as many; to the left where positive
+    rounding: Rounding = Rounding.TWICE  # what both mean
 
     @classmethod
     def of(cls, factor: Array | float, rounding: Rounding = Rounding.TWICE) -> Requant:

@@ -13,17 +13,11 @@ from edgegolf.ir.tensor import BITS, Tensor
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One application of an operator.
+    """One application of an operator."""
 
-    Attributes:
-        op: What it computes.
-        inputs: What with; None for an optional input that is left out.
-        outputs: Its results.
-    """
-
-    op: Op
-    inputs: tuple[Tensor | None, ...]
-    outputs: tuple[Tensor, ...]
+    op: Op  # what it computes
+    inputs: tuple[Tensor | None, ...]  # what with; None for an optional input that is left out
+    outputs: tuple[Tensor, ...]  # its results
 
     @property
     def output(self) -> Tensor:
@@ -95,17 +89,11 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """What a model computes. A constant used in two places is one tensor.
+    """What a model computes. A constant used in two places is one tensor."""
 
-    Attributes:
-        inputs: What it takes.
-        outputs: What it gives.
-        nodes: Each after those that compute its inputs.
-    """
-
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    nodes: tuple[Node, ...]
+    inputs: tuple[Tensor, ...]  # what it takes
+    outputs: tuple[Tensor, ...]  # what it gives
+    nodes: tuple[Node, ...]  # each after those that compute its inputs
 
     def walk(self) -> Iterator[Node]:
         """All nodes, those of graphs inside after the node that runs them."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import singledispatch
 from math import prod
+from typing import TypeAlias
 
 import numpy as np
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.ir import ops
 from edgegolf.ir.fixed_point import (
     Requant,
     Rounding,
@@ -25,43 +27,12 @@ from edgegolf.ir.fixed_point import (
 )
 from edgegolf.ir.functions import FUNCTIONS
 from edgegolf.ir.graph import Node
-from edgegolf.ir.ops import (
-    Abs,
-    Add,
-    AveragePool2D,
-    BatchMatMul,
-    Conv2D,
-    DepthwiseConv2D,
-    Div,
-    Equal,
-    FullyConnected,
-    Greater,
-    GreaterEqual,
-    HardSwish,
-    L2Normalize,
-    LeakyReLU,
-    Less,
-    LessEqual,
-    Log,
-    LogSoftmax,
-    MaxPool2D,
-    Mean,
-    Mul,
-    Neg,
-    NotEqual,
-    Op,
-    PReLU,
-    Quantize,
-    ReLU,
-    Rsqrt,
-    Softmax,
-    Sqrt,
-    SquaredDifference,
-    Sub,
-    Sum,
-    TransposeConv2D,
-)
 from edgegolf.ir.tensor import Array, Tensor
+
+Convolution: TypeAlias = ops.Conv2D | ops.DepthwiseConv2D | ops.TransposeConv2D
+Comparison: TypeAlias = (
+    ops.Less | ops.LessEqual | ops.Greater | ops.GreaterEqual | ops.Equal | ops.NotEqual
+)
 
 #: Bits by which Add and Sub shift their inputs to the left before they are brought to one scale.
 ADDITION_BITS = 20
@@ -74,18 +45,13 @@ SOFTMAX_INTEGER_BITS = 5
 
 @dataclass(frozen=True)
 class IntegerArithmetic:
-    """How a node computes on integers.
+    """How a node computes on integers."""
 
-    Attributes:
-        requants: What its kernel applies, in the order that the operator's rule tells.
-        low: The smallest integer of the result, a fused activation considered.
-        high: The largest one.
-        table: The result for each input from the smallest on, for operators that are a table.
-    """
-
+    # What its kernel applies, in the order that the operator's rule tells.
     requants: tuple[Requant, ...] = ()
-    low: int = -128
-    high: int = 127
+    low: int = -128  # the smallest integer of the result, a fused activation considered
+    high: int = 127  # the largest one
+    # The result for each input from the smallest on, for operators that are a table.
     table: tuple[int, ...] = ()
 
 
@@ -100,12 +66,12 @@ def lower(node: Node) -> IntegerArithmetic:
     low, high = output_limits(node.output, getattr(node.op, "activation", None))
     if type(node.op) in FUNCTIONS:
         return IntegerArithmetic((), low, high, _table(node))
-    if isinstance(node.op, ReLU):
+    if isinstance(node.op, ops.ReLU):
         low, high = output_limits(node.output, node.op)
     return IntegerArithmetic(_requants(node.op, node), low, high)
 
 
-def output_limits(output: Tensor, activation: ReLU | None) -> tuple[int, int]:
+def output_limits(output: Tensor, activation: ops.ReLU | None) -> tuple[int, int]:
     """Between which integers an activation keeps a quantized tensor."""
     low, high = output.limits
     if activation is None:
@@ -121,12 +87,12 @@ def quantize(reals: Array, to: Tensor) -> Array:
 
 
 @singledispatch
-def _requants(op: Op, node: Node) -> tuple[Requant, ...]:
+def _requants(op: ops.Op, node: Node) -> tuple[Requant, ...]:
     raise EdgegolfError(f"{type(op).__name__} has no integer arithmetic")
 
 
 @_requants.register
-def _(op: Conv2D | DepthwiseConv2D | TransposeConv2D, node: Node) -> tuple[Requant, ...]:
+def _(op: Convolution, node: Node) -> tuple[Requant, ...]:
     """Of the sum."""
     if node.source.dtype == "uint8":
         return _product_in_float32(node)
@@ -134,7 +100,7 @@ def _(op: Conv2D | DepthwiseConv2D | TransposeConv2D, node: Node) -> tuple[Requa
 
 
 @_requants.register
-def _(op: BatchMatMul, node: Node) -> tuple[Requant, ...]:
+def _(op: ops.BatchMatMul, node: Node) -> tuple[Requant, ...]:
     """Of the sum."""
     return _product_in_float32(node)
 
@@ -146,7 +112,7 @@ def _product_in_float32(node: Node) -> tuple[Requant, ...]:
 
 
 @_requants.register
-def _(op: FullyConnected, node: Node) -> tuple[Requant, ...]:
+def _(op: ops.FullyConnected, node: Node) -> tuple[Requant, ...]:
     """Of the sum: the one kernel that rounds the real product."""
     return (Requant.of(_sum_scale(node), Rounding.REAL),)
 
@@ -162,7 +128,7 @@ def _sum_scale(node: Node) -> Array:
 
 
 @_requants.register
-def _(op: Add | Sub, node: Node) -> tuple[Requant, ...]:
+def _(op: ops.Add | ops.Sub, node: Node) -> tuple[Requant, ...]:
     """Of both inputs, to half of the larger scale with `ADDITION_BITS` more, and of the sum."""
     scales = [np.float64(tensor.scale) for tensor in _inputs(node, 2)]
     twice_larger = 2 * max(scales)
@@ -171,21 +137,21 @@ def _(op: Add | Sub, node: Node) -> tuple[Requant, ...]:
 
 
 @_requants.register
-def _(op: Mul, node: Node) -> tuple[Requant, ...]:
+def _(op: ops.Mul, node: Node) -> tuple[Requant, ...]:
     """Of the product; the factor is computed in float32."""
     first, second = _inputs(node, 2)
     return (Requant.of(first.scale * second.scale / node.output.scale),)
 
 
 @_requants.register
-def _(op: Div, node: Node) -> tuple[Requant, ...]:
+def _(op: ops.Div, node: Node) -> tuple[Requant, ...]:
     """Of the quotient; the factor is computed in float32."""
     first, second = _inputs(node, 2)
     return (Requant.of(first.scale / (second.scale * node.output.scale)),)
 
 
 @_requants.register
-def _(op: SquaredDifference, node: Node) -> tuple[Requant, ...]:
+def _(op: ops.SquaredDifference, node: Node) -> tuple[Requant, ...]:
     """Of both inputs, to half of the larger scale with more bits, and of the square."""
     scales = [np.float64(tensor.scale) for tensor in _inputs(node, 2)]
     twice_larger = 2 * max(scales)
@@ -194,15 +160,13 @@ def _(op: SquaredDifference, node: Node) -> tuple[Requant, ...]:
 
 
 @_requants.register
-def _(
-    op: Less | LessEqual | Greater | GreaterEqual | Equal | NotEqual, node: Node
-) -> tuple[Requant, ...]:
+def _(op: Comparison, node: Node) -> tuple[Requant, ...]:
     """Of both inputs, to units of 2^-`COMPARISON_BITS`."""
     return tuple(Requant.of(np.float64(tensor.scale)) for tensor in _inputs(node, 2))
 
 
 @_requants.register
-def _(op: PReLU, node: Node) -> tuple[Requant, ...]:
+def _(op: ops.PReLU, node: Node) -> tuple[Requant, ...]:
     """Of inputs from 0 on, and of products of those below; computed in float32."""
     data, slopes = _inputs(node, 2)
     return (
@@ -212,14 +176,14 @@ def _(op: PReLU, node: Node) -> tuple[Requant, ...]:
 
 
 @_requants.register
-def _(op: ReLU, node: Node) -> tuple[Requant, ...]:
+def _(op: ops.ReLU, node: Node) -> tuple[Requant, ...]:
     """Of the input; the factor is computed in float32."""
     (data,) = _inputs(node, 1)
     return (Requant.of(data.scale / node.output.scale),)
 
 
 @_requants.register
-def _(op: LeakyReLU, node: Node) -> tuple[Requant, ...]:
+def _(op: ops.LeakyReLU, node: Node) -> tuple[Requant, ...]:
     """Of inputs from 0 on, and of those below by the slope's size; computed in float32."""
     (data,) = _inputs(node, 1)
     slope = np.float32(op.slope)
@@ -230,13 +194,13 @@ def _(op: LeakyReLU, node: Node) -> tuple[Requant, ...]:
 
 
 @_requants.register
-def _(op: MaxPool2D | AveragePool2D, node: Node) -> tuple[Requant, ...]:
+def _(op: ops.MaxPool2D | ops.AveragePool2D, node: Node) -> tuple[Requant, ...]:
     """None: pooling keeps scale and zero point."""
     return ()
 
 
 @_requants.register
-def _(op: Mean, node: Node) -> tuple[Requant, ...]:
+def _(op: ops.Mean, node: Node) -> tuple[Requant, ...]:
     """Of the sum, the division included."""
     (data,) = _inputs(node, 1)
     count = prod(data.shape[axis] for axis in op.axes)
@@ -248,26 +212,26 @@ def _(op: Mean, node: Node) -> tuple[Requant, ...]:
 
 
 @_requants.register
-def _(op: L2Normalize, node: Node) -> tuple[Requant, ...]:
+def _(op: ops.L2Normalize, node: Node) -> tuple[Requant, ...]:
     """None: the result's scale is 1/128."""
     return ()
 
 
 @_requants.register
-def _(op: Quantize | Sum, node: Node) -> tuple[Requant, ...]:
+def _(op: ops.Quantize | ops.Sum, node: Node) -> tuple[Requant, ...]:
     """From one quantization to another."""
     (data,) = _inputs(node, 1)
     return (Requant.of(np.float64(data.scale) / np.float64(node.output.scale)),)
 
 
 @_requants.register
-def _(op: Softmax, node: Node) -> tuple[Requant, ...]:
+def _(op: ops.Softmax, node: Node) -> tuple[Requant, ...]:
     """Of differences of logits, to fixed point."""
     return (_of_logits(node, op.beta),)
 
 
 @_requants.register
-def _(op: LogSoftmax, node: Node) -> tuple[Requant, ...]:
+def _(op: ops.LogSoftmax, node: Node) -> tuple[Requant, ...]:
     """Of differences of logits to fixed point, and back."""
     requant = _of_logits(node, 1.0)
     return requant, Requant.of(2.0 ** (31 - requant.shift[0]) / requant.multiplier[0])
@@ -286,21 +250,21 @@ def _table(node: Node) -> tuple[int, ...]:
     centred = np.arange(low, high + 1) - data.zero_point
     reals = data.scale * centred.astype(np.float32)
     match node.op:
-        case HardSwish():
+        case ops.HardSwish():
             numbers = _hard_swish(centred, data.scale, output)
-        case Abs():
+        case ops.Abs():
             requant = Requant.of(data.scale / output.scale)
             numbers = np.abs(centred)
             numbers = numbers if data.scale == output.scale else requant(numbers)
-        case Neg():  # scales and zero points are not heeded
+        case ops.Neg():  # scales and zero points are not heeded
             return tuple((-np.arange(low, high + 1)).astype(output.dtype).tolist())
-        case Rsqrt():
+        case ops.Rsqrt():
             numbers = _inverse_roots(centred, data.scale, output)
-        case Sqrt():  # cut off, not rounded
+        case ops.Sqrt():  # cut off, not rounded
             numbers = (np.sqrt(np.maximum(reals, 0)) / output.scale).astype(np.int64)
         case _:
             results = FUNCTIONS[type(node.op)](node.op, reals)
-            if isinstance(node.op, Log):
+            if isinstance(node.op, ops.Log):
                 lowest = np.float32(output.limits[0] - output.zero_point) * output.scale
                 results = np.where(reals <= 0, lowest, results)
             wide = round_half_away(results * (np.float32(1) / output.scale))

@@ -24,23 +24,17 @@ WEIGHT_TYPES = {
 
 @dataclass(frozen=True)
 class Opaque(Op):
-    """An operator of which only facts are known. Its constants are the bytes that the file has.
+    """An operator of which only facts are known. Its constants are the bytes that the file has."""
 
-    Attributes:
-        name: What its format calls it, such as `CONV_2D` or `Conv`.
-        work: Multiply-accumulates of one run, without the graphs that it runs; None if unknown.
-        weights: Positions of its inputs that are constant weights or biases.
-        decodes: Whether it computes from constants alone, as in `int8 * scale`.
-        runs: The graphs that it runs, and how often each; None if unknown.
-        state: What it keeps by name from one inference to the next, such as resource variables,
-            and the size of each in bytes; None if unknown.
-    """
-
-    name: str
+    name: str  # what its format calls it, such as `CONV_2D` or `Conv`
+    # Multiply-accumulates of one run, without the graphs that it runs; None if unknown.
     work: int | None = 0
-    weights: tuple[int, ...] = ()
-    decodes: bool = False
+    weights: tuple[int, ...] = ()  # positions of its inputs that are constant weights or biases
+    decodes: bool = False  # whether it computes from constants alone, as in `int8 * scale`
+    # The graphs that it runs, and how often each; None if unknown.
     runs: tuple[tuple[Graph, int | None], ...] = ()
+    # What it keeps by name from one inference to the next, such as resource variables, and the size
+    # of each in bytes; None if unknown.
     state: tuple[tuple[object, int | None], ...] = ()
 
     def shape(self, inputs: Inputs) -> None:

@@ -34,17 +34,11 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class QuantParams:
-    """real = scale · (integer − zero point).
+    """real = scale · (integer − zero point)."""
 
-    Attributes:
-        scale: float32 numbers: one for the tensor, or one for each channel.
-        zero_point: The integers that stand for 0: one, or as many as scales.
-        axis: Of the channels, where there are several scales.
-    """
-
-    scale: tuple[float, ...]
-    zero_point: tuple[int, ...] = (0,)
-    axis: int = 0
+    scale: tuple[float, ...]  # float32 numbers: one for the tensor, or one for each channel
+    zero_point: tuple[int, ...] = (0,)  # the integers that stand for 0: one, or as many as scales
+    axis: int = 0  # of the channels, where there are several scales
 
     @property
     def is_per_channel(self) -> bool:
@@ -59,27 +53,20 @@ class QuantParams:
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A value of a graph, told from others by identity.
+    """A value of a graph, told from others by identity."""
 
-    Attributes:
-        shape: Its dimensions, the batch among them; images are NHWC.
-        dtype: Name of the type of its elements, one of `COMPUTED_BITS`; where a file is only
-            counted, any name, `UNKNOWN` where the shape is unknown.
-        quant: What its integers stand for, if they stand for real numbers.
-        data: The elements of a constant as they are stored, None for what is computed.
-        name: Where it comes from, for people.
-        base: Of a trained constant, the one that it is a multiple of, each output channel by its
-            own positive factor: with a scale per channel, both are the same integers.
-        is_state: Whether it keeps its content from one inference to the next.
-    """
-
-    shape: Shape
+    shape: Shape  # its dimensions, the batch among them; images are NHWC
+    # Name of the type of its elements, one of `COMPUTED_BITS`; where a file is only counted, any
+    # name, `UNKNOWN` where the shape is unknown.
     dtype: str = "float32"
-    quant: QuantParams | None = None
+    quant: QuantParams | None = None  # what its integers stand for, if they stand for real numbers
+    # The elements of a constant as they are stored, None for what is computed.
     data: Array | None = field(default=None, repr=False)
-    name: str = ""
+    name: str = ""  # where it comes from, for people
+    # Of a trained constant, the one that it is a multiple of, each output channel by its own
+    # positive factor: with a scale per channel, both are the same integers.
     base: Tensor | None = field(default=None, repr=False)
-    is_state: bool = False
+    is_state: bool = False  # whether it keeps its content from one inference to the next
 
     @classmethod
     def constant(cls, data: Array, name: str = "", base: Tensor | None = None) -> Tensor:

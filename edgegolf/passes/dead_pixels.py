@@ -12,41 +12,25 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from edgegolf.ir import ops
 from edgegolf.ir.graph import Graph, Node
-from edgegolf.ir.ops import (
-    NO_PADDING,
-    Add,
-    AveragePool2D,
-    Conv2D,
-    DepthwiseConv2D,
-    LeakyReLU,
-    MaxPool2D,
-    Pair,
-    ReLU,
-    Slice,
-    Sub,
-)
 from edgegolf.ir.tensor import Tensor
 
 WORTHWHILE = 0.05  # of the multiplications; each layer that cuts costs bytes and some time
 
-Region: TypeAlias = tuple[Pair, ...]  # of rows and of columns the first and the one after the last
+#: Of rows and of columns the first and the one after the last.
+Region: TypeAlias = tuple[ops.Pair, ...]
 
-_POINTWISE = (Add, Sub, ReLU, LeakyReLU)
-_SLIDING = (Conv2D, DepthwiseConv2D, MaxPool2D, AveragePool2D)
+_POINTWISE = (ops.Add, ops.Sub, ops.ReLU, ops.LeakyReLU)
+_SLIDING = (ops.Conv2D, ops.DepthwiseConv2D, ops.MaxPool2D, ops.AveragePool2D)
 
 
 @dataclass(frozen=True)
 class Cropped:
-    """A graph that computes fewer pixels.
+    """A graph that computes fewer pixels."""
 
-    Attributes:
-        graph: With the same inputs.
-        origins: For each new tensor the one that it has some pixels of.
-    """
-
-    graph: Graph
-    origins: dict[Tensor, Tensor]
+    graph: Graph  # with the same inputs
+    origins: dict[Tensor, Tensor]  # for each new tensor the one that it has some pixels of
 
 
 def eliminate_dead_pixels(graph: Graph) -> Cropped:
@@ -76,7 +60,7 @@ def _crop(graph: Graph) -> Cropped:
         origins[copy] = tensor
         return copy
 
-    def read(tensor: Tensor, region: Region, strides: Pair) -> Tensor:
+    def read(tensor: Tensor, region: Region, strides: ops.Pair) -> Tensor:
         """Some pixels of what is there of a tensor; windows ignore what they do not fill."""
         if all(
             wanted[0] == there[0] and there[1] - wanted[1] < stride
@@ -89,7 +73,7 @@ def _crop(graph: Graph) -> Cropped:
         )
         cut = part(tensor, region)
         whole = current[tensor]
-        nodes.append(Node(Slice.crop((rows, columns), whole.shape), (whole,), (cut,)))
+        nodes.append(Node(ops.Slice.crop((rows, columns), whole.shape), (whole,), (cut,)))
         return cut
 
     for node in graph.nodes:
@@ -106,13 +90,13 @@ def _crop(graph: Graph) -> Cropped:
             else tensor
             for tensor in node.inputs
         )
-        if isinstance(node.op, Slice):
+        if isinstance(node.op, ops.Slice):
             assert arguments[0] is not None
             current[node.output] = arguments[0]
             continue
         op: Any = node.op
         if isinstance(op, _SLIDING) and region != _whole(node.output):
-            op = replace(op, padding=NO_PADDING)
+            op = replace(op, padding=ops.NO_PADDING)
         current[node.output] = part(node.output, region)
         nodes.append(Node(op, arguments, (current[node.output],)))
     outputs = tuple(current.get(tensor, tensor) for tensor in graph.outputs)
@@ -120,7 +104,7 @@ def _crop(graph: Graph) -> Cropped:
 
 
 def _cuts(graph: Graph) -> int:
-    return sum(isinstance(node.op, Slice) for node in graph.nodes)
+    return sum(isinstance(node.op, ops.Slice) for node in graph.nodes)
 
 
 def _multiplications(graph: Graph) -> int:
@@ -128,7 +112,7 @@ def _multiplications(graph: Graph) -> int:
     return sum(
         math.prod(node.output.shape[1:3]) * node.filter.elements
         for node in graph.nodes
-        if isinstance(node.op, Conv2D | DepthwiseConv2D)
+        if isinstance(node.op, ops.Conv2D | ops.DepthwiseConv2D)
     )
 
 
@@ -160,7 +144,7 @@ def _is_local(node: Node) -> bool:
     """Whether a pixel of the result depends on some pixels only."""
     if not all(len(tensor.shape) == 4 for tensor in (*node.computed, *node.outputs)):
         return False
-    if isinstance(node.op, Slice):
+    if isinstance(node.op, ops.Slice):
         return node.op.margins(node.source.shape) is not None
     shapes = {tensor.shape for tensor in (*node.computed, *node.outputs)}
     if isinstance(node.op, _POINTWISE):
@@ -184,7 +168,7 @@ def _can_crop(graph: Graph, node: Node, region: Region) -> bool:
 
 def _read_region(node: Node, tensor: Tensor, region: Region) -> Region:
     """The pixels of an input that a region of the result is computed from."""
-    margins = node.op.margins(tensor.shape) if isinstance(node.op, Slice) else None
+    margins = node.op.margins(tensor.shape) if isinstance(node.op, ops.Slice) else None
     if margins is not None:
         return tuple(
             (start + margin, stop + margin)
@@ -204,7 +188,7 @@ def _window_region(node: Node, region: Region) -> Region:
     """What the windows of a region of the result cover, padding included."""
     op: Any = node.op
     dilation = getattr(op, "dilation", (1, 1))
-    is_pooling = isinstance(op, MaxPool2D | AveragePool2D)
+    is_pooling = isinstance(op, ops.MaxPool2D | ops.AveragePool2D)
     window = op.size if is_pooling else node.filter.shape[1:3]
     return tuple(
         (first * stride - before, (end - 1) * stride - before + step * (size - 1) + 1)

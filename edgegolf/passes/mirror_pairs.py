@@ -21,28 +21,13 @@ from typing import TypeAlias
 
 import numpy as np
 
+from edgegolf.ir import ops
 from edgegolf.ir.graph import Graph, Node
-from edgegolf.ir.ops import (
-    Add,
-    AveragePool2D,
-    Concatenate,
-    Conv2D,
-    DepthwiseConv2D,
-    FullyConnected,
-    LeakyReLU,
-    MaxPool2D,
-    Op,
-    Pad,
-    ReLU,
-    Reshape,
-    Slice,
-    Sub,
-)
 from edgegolf.ir.tensor import Array, Shape, Tensor
 
 Twins: TypeAlias = tuple[Tensor, Tensor]
 Constants: TypeAlias = tuple[Tensor | None, ...]  # of a layer: its filter and its bias
-Layer: TypeAlias = tuple[Op, Constants]
+Layer: TypeAlias = tuple[ops.Op, Constants]
 
 # By which share of the largest weight twins may differ, which are equal but for rounding; of int8's
 # steps it is an eighth.
@@ -79,7 +64,7 @@ class _Folding:
     filters: dict[tuple[Tensor, bool], Twins] = field(default_factory=dict)
     halves: dict[Layer, tuple[Layer, Layer]] = field(default_factory=dict)
 
-    def apply(self, op: Op, *inputs: Tensor | None, shape: Shape) -> Tensor:
+    def apply(self, op: ops.Op, *inputs: Tensor | None, shape: Shape) -> Tensor:
         output = Tensor(shape)
         self.nodes.append(Node(op, inputs, (output,)))
         return output
@@ -88,21 +73,21 @@ class _Folding:
         """Give a tensor as a whole, where there are only halves of it."""
         if tensor in self.twins and tensor not in self.joined:
             axis = len(tensor.shape) - 1
-            self.nodes.append(Node(Concatenate(axis), self.twins[tensor], (tensor,)))
+            self.nodes.append(Node(ops.Concatenate(axis), self.twins[tensor], (tensor,)))
             self.joined.add(tensor)
 
     def add(self, node: Node) -> None:
         """Add a node of the graph, folded if that is possible."""
         op = node.op
         twins = self.twins.get(node.source)
-        if isinstance(op, Conv2D) and _are_twins(node, op, twins is not None):
+        if isinstance(op, ops.Conv2D) and _are_twins(node, op, twins is not None):
             if twins is None and node.source.shape[3] < FEWEST_CHANNELS:
                 self._by_halves(node, [node.computed] * 2)
             else:
                 self._convolve(node, op, twins)
-        elif isinstance(op, FullyConnected) and twins and _halves_agree(node.filter, axis=1):
+        elif isinstance(op, ops.FullyConnected) and twins and _halves_agree(node.filter, axis=1):
             matrix = Tensor.constant(_mean_of_halves(node.filter, axis=1), node.filter.name)
-            total = self.apply(Add(), *twins, shape=twins[0].shape)
+            total = self.apply(ops.Add(), *twins, shape=twins[0].shape)
             self.nodes.append(Node(op, (total, matrix, *node.inputs[2:]), node.outputs))
         elif _is_by_channel(node) and all(tensor in self.twins for tensor in node.computed):
             self._by_halves(node, zip(*(self.twins[t] for t in node.computed), strict=True))
@@ -122,14 +107,16 @@ class _Folding:
         )
         self.twins[node.output] = first, second
 
-    def _convolve(self, node: Node, op: Conv2D, twins: Twins | None) -> None:
+    def _convolve(self, node: Node, op: ops.Conv2D, twins: Twins | None) -> None:
         width = node.filter.shape[2]
         if twins is None:
             of_sum, of_difference = self._mirrored(node.source, op, width)
         else:
             shape = twins[0].shape
-            even_sum, odd_sum = self._mirrored(self.apply(Add(), *twins, shape=shape), op, width)
-            even, odd = self._mirrored(self.apply(Sub(), *twins, shape=shape), op, width)
+            even_sum, odd_sum = self._mirrored(
+                self.apply(ops.Add(), *twins, shape=shape), op, width
+            )
+            even, odd = self._mirrored(self.apply(ops.Sub(), *twins, shape=shape), op, width)
             of_sum, of_difference = even_sum + odd, even + odd_sum
         key = node.layer, twins is not None
         if key not in self.folded:
@@ -142,8 +129,8 @@ class _Folding:
             )
         )
         self.twins[node.output] = (
-            self.apply(Add(), total, difference, shape=shape),
-            self.apply(Sub(), total, difference, shape=shape),
+            self.apply(ops.Add(), total, difference, shape=shape),
+            self.apply(ops.Sub(), total, difference, shape=shape),
         )
 
     def _filters(self, weight: Tensor, take_twins: bool) -> Twins:
@@ -159,14 +146,14 @@ class _Folding:
         return self.filters[key]
 
     def _mirrored(
-        self, tensor: Tensor, op: Conv2D, width: int
+        self, tensor: Tensor, op: ops.Conv2D, width: int
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Of a window's columns: the middle one and sums of mirrored ones; their differences."""
         batch, height, columns, channels = tensor.shape
         sides = op.padding[1]
         if sides != (0, 0):
             columns += sum(sides)
-            padding = Pad(((0, 0), (0, 0), sides, (0, 0)))
+            padding = ops.Pad(((0, 0), (0, 0), sides, (0, 0)))
             tensor = self.apply(padding, tensor, shape=(batch, height, columns, channels))
         if width == 1:
             return [tensor], []
@@ -174,12 +161,12 @@ class _Folding:
 
         def column(index: int) -> Tensor:
             margins = ((0, 0), (index, width - 1 - index))
-            return self.apply(Slice.crop(margins, tensor.shape), tensor, shape=shape)
+            return self.apply(ops.Slice.crop(margins, tensor.shape), tensor, shape=shape)
 
         middle = [column(width // 2)] if width % 2 else []
         pairs = [(column(right), column(width - 1 - right)) for right in _right_of_middle(width)]
-        sums = [self.apply(Add(), *pair, shape=shape) for pair in pairs]
-        differences = [self.apply(Sub(), *pair, shape=shape) for pair in pairs]
+        sums = [self.apply(ops.Add(), *pair, shape=shape) for pair in pairs]
+        differences = [self.apply(ops.Sub(), *pair, shape=shape) for pair in pairs]
         return middle + sums, differences
 
     def _side_by_side(self, tensors: list[Tensor]) -> Tensor:
@@ -187,14 +174,14 @@ class _Folding:
         if len(tensors) == 1:
             return tensors[0]
         shape = (*tensors[0].shape[:3], sum(tensor.shape[3] for tensor in tensors))
-        return self.apply(Concatenate(3), *tensors, shape=shape)
+        return self.apply(ops.Concatenate(3), *tensors, shape=shape)
 
 
 def _right_of_middle(width: int) -> range:
     return range((width + 1) // 2, width)
 
 
-def _folded(node: Node, op: Conv2D, filters: Twins) -> tuple[Layer, Layer]:
+def _folded(node: Node, op: ops.Conv2D, filters: Twins) -> tuple[Layer, Layer]:
     """The layers that make the sum and the difference of the two halves."""
     total, difference = filters
     bias = node.bias and Tensor.constant(_mean_of_halves(node.bias), node.bias.name)
@@ -234,7 +221,7 @@ def _in_one_column(values: Array) -> Array:
     return values.reshape(outputs, height, 1, columns * inputs)
 
 
-def _are_twins(node: Node, op: Conv2D, take_twins: bool) -> bool:
+def _are_twins(node: Node, op: ops.Conv2D, take_twins: bool) -> bool:
     """Whether the second half of a layer's filters are the mirror images of the first."""
     values = node.filter.values
     outputs, _, width, inputs = values.shape
@@ -273,19 +260,22 @@ def _half_of(tensor: Tensor) -> Shape:
 
 def _is_by_channel(node: Node) -> bool:
     """Whether a half of the result is of the same half of the channels."""
-    if isinstance(node.op, Reshape):
+    if isinstance(node.op, ops.Reshape):
         return node.source.shape[1:-1] == (1, 1) and len(node.output.shape) == 2
-    everywhere = (DepthwiseConv2D, ReLU, LeakyReLU, Add, Sub, MaxPool2D, AveragePool2D)
+    everywhere = (
+        ops.DepthwiseConv2D, ops.ReLU, ops.LeakyReLU, ops.Add, ops.Sub, ops.MaxPool2D,
+        ops.AveragePool2D,
+    )  # fmt: skip
     return isinstance(node.op, everywhere) and (
-        isinstance(node.op, DepthwiseConv2D) or len(node.computed) == len(node.inputs)
+        isinstance(node.op, ops.DepthwiseConv2D) or len(node.computed) == len(node.inputs)
     )
 
 
 def _halves(node: Node) -> tuple[Layer, Layer]:
     """What makes each half of a node's channels."""
-    if not isinstance(node.op, Conv2D | DepthwiseConv2D):
+    if not isinstance(node.op, ops.Conv2D | ops.DepthwiseConv2D):
         return (node.op, ()), (node.op, ())
-    filters = _split(node.filter, axis=0 if isinstance(node.op, Conv2D) else 3)
+    filters = _split(node.filter, axis=0 if isinstance(node.op, ops.Conv2D) else 3)
     biases = _split(node.bias, axis=0) if node.bias else None
     first, second = (
         (node.op, (weight, *([biases[half]] if biases else [])))

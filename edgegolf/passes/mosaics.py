@@ -35,21 +35,15 @@ def pool_copies_once(graph: Graph) -> Graph:
 
 @dataclass
 class _Copies:
-    """What a sum adds up.
+    """What a sum adds up."""
 
-    Attributes:
-        graph: Where.
-        makers: The nodes that compute each tensor.
-        corners: First row and column of each copy, before the pooling.
-        pooled: What all copies are of, and how they are pooled.
-        replaced: The nodes that only serve the sum.
-    """
-
-    graph: Graph
-    makers: dict[Tensor, Node]
+    graph: Graph  # where
+    makers: dict[Tensor, Node]  # the nodes that compute each tensor
+    # First row and column of each copy, before the pooling.
     corners: list[Pair] = field(default_factory=list)
+    # What all copies are of, and how they are pooled.
     pooled: set[tuple[Tensor, AveragePool2D]] = field(default_factory=set)
-    replaced: list[Node] = field(default_factory=list)
+    replaced: list[Node] = field(default_factory=list)  # the nodes that only serve the sum
 
     def all_in(self, node: Node) -> bool:
         """Whether a sum adds up nothing but pooled copies, which are noted."""

@@ -34,19 +34,13 @@ def reroll(graph: Graph) -> Graph:
 
 @dataclass(frozen=True)
 class _Run:
-    """Repeated blocks.
+    """Repeated blocks."""
 
-    Attributes:
-        start: Position of the first node.
-        period: Nodes in a block.
-        iterations: How often the block occurs.
-        entries: The tensors that the first block starts from, and those that take their place in
-            the second block. For a tensor that every block reads, both are the same.
-    """
-
-    start: int
-    period: int
-    iterations: int
+    start: int  # position of the first node
+    period: int  # nodes in a block
+    iterations: int  # how often the block occurs
+    # The tensors that the first block starts from, and those that take their place in the second
+    # block. For a tensor that every block reads, both are the same.
     entries: tuple[tuple[Tensor, Tensor], ...]
 
     @property
@@ -128,14 +122,10 @@ def _rolled(graph: Graph, run: _Run) -> Node:
 
 @dataclass(frozen=True)
 class Unrolled:
-    """A graph with longer loop bodies, or none.
+    """A graph with longer loop bodies, or none."""
 
-    Attributes:
-        graph: With the same outputs.
-        origins: For each new tensor the one in the former body that it is a copy of.
-    """
-
-    graph: Graph
+    graph: Graph  # with the same outputs
+    # For each new tensor the one in the former body that it is a copy of.
     origins: dict[Tensor, Tensor]
 
 

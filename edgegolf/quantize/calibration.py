@@ -39,19 +39,16 @@ _KEEPING_THE_SCALE = (
 
 @dataclass(frozen=True)
 class Scheme:
-    """How many scales a file spends.
+    """How many scales a file spends."""
 
-    Attributes:
-        relu: `leaky`: a ReLU that is not fused keeps its input's scale and has zero point 0.
-            `requantize`: it has its own scale.
-        activations: `own`: each tensor has its scale, unless an operator asks for equal ones.
-            `shared`: the tensors that one layer is applied to have one, so that its bias is one.
-            `one`: all tensors have one scale and zero point 0, except pixels and probabilities.
-        weights: Scales of weights: for each `channel`, for each `tensor`, or `one` for all.
-    """
-
+    # `leaky`: a ReLU that is not fused keeps its input's scale and has zero point 0. `requantize`:
+    # it has its own scale.
     relu: Literal["leaky", "requantize"]
+    # `own`: each tensor has its scale, unless an operator asks for equal ones. `shared`: the
+    # tensors that one layer is applied to have one, so that its bias is one. `one`: all tensors
+    # have one scale and zero point 0, except pixels and probabilities.
     activations: Literal["own", "shared", "one"]
+    # Scales of weights: for each `channel`, for each `tensor`, or `one` for all.
     weights: Literal["channel", "tensor", "one"]
 
 

@@ -35,20 +35,14 @@ _SHARES = 2.0 ** (-np.arange(129) / 16)
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often a tensor has which values.
+    """How often a tensor has which values."""
 
-    Attributes:
-        width: Of a bin: a power of two, 0 before there are values other than 0.
-        counts: int64 [2 · BINS], of values in [i · width, (i + 1) · width) for i from −BINS on,
-            but for those that are 0, which need no rounding.
-        low: The smallest value, at most 0.
-        high: The largest value, at least 0.
-    """
-
-    width: float = 0.0
+    width: float = 0.0  # of a bin: a power of two, 0 before there are values other than 0
+    # int64 [2 · BINS], of values in [i · width, (i + 1) · width) for i from −BINS on, but for those
+    # that are 0, which need no rounding.
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2 * BINS, np.int64))
-    low: float = 0.0
-    high: float = 0.0
+    low: float = 0.0  # the smallest value, at most 0
+    high: float = 0.0  # the largest value, at least 0
 
     def adding(self, values: Array) -> Histogram:
         """With more values; those that are not finite do not count."""

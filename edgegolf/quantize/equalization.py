@@ -18,25 +18,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegolf.ir import ops
 from edgegolf.ir.graph import Graph, Node, replace_constants
 from edgegolf.ir.interpreter import run
-from edgegolf.ir.ops import (
-    Add,
-    AveragePool2D,
-    Concatenate,
-    Conv2D,
-    DepthwiseConv2D,
-    FullyConnected,
-    LeakyReLU,
-    Loop,
-    MaxPool2D,
-    Pad,
-    ReLU,
-    Reshape,
-    Slice,
-    Sub,
-    TransposeConv2D,
-)
 from edgegolf.ir.tensor import Tensor
 from edgegolf.quantize.quantization import is_layer
 
@@ -118,7 +102,7 @@ class _Groups:
             self.join_node(node, node.op)
 
     def join_node(self, node: Node, op: Any) -> None:
-        if isinstance(op, Loop):
+        if isinstance(op, ops.Loop):
             body = op.body
             for start, *others in zip(
                 node.inputs, body.inputs, body.outputs, node.outputs, strict=True
@@ -131,9 +115,9 @@ class _Groups:
             self.join_nodes(body)
         elif is_layer(node):
             self.join_weights(node)
-        elif isinstance(op, Reshape):
+        elif isinstance(op, ops.Reshape):
             self.join_elements(node, np.reshape(self.elements(node.source), node.output.shape))
-        elif isinstance(op, Concatenate) and len(node.computed) == len(node.inputs):
+        elif isinstance(op, ops.Concatenate) and len(node.computed) == len(node.inputs):
             parts = [self.elements(tensor) for tensor in node.computed]
             self.join_elements(node, np.concatenate(parts, op.axis))
         elif _is_homogeneous(node):
@@ -145,10 +129,10 @@ class _Groups:
 
     def join_weights(self, node: Node) -> None:
         before, after = self.input_channels(node), self.channels(node.output)
-        if isinstance(node.op, DepthwiseConv2D):
+        if isinstance(node.op, ops.DepthwiseConv2D):
             before = np.repeat(before, len(after) // len(before))
             numbers = before, after
-        elif isinstance(node.op, Conv2D | TransposeConv2D):
+        elif isinstance(node.op, ops.Conv2D | ops.TransposeConv2D):
             numbers = before, after[:, None, None, None]
         else:
             numbers = before, after[:, None]
@@ -161,9 +145,9 @@ class _Groups:
 
     def input_channels(self, node: Node) -> Indices:
         """The numbers of what each column of a layer's weights is multiplied with."""
-        if isinstance(node.op, FullyConnected):  # takes values in any shape
+        if isinstance(node.op, ops.FullyConnected):  # takes values in any shape
             return self.elements(node.source).reshape(-1)[: node.filter.shape[1]]
-        if isinstance(node.op, Conv2D) and node.filter.shape[3] != node.source.shape[3]:
+        if isinstance(node.op, ops.Conv2D) and node.filter.shape[3] != node.source.shape[3]:
             self.fix(node.source)  # groups
             return np.full(node.filter.shape[3], _FIXED)
         return self.channels(node.source)
@@ -204,21 +188,13 @@ class _Groups:
 
 @dataclass(frozen=True)
 class _Terms:
-    """Groups of weights with common factors.
+    """Groups of weights with common factors."""
 
-    Attributes:
-        groups: How many factors there are.
-        divisors: The numbers of the factors that the weights are divided by.
-        multipliers: The numbers of those that they are multiplied by.
-        sizes: The logarithm of the largest weight.
-        noises: The sum of the weights' importances.
-    """
-
-    groups: int
-    divisors: Indices
-    multipliers: Indices
-    sizes: NDArray[np.float64]
-    noises: NDArray[np.float64]
+    groups: int  # how many factors there are
+    divisors: Indices  # the numbers of the factors that the weights are divided by
+    multipliers: Indices  # the numbers of those that they are multiplied by
+    sizes: NDArray[np.float64]  # the logarithm of the largest weight
+    noises: NDArray[np.float64]  # the sum of the weights' importances
 
     def gradient(self, logarithms: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of log(largest weight · √noise), a convex function of the factors' logarithms."""
@@ -259,7 +235,7 @@ def importances(graph: Graph, inputs: Sequence[Array]) -> dict[Tensor, Array]:
         before, after = powers[node.source], powers[node.output]
         # A channel that is hardly ever active must not outweigh the others.
         after = np.maximum(after, _LEAST_POWER * after.max() + np.finfo(np.float32).tiny)
-        if isinstance(node.op, DepthwiseConv2D):
+        if isinstance(node.op, ops.DepthwiseConv2D):
             noise = np.repeat(before, len(after) // len(before)) / after
         else:
             columns = node.filter.shape[-1]
@@ -290,17 +266,17 @@ def _is_homogeneous(node: Node) -> bool:
     op: Any = node.op
     if len(node.computed) != len(node.inputs):
         return False
-    if isinstance(op, Slice):
+    if isinstance(op, ops.Slice):
         return op.margins(node.source.shape) is not None
-    if isinstance(op, Pad):
+    if isinstance(op, ops.Pad):
         return op.value is None and op.margins[-1] == (0, 0)
-    if isinstance(op, Add | Sub):
+    if isinstance(op, ops.Add | ops.Sub):
         same = all(tensor.shape == node.output.shape for tensor in node.computed)
         return same and (op.activation is None or _is_ray(op.activation))
-    if isinstance(op, ReLU):
+    if isinstance(op, ops.ReLU):
         return _is_ray(op)
-    return isinstance(op, LeakyReLU | MaxPool2D | AveragePool2D)
+    return isinstance(op, ops.LeakyReLU | ops.MaxPool2D | ops.AveragePool2D)
 
 
-def _is_ray(relu: ReLU) -> bool:
+def _is_ray(relu: ops.ReLU) -> bool:
     return (relu.low, relu.high) == (0.0, inf)

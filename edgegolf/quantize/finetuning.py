@@ -15,25 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegolf.ir import ops
 from edgegolf.ir.graph import Graph, Node, replace_constants
-from edgegolf.ir.ops import (
-    Add,
-    AveragePool2D,
-    Concatenate,
-    Conv2D,
-    DepthwiseConv2D,
-    FullyConnected,
-    LeakyReLU,
-    Loop,
-    MaxPool2D,
-    Pad,
-    Padding,
-    ReLU,
-    Reshape,
-    Slice,
-    Softmax,
-    Sub,
-)
 from edgegolf.ir.tensor import Array, Tensor
 from edgegolf.progress import track
 from edgegolf.quantize.quantization import Quantization, weight_limits, weight_reals
@@ -44,8 +27,9 @@ Rounding = Callable[[Tensor, TfTensor], TfTensor]
 Weights = Callable[[Tensor], TfTensor]
 
 TRAINABLE = (
-    Add, AveragePool2D, Concatenate, Conv2D, DepthwiseConv2D, FullyConnected, LeakyReLU, Loop,
-    MaxPool2D, Pad, ReLU, Reshape, Slice, Softmax, Sub,
+    ops.Add, ops.AveragePool2D, ops.Concatenate, ops.Conv2D, ops.DepthwiseConv2D,
+    ops.FullyConnected, ops.LeakyReLU, ops.Loop, ops.MaxPool2D, ops.Pad, ops.ReLU, ops.Reshape,
+    ops.Slice, ops.Softmax, ops.Sub,
 )  # fmt: skip
 BATCH_SIZE = 64
 LEARNING_RATE = 5e-4  # of Adam, falling to 0 along half a cosine
@@ -189,7 +173,7 @@ def _distil(
     tf = import_tensorflow()
     teacher = partial(_results, tf, graph, _values_of, _as_it_is)
     optimizer = _Adam(tf, trained, steps, learning_rate)
-    last = {node.output for node in graph.nodes if isinstance(node.op, Softmax)}
+    last = {node.output for node in graph.nodes if isinstance(node.op, ops.Softmax)}
 
     def loss(tensor: Tensor, right: TfTensor, found: TfTensor) -> TfTensor:
         if tensor in last:
@@ -221,7 +205,7 @@ def _as_it_is(tensor: Tensor, x: TfTensor) -> TfTensor:
 
 def _already_rounded(graph: Graph, quantization: Quantization) -> set[Tensor]:
     """Tensors that only choose between those that they are computed from, at the same scale."""
-    choosing = (MaxPool2D, Slice, Pad, Reshape, Concatenate, ReLU)
+    choosing = (ops.MaxPool2D, ops.Slice, ops.Pad, ops.Reshape, ops.Concatenate, ops.ReLU)
     params = quantization.activations
     return {
         node.output
@@ -273,11 +257,11 @@ def _results(
     for node in graph.nodes:
         arguments = tuple(found[tensor] for tensor in node.computed)
         op = node.op
-        if isinstance(op, Loop):
+        if isinstance(op, ops.Loop):
             for _ in range(op.iterations):
                 arguments = _results(tf, op.body, weight, rounding, arguments)
             found.update(zip(node.outputs, arguments, strict=True))
-        elif isinstance(op, Softmax) and node.output in graph.outputs:
+        elif isinstance(op, ops.Softmax) and node.output in graph.outputs:
             found[node.output] = op.beta * arguments[0]
         else:
             found[node.output] = rounding(node.output, _compute(tf, node, weight, arguments))
@@ -288,44 +272,44 @@ def _compute(tf: Any, node: Node, weight: Weights, inputs: tuple[TfTensor, ...])
     x, op = inputs[0], node.op
     bias = 0.0 if node.bias is None else weight(node.bias)
     match op:
-        case Conv2D(strides, padding, dilation):
+        case ops.Conv2D(strides, padding, dilation):
             kernel = tf.transpose(weight(node.filter), [1, 2, 3, 0])
             padded = _padded(tf, x, padding)
             result = tf.nn.conv2d(padded, kernel, strides, "VALID", dilations=dilation) + bias
-        case DepthwiseConv2D(strides, padding, dilation):
+        case ops.DepthwiseConv2D(strides, padding, dilation):
             _, height, width, _ = node.filter.shape
             kernel = tf.reshape(weight(node.filter), [height, width, x.shape[3], -1])
             steps = (1, *strides, 1)
             padded = _padded(tf, x, padding)
             result = tf.nn.depthwise_conv2d(padded, kernel, steps, "VALID", None, dilation) + bias
-        case FullyConnected(keep_dims):
+        case ops.FullyConnected(keep_dims):
             if not keep_dims:
                 x = tf.reshape(x, [-1, node.filter.shape[1]])
             result = tf.linalg.matmul(x, weight(node.filter), transpose_b=True) + bias
-        case ReLU(low, high):
+        case ops.ReLU(low, high):
             result = tf.clip_by_value(x, low, high) if high < np.inf else tf.maximum(x, low)
-        case LeakyReLU(slope):
+        case ops.LeakyReLU(slope):
             result = tf.where(x > 0, x, slope * x)
-        case Softmax(beta):
+        case ops.Softmax(beta):
             result = tf.nn.softmax(beta * x)
-        case Add():
+        case ops.Add():
             result = x + inputs[1]
-        case Sub():
+        case ops.Sub():
             result = x - inputs[1]
-        case MaxPool2D(strides, padding, size):
+        case ops.MaxPool2D(strides, padding, size):
             padded = _padded(tf, x, padding, x.dtype.min)
             result = tf.nn.max_pool2d(padded, size, strides, "VALID")
-        case AveragePool2D(strides, padding, size):
+        case ops.AveragePool2D(strides, padding, size):
             sums = tf.nn.avg_pool2d(_padded(tf, x, padding), size, strides, "VALID")
             ones = _padded(tf, tf.ones_like(x[:1, :, :, :1]), padding)
             result = sums / tf.nn.avg_pool2d(ones, size, strides, "VALID")
-        case Slice(starts, _, sizes):
+        case ops.Slice(starts, _, sizes):
             result = tf.slice(x, starts, [-1, *sizes[1:]])
-        case Pad(margins):
+        case ops.Pad(margins):
             result = tf.pad(x, margins)
-        case Reshape():
+        case ops.Reshape():
             result = tf.reshape(x, [-1, *node.output.shape[1:]])
-        case Concatenate(axis):
+        case ops.Concatenate(axis):
             result = tf.concat(inputs, axis)
         case _:
             raise TypeError(f"{type(op).__name__} is not trainable")
@@ -335,5 +319,5 @@ def _compute(tf: Any, node: Node, weight: Weights, inputs: tuple[TfTensor, ...])
     return tf.minimum(tf.maximum(result, activation.low), activation.high)
 
 
-def _padded(tf: Any, x: TfTensor, padding: Padding, value: float = 0.0) -> TfTensor:
+def _padded(tf: Any, x: TfTensor, padding: ops.Padding, value: float = 0.0) -> TfTensor:
     return tf.pad(x, ((0, 0), *padding, (0, 0)), constant_values=value)

@@ -12,24 +12,12 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.ir import ops
 from edgegolf.ir.graph import Graph, Node
 from edgegolf.ir.lowering import quantize
-from edgegolf.ir.ops import (
-    Conv2D,
-    DepthwiseConv2D,
-    Dequantize,
-    FullyConnected,
-    LeakyReLU,
-    Loop,
-    Op,
-    Quantize,
-    ReLU,
-    TransposeConv2D,
-)
 from edgegolf.ir.tensor import Array, QuantParams, Tensor
 
-LAYERS = (Conv2D, DepthwiseConv2D, FullyConnected, TransposeConv2D)
+LAYERS = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected, ops.TransposeConv2D)
 
 #: What kernels insist on: an output's quantization.
-FIXED: dict[type[Op], QuantParams] = {
+FIXED: dict[type[ops.Op], QuantParams] = {
     ops.L2Normalize: QuantParams((1 / 128,), (0,)),
     ops.Logistic: QuantParams((1 / 256,), (-128,)),
     ops.LogSoftmax: QuantParams((1 / 16,), (127,)),
@@ -58,17 +46,14 @@ BIAS_TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Quantization:
-    """How the tensors of a float graph become integers.
+    """How the tensors of a float graph become integers."""
 
-    Attributes:
-        activations: Of each computed tensor, and of constants that are no weights.
-        weights: Of filters and matrices: a scale for the tensor, or one for each output channel.
-            Their integers are −127…127.
-        bits: Of weights whose integers have fewer than 8.
-    """
-
+    # Of each computed tensor, and of constants that are no weights.
     activations: Mapping[Tensor, QuantParams]
+    # Of filters and matrices: a scale for the tensor, or one for each output channel. Their
+    # integers are −127…127.
     weights: Mapping[Tensor, QuantParams]
+    # Of weights whose integers have fewer than 8.
     bits: Mapping[Tensor, int] = field(default_factory=dict)
 
     def with_copies(self, origins: Mapping[Tensor, Tensor]) -> Quantization:
@@ -77,9 +62,9 @@ class Quantization:
         return replace(self, activations={**self.activations, **copied})
 
 
-def channel_axis(op: Op) -> int:
+def channel_axis(op: ops.Op) -> int:
     """Which axis of a layer's filter its output channels are."""
-    return 3 if isinstance(op, DepthwiseConv2D) else 0
+    return 3 if isinstance(op, ops.DepthwiseConv2D) else 0
 
 
 def channel_scales(values: Array, axis: int) -> Array:
@@ -198,7 +183,7 @@ class _Writer:
     def integer(self, tensor: Tensor) -> Tensor:
         """The tensor in integers, converted if it is in reals."""
         if tensor in self.reals and tensor not in self.integers:
-            self.nodes.append(Node(Quantize(), (tensor,), (self.activation(tensor),)))
+            self.nodes.append(Node(ops.Quantize(), (tensor,), (self.activation(tensor),)))
         return self.activation(tensor)
 
     def real(self, tensor: Tensor) -> Tensor:
@@ -208,7 +193,7 @@ class _Writer:
         if tensor not in self.reals:
             self.reals[tensor] = Tensor(tensor.shape, name=tensor.name)
             source = self.activation(tensor)
-            self.nodes.append(Node(Dequantize(), (source,), (self.reals[tensor],)))
+            self.nodes.append(Node(ops.Dequantize(), (source,), (self.reals[tensor],)))
         return self.reals[tensor]
 
     def add(self, node: Node) -> None:
@@ -223,19 +208,19 @@ class _Writer:
             return
         inputs = tuple(None if t is None else self.integer(t) for t in node.inputs)
         outputs = tuple(map(self.activation, node.outputs))
-        if isinstance(op, Loop):
-            op = Loop(self.graph(op.body), op.iterations)
-        elif op == ReLU():
+        if isinstance(op, ops.Loop):
+            op = ops.Loop(self.graph(op.body), op.iterations)
+        elif op == ops.ReLU():
             # Where zero is the smallest integer, storing the input there is a ReLU.
             lowest = outputs[0].zero_point == outputs[0].limits[0]
-            op = Quantize() if lowest else LeakyReLU(SMALLEST_SLOPE)
+            op = ops.Quantize() if lowest else ops.LeakyReLU(SMALLEST_SLOPE)
         elif isinstance(op, ops.Pad) and op.value is not None:
             op = replace(op, value=int(quantize(np.float32(op.value), outputs[0])))
         fixed = FIXED.get(type(op))
         if fixed is not None and fixed != outputs[0].quant:
             own = replace(outputs[0], quant=fixed)
             self.nodes.append(Node(op, inputs, (own,)))
-            op, inputs = Quantize(), (own,)
+            op, inputs = ops.Quantize(), (own,)
         self.nodes.append(Node(op, inputs, outputs))
 
     def is_in_float(self, node: Node) -> bool:
@@ -244,7 +229,7 @@ class _Writer:
             name = node.op.name if isinstance(node.op, ops.Unsupported) else "WHILE"
             raise EdgegolfError(f"{name} cannot be quantized")
         tensors = activations_of(node)
-        if isinstance(node.op, (*LAYERS, ops.BatchMatMul, Loop)) or not tensors:
+        if isinstance(node.op, (*LAYERS, ops.BatchMatMul, ops.Loop)) or not tensors:
             return False
         return isinstance(node.op, _IN_FLOAT) or any(
             (tensor in self.reals and self.reals[tensor] is tensor)
@@ -257,7 +242,7 @@ class _Writer:
         filters = self.weight(node.filter) if is_layer(node) else self.integer(node.filter)
         inputs: tuple[Tensor, ...] = (source, filters)
         # Runtimes crash on depthwise convolutions without a bias, and refuse others.
-        if node.bias is not None or not isinstance(node.op, FullyConnected):
+        if node.bias is not None or not isinstance(node.op, ops.FullyConnected):
             inputs = (source, filters, self.bias(node, filters))
         self.nodes.append(Node(node.op, inputs, (output,)))
 
@@ -341,12 +326,12 @@ def _with_decoded(graph: Graph, stored: Mapping[Tensor, Tensor]) -> Graph:
             return tensor
         if tensor not in decoded:
             decoded[tensor] = Tensor(tensor.shape)
-            nodes.append(Node(Dequantize(), (stored[tensor],), (decoded[tensor],)))
+            nodes.append(Node(ops.Dequantize(), (stored[tensor],), (decoded[tensor],)))
         return decoded[tensor]
 
     for node in graph.nodes:
         op = node.op
-        if isinstance(op, Loop):
-            op = Loop(_with_decoded(op.body, stored), op.iterations)
+        if isinstance(op, ops.Loop):
+            op = ops.Loop(_with_decoded(op.body, stored), op.iterations)
         nodes.append(Node(op, tuple(map(decode, node.inputs)), node.outputs))
     return Graph(graph.inputs, graph.outputs, tuple(nodes))

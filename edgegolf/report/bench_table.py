@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from edgegolf.records import to_dict
-from edgegolf.report.table import BEST, Table
+from edgegolf.report.table import BEST, Table, csv_text
 
 if TYPE_CHECKING:
     from edgegolf.bench.result import BenchResult
@@ -20,20 +18,13 @@ SIDE_BY_SIDE = 3  # up to so many results get a column each, with every figure; 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of a result.
+    """One figure of a result."""
 
-    Attributes:
-        name: What it is called, with its unit.
-        value: Takes it from a successful result; None if unknown.
-        text: Formats it.
-        key: Whether it is in the short table too.
-        best: Chooses the better of some values; None where no value is better.
-    """
-
-    name: str
-    value: Callable[[Any], float | None]
-    text: Callable[[float], str] = "{:,.0f}".format
-    key: bool = False
+    name: str  # what it is called, with its unit
+    value: Callable[[Any], float | None]  # takes it from a successful result; None if unknown
+    text: Callable[[float], str] = "{:,.0f}".format  # formats it
+    key: bool = False  # whether it is in the short table too
+    # Chooses the better of some values; None where no value is better.
     best: Callable[[Sequence[float]], float] | None = min
 
 
@@ -78,30 +69,35 @@ FIGURES = (
 )
 
 
-def bench_table(results: Sequence[BenchResult]) -> Table:
+def bench_table(results: Sequence[BenchResult], whole_paths: bool = False) -> Table:
     """The results that have figures; the best value of each figure is bold and has a star.
 
     A few results stand side by side with every figure, many get a row each with the key figures.
     """
     measured = _measured(results)
     folders = [str(PurePath(result.file).parent) for result in measured]
+    files = [PurePath(result.file).name for result in measured]
+    labels = {
+        "folder": folders,
+        "file": files,
+        "runtime": [_runs_in(result) for result in measured],
+        "machine": [result.machine or "this machine" for result in measured],
+    }
+    if not any(result.machine for result in measured):
+        del labels["machine"]
     if len(measured) > SIDE_BY_SIDE:
         figures = [figure for figure in FIGURES if figure.key]
-        labels = {
-            "folder": folders,
-            "file": [PurePath(result.file).name for result in measured],
-            "runtime": [_runs_in(result) for result in measured],
-            "machine": [result.machine or "this machine" for result in measured],
-        }
-        if not any(result.machine for result in measured):
-            del labels["machine"]
         columns = (*labels.values(), *(_cells(figure, measured) for figure in figures))
         header = (*labels, *(figure.name for figure in figures))
         table = Table(header, tuple(zip(*columns, strict=True)), len(labels), headings=1)
     else:
-        headings, rows = _layout(measured, "\n", named=lambda file: PurePath(file).name)
+        labels["file"] = [result.file for result in measured] if whole_paths else files
         title = folders[0] if len(set(folders)) == 1 else ""
-        table = Table(tuple(headings), tuple(map(tuple, rows)), title=title)
+        del labels["folder"]
+        names = map("\n".join, zip(*labels.values(), strict=True))
+        rows = ((figure.name, *_cells(figure, measured)) for figure in FIGURES)
+        known = tuple(row for row in rows if any(map(str.strip, row[1:])))
+        table = Table(("", *names), known, title=title)
     starred = any(cell.endswith(BEST) for row in table.rows for cell in row)
     return replace(table, caption=f"{BEST} the best of its kind" if starred else "")
 
@@ -122,52 +118,21 @@ def bench_notes(results: Sequence[BenchResult]) -> tuple[str, ...]:
 
 def to_markdown(results: Sequence[BenchResult]) -> str:
     """The same table in Markdown, with the errors and notes below it."""
-    headings, rows = _layout(_measured(results), line_break=", ")
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)]]
-    for first, *cells in rows:
-        lines.append(
-            [first, *(f"**{cell[:-1]}**" if cell.endswith(BEST) else cell for cell in cells)]
-        )
     errors = dict.fromkeys(result.error for result in results if result.error)
-    notes = [f"- {_cell(note)}" for note in (*errors, *bench_notes(results))]
-    table = ["| " + " | ".join(_cell(text) for text in line) + " |" for line in lines]
-    return "\n".join([*table, "", *notes]) + "\n"
+    notes = (" ".join(note.split("\n")) for note in (*errors, *bench_notes(results)))
+    table = bench_table(results, whole_paths=True).markdown()
+    return "".join((table, "\n", *(f"- {note}\n" for note in notes)))
 
 
 def to_csv(results: Sequence[BenchResult]) -> str:
     """Every field of every result, one row each; names as in the JSON, joined by dots."""
     rows = [dict(_flat("", to_dict(result))) for result in results]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text([names, *([row.get(name) for name in names] for row in rows)])
 
 
 def _measured(results: Sequence[BenchResult]) -> list[BenchResult]:
     return [result for result in results if result.error is None]
-
-
-def _layout(
-    results: Sequence[BenchResult], line_break: str, named: Callable[[str], str] = str
-) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows: a column per result with every figure, or a row with the key figures."""
-    names = [f"{named(result.file)}{line_break}{_runs_in(result)}" for result in results]
-    machines = [result.machine or "this machine" for result in results]
-    remote = any(result.machine for result in results)
-    if len(results) > SIDE_BY_SIDE:
-        figures = [figure for figure in FIGURES if figure.key]
-        columns = [_cells(figure, results) for figure in figures]
-        headings = ["file", *(figure.name.replace(", ", line_break) for figure in figures)]
-        if remote:
-            headings.insert(1, "machine")
-            columns.insert(0, machines)
-        return headings, [list(row) for row in zip(names, *columns, strict=True)]
-    if remote:
-        names = [f"{name}{line_break}{host}" for name, host in zip(names, machines, strict=True)]
-    rows = [[figure.name, *_cells(figure, results)] for figure in FIGURES]
-    return ["", *names], [row for row in rows if any(map(str.strip, row[1:]))]
 
 
 def _cells(figure: Figure, results: Sequence[BenchResult]) -> list[str]:
@@ -213,10 +178,6 @@ def _conditions(result: BenchResult) -> str:
         f"{result.min_time:g} s after {result.warm_up:g} s of warm-up{pinned}"
         + "".join(f"; GPU {name}" for name in dict.fromkeys(system.gpus))
     )
-
-
-def _cell(text: str) -> str:
-    return text.strip().replace("|", "\\|").replace("\n", " ")
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:

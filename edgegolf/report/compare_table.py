@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from html import escape
 from pathlib import Path
 
@@ -11,8 +9,9 @@ from edgegolf.compare.compare import ComparedFile, Comparison, short_names
 from edgegolf.compare.layers import LayerError
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import check_writable, write_atomically
-from edgegolf.report.pictures import WIDE, draw_comparison, to_svg
-from edgegolf.report.table import UNKNOWN, Table
+from edgegolf.report import page_charts
+from edgegolf.report.pictures import WIDE, draw, to_svg
+from edgegolf.report.table import Table, csv_text, known
 
 SUFFIXES = (".html", ".md", ".csv", ".svg", ".png")
 LAYER_HEADER = ("layer", "operator", "own, dB", "total, dB", "output, dB", "share")
@@ -28,20 +27,15 @@ def compare_tables(found: Comparison) -> tuple[Table, ...]:
 
 
 def _files(found: Comparison) -> Table:
-    def number(value: int | None) -> str:
-        return UNKNOWN if value is None else f"{value:,}"
-
     def column(file: ComparedFile) -> tuple[str, ...]:
-        accuracy = UNKNOWN if file.accuracy is None else f"{file.accuracy:.2%}"
         numbers = (file.bytes, file.parameters, file.macs, file.activation_peak_bytes)
-        return (*map(number, numbers), accuracy)
+        return (*map(known, numbers), known(file.accuracy, "{:.2%}"))
 
     names = ("bytes", "parameters", "MACs", "peak of activations, bytes", "accuracy")
     rows = list(zip(names, column(found.first), column(found.second), strict=True))
     for index, ratio in enumerate(found.outputs):
-        rows.append(
-            (f"output {index + 1}, dB" if found.outputs[1:] else "output, dB", "", _decibels(ratio))
-        )
+        name = f"output {index + 1}, dB" if found.outputs[1:] else "output, dB"
+        rows.append((name, "", known(ratio, "{:.1f}")))
     if found.agreement is not None:
         rows.append(("same class", "", f"{found.agreement:.2%}"))
     caption = f"On {found.data}."
@@ -59,12 +53,8 @@ def _layers(found: Comparison) -> Table:
 
 
 def _row(error: LayerError) -> tuple[str, ...]:
-    ratios = (_decibels(each) for each in (error.own, error.total, error.output))
+    ratios = (known(each, "{:.1f}") for each in (error.own, error.total, error.output))
     return error.name, error.operator, *ratios, f"{error.share:.0%}"
-
-
-def _decibels(ratio: float | None) -> str:
-    return UNKNOWN if ratio is None else f"{ratio:.1f}"
 
 
 def write_comparison(found: Comparison, path: Path) -> None:
@@ -75,7 +65,7 @@ def write_comparison(found: Comparison, path: Path) -> None:
     """
     tables = compare_tables(found)
     if path.suffix in (".svg", ".png"):
-        draw_comparison(found, path)
+        draw(page_charts.comparison(found), path)
     elif path.suffix == ".md":
         text = "\n".join(f"{table.markdown()}\n{table.caption}\n" for table in tables)
         write_atomically(path, f"{found.finding}\n\n{text}")
@@ -94,25 +84,21 @@ def check_output(path: Path) -> None:
 
 def _csv(found: Comparison) -> str:
     """One line per layer; what is exact is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("layer", "operator", "own_db", "total_db", "output_db", "share"))
-    for each in found.layers:
-        writer.writerow((each.name, each.operator, each.own, each.total, each.output, each.share))
-    return text.getvalue()
+    header = ("layer", "operator", "own_db", "total_db", "output_db", "share")
+    rows = ((e.name, e.operator, e.own, e.total, e.output, e.share) for e in found.layers)
+    return csv_text([header, *rows])
 
 
 def _page(found: Comparison, tables: tuple[Table, ...]) -> str:
     """One page that needs no network."""
-    from edgegolf.report import page_charts
-
     title = escape(found.finding)
-    picture = to_svg(page_charts.comparison(found), WIDE) if found.layers else ""
+    chart = page_charts.comparison(found)
+    picture = to_svg(chart, WIDE) if chart else ""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
         f"<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>{picture}"
-        + "".join(map(_html, tables))
+        + "".join(table.html() for table in tables)
         + "</html>\n"
     )
 
@@ -122,11 +108,3 @@ _STYLE = (
     "margin:2em auto;padding:0 1em}h1{font-size:1.3em}table{border-collapse:collapse;margin:1em 0}"
     "td,th{padding:.2em .8em .2em 0;text-align:right}td:first-child,th:first-child{text-align:left}"
 )
-
-
-def _html(table: Table) -> str:
-    def row(cells: tuple[str, ...], tag: str) -> str:
-        return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
-
-    body = "".join(row(cells, "td") for cells in table.rows)
-    return f"<table>{row(table.header, 'th')}{body}</table><p>{escape(table.caption)}</p>"

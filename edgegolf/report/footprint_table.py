@@ -1,8 +1,7 @@
-"""A footprint as tables, for people and as Markdown for the documentation."""
+"""A footprint as tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from edgegolf.footprint.result import (
@@ -18,10 +17,10 @@ from edgegolf.footprint.result import (
     RESTING_RESIDENT,
     UPDATE,
 )
-from edgegolf.report.table import UNKNOWN, Table
+from edgegolf.report.table import UNKNOWN, Table, known
 
 if TYPE_CHECKING:
-    from edgegolf.footprint.result import Footprint, NetFootprint, Variant
+    from edgegolf.footprint.result import Footprint, NetFootprint
 
 FILE_COSTS = (FILE, COMPRESSED, UPDATE, COMPRESSED_UPDATE, ACTIVATIONS, MACS)
 RUNNING_COSTS = (LOADED_HEAP, RESTING_HEAP, RESTING_RESIDENT, PEAK_RESIDENT, LATENCY)
@@ -30,15 +29,11 @@ GROWING_COSTS = (FILE, UPDATE, RESTING_HEAP, LATENCY, ACTIVATIONS, MACS)
 
 def footprint_tables(footprint: Footprint) -> tuple[Table, ...]:
     """All of a footprint, for a terminal."""
-    return tuple(table for table in _tables(footprint).values() if table.rows)
+    return tuple(table for table in named_tables(footprint).values() if table.rows)
 
 
-def footprint_sections(footprint: Footprint) -> dict[str, str]:
-    """The same as Markdown tables, by the name of the section in docs/footprint.md."""
-    return {name: table.markdown() for name, table in _tables(footprint).items()}
-
-
-def _tables(footprint: Footprint) -> dict[str, Table]:
+def named_tables(footprint: Footprint) -> dict[str, Table]:
+    """The same, empty ones too, by the name of the section in docs/footprint.md."""
     return {
         "footprint-nets": _nets_table(footprint),
         "footprint-files": _files_table(footprint),
@@ -50,15 +45,10 @@ def _tables(footprint: Footprint) -> dict[str, Table]:
 
 def _nets_table(footprint: Footprint) -> Table:
     rows = (
-        (
-            net.net,
-            net.role,
-            f"{net.parameters:,}",
-            UNKNOWN if net.accuracy is None else f"{net.accuracy:.2%}",
-            "trained" if net.trained else "random",
-        )
+        (net.net, net.role, f"{net.parameters:,}", known(net.accuracy, "{:.2%}"),
+         "trained" if net.trained else "random")
         for net in footprint.comparison
-    )
+    )  # fmt: skip
     header = ("net", "role", "parameters", "test accuracy", "weights")
     return Table(header, tuple(rows), 2, f"The nets, {footprint.dataset}")
 
@@ -75,17 +65,12 @@ def _files_table(footprint: Footprint) -> Table:
 
 def _running_table(footprint: Footprint) -> Table:
     rows = (
-        (
-            net.net,
-            variant.file,
-            variant.way,
-            runtime,
-            *(_text(variant.cost(name, runtime), name) for name in RUNNING_COSTS),
-        )
+        (net.net, variant.file, variant.way, runtime,
+         *(_text(variant.cost(name, runtime), name) for name in RUNNING_COSTS))
         for net in footprint.comparison
         for variant in net.variants
-        for runtime in _runtimes(variant)
-    )
+        for runtime in dict.fromkeys(cost.runtime for cost in variant.costs if cost.runtime)
+    )  # fmt: skip
     header = ("net", "file", "made by", "runtime", *RUNNING_COSTS)
     return Table(header, tuple(rows), 4, "What they take when they run, in bytes")
 
@@ -106,9 +91,10 @@ def _holdings_table(footprint: Footprint) -> Table:
 def _growth_table(footprint: Footprint) -> Table:
     counts = sorted({net.iterations for net in footprint.growth if net.iterations})
     nets = {(net.role, net.iterations): net for net in footprint.growth}
+    files = dict.fromkeys((v.file, v.way) for net in footprint.growth for v in net.variants)
     rows = []
     for name in GROWING_COSTS:
-        for file, way in _growing_files(footprint):
+        for file, way in files:
             for role in ("shared", "unshared"):
                 values = [_grown(nets.get((role, count)), file, way, name) for count in counts]
                 if any(value is not None for value in values):
@@ -116,10 +102,6 @@ def _growth_table(footprint: Footprint) -> Table:
                     rows.append((name, file, way, role, *texts, _slope(counts, values, name)))
     header = ("cost", "file", "made by", "weights", *map(str, counts), "each further one")
     return Table(header, tuple(rows), 4, "Growth with the number of iterations")
-
-
-def _growing_files(footprint: Footprint) -> Iterator[tuple[str, str]]:
-    yield from dict.fromkeys((v.file, v.way) for net in footprint.growth for v in net.variants)
 
 
 def _grown(net: NetFootprint | None, file: str, way: str, name: str) -> float | None:
@@ -138,11 +120,5 @@ def _slope(counts: list[int], values: list[float | None], name: str) -> str:
     return _text((high - low) / (many - few), name)
 
 
-def _runtimes(variant: Variant) -> Iterator[str]:
-    yield from dict.fromkeys(cost.runtime for cost in variant.costs if cost.runtime)
-
-
 def _text(value: float | None, name: str = "") -> str:
-    if value is None:
-        return UNKNOWN
-    return f"{value:,.1f}" if name == LATENCY else f"{value:,.0f}"
+    return known(value, "{:,.1f}" if name == LATENCY else "{:,.0f}")

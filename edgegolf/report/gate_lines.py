@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from edgegolf.report.table import Table
+
 if TYPE_CHECKING:
     from edgegolf.bench.gate import Change, Verdict
 
@@ -22,17 +24,16 @@ def gate_lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
 
 def gate_markdown(verdicts: Sequence[Verdict]) -> str:
     """A table with a line for each figure of each row; nothing if nothing is limited."""
-    if not verdicts:
-        return ""
-    lines = ["| | figure | before | after | change |", "| --- | --- | ---: | ---: | ---: |"]
+    rows = []
     for verdict in verdicts:
         told = "; ".join(("**failed**", *verdict.failures)) if verdict.failures else "passed"
-        name = f"{verdict.row}: {told}".replace("|", "\\|")
+        name = f"{verdict.row}: {told}"
         for each in verdict.changes:
-            cells = (name, each.figure, _text(each, each.before), _text(each, each.after))
-            lines.append(f"| {' | '.join((*cells, _change(each)))} |")
+            figures = (_text(each, each.before), _text(each, each.after), _change(each))
+            rows.append((name, each.figure, *figures))
             name = ""
-    return "\n".join(lines) + "\n"
+    header = ("", "figure", "before", "after", "change")
+    return Table(header, tuple(rows), labels=2).markdown() if verdicts else ""
 
 
 def _before_after(change: Change) -> str:

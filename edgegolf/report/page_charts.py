@@ -33,7 +33,7 @@ from edgegolf.report.page_plot import (
     specification,
     text_layer,
 )
-from edgegolf.sweep import NetSummary
+from edgegolf.sweep import NetSummary, SweepResults, summarize_runs
 from edgegolf.sweep.costs import smallest
 from edgegolf.sweep.front import goals, pareto_front, published_records
 
@@ -76,23 +76,14 @@ ON_PARTS = "#111111"  # text
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart.
+    """A chart."""
 
-    Attributes:
-        subject: What it is of.
-        finding: What it shows, computed from its data.
-        caption: How to read it.
-        draw: Makes its Vega-Lite specification, without a title.
-        columns: Names of the values.
-        rows: The values of every point.
-    """
-
-    subject: str
-    finding: str
-    caption: str
-    draw: Callable[[Look], Spec]
-    columns: tuple[str, ...] = ()
-    rows: Rows = ()
+    subject: str  # what it is of
+    finding: str  # what it shows, computed from its data
+    caption: str  # how to read it
+    draw: Callable[[Look], Spec]  # makes its Vega-Lite specification, without a title
+    columns: tuple[str, ...] = ()  # names of the values
+    rows: Rows = ()  # the values of every point
 
 
 OF_OTHERS: Series = {ARTICLE: (None, "diamond"), ELSEWHERE: (None, "cross")}
@@ -301,17 +292,17 @@ def sweep_costs(nets: Sequence[NetSummary], dataset: str) -> Chart | None:
     )
 
 
-def sweep(nets: Sequence[NetSummary], title: str, dataset: str) -> Chart | None:
+def sweep(results: SweepResults) -> Chart | None:
     """All of one sweep: parameters, and bytes and latency where they are known."""
+    nets, dataset = summarize_runs(results.runs, results.costs), results.dataset
     chart = sweeps(nets, dataset)
     if chart is None:
         return None
-    chart = replace(chart, subject=title)
+    chart = replace(chart, subject=results.title)
     if not any(smallest(net.files, "int8") for net in nets):
         return chart
     panels = [_sweep_panel(nets, dataset, cost) for cost in COSTS]
-    legend = _sweep_legend(nets, dataset)
-    return replace(chart, draw=beside(panels, legend))
+    return replace(chart, draw=beside(panels, _sweep_legend(nets, dataset)))
 
 
 def _sweep_panel(nets: Sequence[NetSummary], dataset: str, cost: str) -> Panel:
@@ -610,8 +601,10 @@ def _treemap(look: Look, found: Anatomy) -> Spec:
     return specification(look, [tree], entries)
 
 
-def comparison(found: Comparison) -> Chart:
+def comparison(found: Comparison) -> Chart | None:
     """Each layer's share of the noise in the output, and the error that it makes and inherits."""
+    if not found.layers:
+        return None
     return Chart(
         f"Where {Path(found.second.file).name} differs from {Path(found.first.file).name}",
         found.finding,

@@ -35,50 +35,30 @@ UNKNOWN = "–"
 
 @dataclass(frozen=True)
 class Run:
-    """A training run.
+    """A training run."""
 
-    Attributes:
-        net: What was trained.
-        seed: Of its random numbers.
-        errors: Epochs, counted from 1, and the errors on the validation split, in per cent.
-        is_chosen: Whether its weights are those of the files.
-    """
-
-    net: str
-    seed: int
+    net: str  # what was trained
+    seed: int  # of its random numbers
+    # Epochs, counted from 1, and the errors on the validation split, in per cent.
     errors: tuple[tuple[int, float], ...]
-    is_chosen: bool
+    is_chosen: bool  # whether its weights are those of the files
 
 
 @dataclass(frozen=True)
 class FileRow:
-    """What is known of a file in one runtime; None where it is not known.
+    """What is known of a file in one runtime; None where it is not known."""
 
-    Attributes:
-        net: Its net, or its folder.
-        file: Its name.
-        parameters: Of the net.
-        macs: Multiply-accumulates of one inference.
-        dataset: What it was judged on.
-        size_bytes: Of the file.
-        accuracy: On the test images, a fraction.
-        p50_us: Median of single inferences.
-        runtime: What it was timed in.
-        threads: How many it might use.
-        system: The machine that it was timed on.
-    """
-
-    net: str
-    file: str
-    parameters: int | None
-    macs: int | None
-    dataset: str | None
-    size_bytes: int | None
-    accuracy: float | None
-    p50_us: float | None = None
-    runtime: str | None = None
-    threads: int | None = None
-    system: System | None = None
+    net: str  # its net, or its folder
+    file: str  # its name
+    parameters: int | None  # of the net
+    macs: int | None  # multiply-accumulates of one inference
+    dataset: str | None  # what it was judged on
+    size_bytes: int | None  # of the file
+    accuracy: float | None  # on the test images, a fraction
+    p50_us: float | None = None  # median of single inferences
+    runtime: str | None = None  # what it was timed in
+    threads: int | None = None  # how many it might use
+    system: System | None = None  # the machine that it was timed on
 
 
 @dataclass(frozen=True)
@@ -93,21 +73,13 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Judgement:
-    """How a file does on the test images.
+    """How a file does on the test images."""
 
-    Attributes:
-        net: Its net.
-        file: Its name.
-        confusion: Rows are labels, columns guesses.
-        worst: The mistakes that it was surest of.
-        names: What each label means.
-    """
-
-    net: str
-    file: str
-    confusion: tuple[tuple[int, ...], ...]
-    worst: tuple[Mistake, ...]
-    names: tuple[str, ...]
+    net: str  # its net
+    file: str  # its name
+    confusion: tuple[tuple[int, ...], ...]  # rows are labels, columns guesses
+    worst: tuple[Mistake, ...]  # the mistakes that it was surest of
+    names: tuple[str, ...]  # what each label means
 
 
 @dataclass(frozen=True)

@@ -44,23 +44,14 @@ NUMBER = (
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis of a chart.
+    """An axis of a chart."""
 
-    Attributes:
-        title: What its numbers are.
-        low: The number at its beginning.
-        high: The number at its end.
-        pixels: Its length.
-        ticks: The numbers that stand at it.
-        logarithmic: Whether equal distances are equal quotients.
-    """
-
-    title: str
-    low: float
-    high: float
-    pixels: float
-    ticks: tuple[float, ...]
-    logarithmic: bool = True
+    title: str  # what its numbers are
+    low: float  # the number at its beginning
+    high: float  # the number at its end
+    pixels: float  # its length
+    ticks: tuple[float, ...]  # the numbers that stand at it
+    logarithmic: bool = True  # whether equal distances are equal quotients
 
     def at(self, value: float) -> float:
         """How many pixels from the beginning a number is."""
@@ -153,23 +144,15 @@ def _steps(low: float, high: float) -> list[tuple[float, ...]]:
 
 @dataclass(frozen=True)
 class Label:
-    """A text beside a point.
+    """A text beside a point."""
 
-    Attributes:
-        text: What it says.
-        x: Where it begins, ends or is centred, in pixels from the left.
-        y: Where its middle is, in pixels from the top.
-        align: `left`, `right` or `center`.
-        point: What it belongs to, in pixels; where that is not next to it, a line leads there.
-        leader: Whether it does.
-    """
-
-    text: str
-    x: float
-    y: float
-    align: str
+    text: str  # what it says
+    x: float  # where it begins, ends or is centred, in pixels from the left
+    y: float  # where its middle is, in pixels from the top
+    align: str  # `left`, `right` or `center`
+    # What it belongs to, in pixels; where that is not next to it, a line leads there.
     point: tuple[float, float]
-    leader: bool
+    leader: bool  # whether it does
 
 
 def place_labels(

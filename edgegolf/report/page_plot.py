@@ -33,15 +33,10 @@ LONGEST_WIDE, LONGEST_NARROW, LONGEST_TIP = 36, 16, 300  # letters
 
 @dataclass(frozen=True)
 class Look:
-    """For whom a chart is drawn.
+    """For whom a chart is drawn."""
 
-    Attributes:
-        width: Pixels, with the axis.
-        ink: The colour of text and lines.
-    """
-
-    width: int
-    ink: str
+    width: int  # pixels, with the axis
+    ink: str  # the colour of text and lines
 
     @property
     def is_wide(self) -> bool:
@@ -56,23 +51,14 @@ class Look:
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a chart.
+    """A point of a chart."""
 
-    Attributes:
-        x: Where.
-        y: Where.
-        series: What its colour and shape mean.
-        says: What is told of it.
-        label: What stands beside it; empty for nothing.
-        brief: The same where there is little room; empty to cut the label.
-    """
-
-    x: float
-    y: float
-    series: str
-    says: str
-    label: str = ""
-    brief: str = ""
+    x: float  # where
+    y: float  # where
+    series: str  # what its colour and shape mean
+    says: str  # what is told of it
+    label: str = ""  # what stands beside it; empty for nothing
+    brief: str = ""  # the same where there is little room; empty to cut the label
 
     def called(self, longest: int) -> str:
         """Its label in so many letters."""

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgegolf.errors import EdgegolfError, require
-from edgegolf.files import atomic_path
+from edgegolf.files import write_atomically
 from edgegolf.footprint.result import FILE, LATENCY, RESTING_HEAP
 from edgegolf.report import page_charts
 from edgegolf.report.page_charts import Chart
 from edgegolf.report.page_layout import printable
 from edgegolf.report.page_plot import Look
-from edgegolf.sweep.sweep import summarize_runs
 
 if TYPE_CHECKING:
-    from edgegolf.anatomy.anatomy import Anatomy
-    from edgegolf.cards import Card
-    from edgegolf.compare.compare import Comparison
     from edgegolf.footprint.result import Footprint
-    from edgegolf.sweep.sweep import SweepResults
 
 # The colour of the text around it, so that light and dark are the page's business.
 INK = "currentColor"
@@ -52,13 +46,15 @@ def to_svg(chart: Chart, look: Look) -> str:
     return box + rest
 
 
-def draw(chart: Chart, path: Path) -> None:
+def draw(chart: Chart | None, path: Path) -> None:
     """Write a chart with its finding as a title, on white. The same input gives the same file.
 
     Raises:
-        EdgegolfError: Neither `.svg` nor `.png`, the package for charts is missing, or the file
-            cannot be written.
+        EdgegolfError: There is no chart, it is to be neither `.svg` nor `.png`, the package for
+            charts is missing, or the file cannot be written.
     """
+    if chart is None:
+        raise EdgegolfError(f"there is nothing to draw in {path.name}")
     if path.suffix not in SUFFIXES:
         raise EdgegolfError(f"{path} is no .svg or .png file")
     vl_convert = require("vl_convert", extra="report")
@@ -76,8 +72,7 @@ def draw(chart: Chart, path: Path) -> None:
         data = vl_convert.vegalite_to_svg(spec).encode()
     else:
         data = vl_convert.vegalite_to_png(spec, scale=RESOLUTION)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
+    write_atomically(path, data)
 
 
 def _printable(spec: Any) -> Any:
@@ -87,45 +82,6 @@ def _printable(spec: Any) -> Any:
     if isinstance(spec, list):
         return [_printable(each) for each in spec]
     return {key: _printable(each) for key, each in spec.items()} if isinstance(spec, dict) else spec
-
-
-def draw_anatomy(anatomy: Anatomy, path: Path) -> None:
-    """Draw a treemap of a file's parts.
-
-    Raises:
-        EdgegolfError: As `draw`.
-    """
-    draw(page_charts.anatomy(anatomy), path)
-
-
-def draw_comparison(found: Comparison, path: Path) -> None:
-    """Draw in which layers the difference of two models arises.
-
-    Raises:
-        EdgegolfError: As `draw`; or they were not compared by layer.
-    """
-    _draw_known(page_charts.comparison(found) if found.layers else None, path)
-
-
-def draw_models(cards: Sequence[Card], path: Path) -> None:
-    """Draw parameters against errors: ours, and what the articles report.
-
-    Raises:
-        EdgegolfError: As `draw`; or there is no trained net.
-    """
-    _draw_known(page_charts.front(cards, cards[0].dataset if cards else ""), path)
-
-
-def draw_sweep(results: SweepResults, path: Path) -> None:
-    """Draw every net with its spread over the seeds, the Pareto front, articles and records.
-
-    Beside the parameters, bytes and latency of the smallest int8 file, where they are known.
-
-    Raises:
-        EdgegolfError: As `draw`; or the sweep has no finished run.
-    """
-    nets = summarize_runs(results.runs, results.costs)
-    _draw_known(page_charts.sweep(nets, results.title, results.dataset), path)
 
 
 def draw_footprint(footprint: Footprint, folder: Path) -> tuple[Path, ...]:
@@ -146,9 +102,3 @@ def draw_footprint(footprint: Footprint, folder: Path) -> tuple[Path, ...]:
                 draw(chart, path)
             written += paths
     return tuple(written)
-
-
-def _draw_known(chart: Chart | None, path: Path) -> None:
-    if chart is None:
-        raise EdgegolfError(f"there is nothing to draw in {path.name}")
-    draw(chart, path)

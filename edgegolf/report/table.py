@@ -1,10 +1,14 @@
-"""One table for all of them: laid out for a terminal of any width, or as Markdown."""
+"""One table for all of them: laid out for a terminal of any width, as Markdown, or as HTML."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
-from collections.abc import Iterator, Sequence
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +21,26 @@ GAP = 2  # spaces between columns, and before the rows below a heading
 NARROW = 16  # text of several words is not wrapped below this
 
 
+def known(value: float | None, form: str = "{:,}") -> str:
+    """A figure as text, a dash where it is not known."""
+    return UNKNOWN if value is None else form.format(value)
+
+
+def mean_and_spread(accuracies: Sequence[float]) -> str:
+    """The mean of fractions and their sample standard deviation, in per cent."""
+    if not accuracies:
+        return UNKNOWN
+    spread = f" ± {statistics.stdev(accuracies) * 100:.2f}" if len(accuracies) > 1 else ""
+    return f"{statistics.mean(accuracies) * 100:.2f}{spread} %"
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Rows as comma-separated values; None is empty."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of text below a header.
@@ -24,28 +48,29 @@ class Table:
     On a terminal, leading labels that repeat are printed once, as a heading above their rows. So
     are more labels, and then the figures go into several tables, as far as the width demands.
     Words and figures stay whole; a single word wider than the terminal breaks after punctuation.
-
-    Attributes:
-        header: One text per column.
-        rows: One text per column each; one that ends with `*` stands out.
-        labels: So many leading columns say what a row is about.
-        title: Goes above.
-        caption: Goes below.
-        headings: So many leading labels are always headings.
     """
 
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    labels: int = 1
-    title: str = ""
-    caption: str = ""
-    headings: int = 0
+    header: tuple[str, ...]  # one text per column
+    rows: tuple[tuple[str, ...], ...]  # one text per column each; one that ends with `*` stands out
+    labels: int = 1  # so many leading columns say what a row is about
+    title: str = ""  # goes above
+    caption: str = ""  # goes below
+    headings: int = 0  # so many leading labels are always headings
 
     def markdown(self) -> str:
-        """The header and the rows as Markdown."""
+        """The header and the rows as Markdown; what stands out is bold."""
         right = ["---" if index < self.labels else "---:" for index in range(len(self.header))]
         lines = (self.header, right, *self.rows)
-        return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+        return "".join(f"| {' | '.join(map(_markdown, cells))} |\n" for cells in lines)
+
+    def html(self) -> str:
+        """The header, the rows and the caption."""
+
+        def row(cells: tuple[str, ...], tag: str) -> str:
+            return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+        body = "".join(row(cells, "td") for cells in self.rows)
+        return f"<table>{row(self.header, 'th')}{body}</table><p>{escape(self.caption)}</p>"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         """The lines for a terminal of `options.max_width` columns."""
@@ -57,6 +82,11 @@ class Table:
         yield from (Text(line) for line in wrap(self.caption, options.max_width) if line)
         if self.rows or self.title or self.caption:
             yield Text()
+
+
+def _markdown(text: str) -> str:
+    text = text.strip().replace("|", "\\|").replace("\n", ", ")
+    return f"**{text[:-1]}**" if text.endswith(BEST) else text
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 
 from edgegolf.progress import Work, say
 from edgegolf.sweep import SweepRun
@@ -23,12 +22,7 @@ class TrainingDisplay:
         self._start: Work | None = Work("starting TensorFlow")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for work in (*self._works.values(), *filter(None, [self._start])):
             work.end()
 

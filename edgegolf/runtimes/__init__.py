@@ -2,5 +2,3 @@
 
 from edgegolf.runtimes.registry import RUNTIMES, installed_runtimes, open_session
 from edgegolf.runtimes.session import Array, Session, TensorInfo
-
-__all__ = ["RUNTIMES", "Array", "Session", "TensorInfo", "installed_runtimes", "open_session"]

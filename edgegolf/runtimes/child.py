@@ -21,7 +21,7 @@ T = TypeVar("T")
 # memory that would be measured.
 _CHILD = ("-c", "from edgegolf.runtimes.child import main; main()")
 
-_PR_SET_PDEATHSIG = 1  # Linux, sys/prctl.h
+PR_SET_PDEATHSIG = 1  # Linux, sys/prctl.h
 
 
 def run_in_child(function: Callable[..., T], *args: Any, timeout: float | None = None) -> T:
@@ -36,8 +36,13 @@ def run_in_child(function: Callable[..., T], *args: Any, timeout: float | None =
         EdgegolfError: Raised by the function, or the process crashed (the first path among
             the arguments and the signal are named), or it took longer than `timeout`.
     """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return run_in_python((sys.executable,), environment, function, *args, timeout=timeout)
+    python = (sys.executable,)
+    return run_in_python(python, child_environment(), function, *args, timeout=timeout)
+
+
+def child_environment() -> dict[str, str]:
+    """The environment in which a fresh Python finds what this one finds."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def run_in_python(
@@ -82,7 +87,7 @@ def run_in_python(
 def main() -> None:
     """The child's side: call what standard input holds, write the pickled result."""
     if sys.platform == "linux":  # nobody would end it once the other side is killed
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what native libraries print must not mix with the answer
     function, args = pickle.load(sys.stdin.buffer)

@@ -50,13 +50,16 @@ _MISSING_OPERATOR = re.compile(
 )
 
 
-def check() -> None:
-    """Import the package.
-
-    Raises:
-        EdgegolfError: It is not installed or does not work here.
-    """
-    _onnxruntime()
+def onnxruntime() -> Any:
+    """The package. Raises EdgegolfError if it is not installed or does not work here."""
+    try:
+        import onnxruntime as package
+    except ImportError as error:
+        raise EdgegolfError(
+            f"onnxruntime is not installed or does not work here: {error}",
+            hint="pip install onnxruntime",
+        ) from None
+    return package
 
 
 def check_provider(provider: str) -> None:
@@ -65,12 +68,7 @@ def check_provider(provider: str) -> None:
     Raises:
         EdgegolfError: It is not, or the package is not installed or does not work here.
     """
-    _find_provider(_onnxruntime().get_available_providers(), provider)
-
-
-def open_session(path: Path, provider: str, threads: int) -> Session:
-    """Load an `.onnx` file. Raises EdgegolfError as `OnnxSession` does."""
-    return OnnxSession(path, provider, threads)
+    _find_provider(onnxruntime().get_available_providers(), provider)
 
 
 class OnnxSession(Session):
@@ -92,7 +90,7 @@ class OnnxSession(Session):
 
     def __init__(self, path: Path, provider: str, threads: int) -> None:
         """Load the file."""
-        module = _onnxruntime()
+        module = onnxruntime()
         self.file = str(path)
         self.runtime, self.provider, self.threads = "onnxruntime", provider, threads
         provider_class = _find_provider(module.get_available_providers(), provider)
@@ -137,7 +135,7 @@ class OnnxSession(Session):
         # On the CPU onnxruntime borrows the memory: it gets a copy, which lives as long as bound.
         copy = array.copy(order="C")
         if info.dtype in _RAW_TYPES:
-            value = _onnxruntime().OrtValue.ortvalue_from_numpy_with_onnx_type(
+            value = onnxruntime().OrtValue.ortvalue_from_numpy_with_onnx_type(
                 copy, _RAW_TYPES[info.dtype]
             )
         else:
@@ -169,17 +167,6 @@ def _bits(value: Any) -> Array:
         return np.asarray(value.numpy())
     size = value.tensor_size_in_bytes()
     return np.frombuffer(ctypes.string_at(value.data_ptr(), size), np.uint8)
-
-
-def _onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise EdgegolfError(
-            f"onnxruntime is not installed or does not work here: {error}",
-            hint="pip install onnxruntime",
-        ) from None
-    return onnxruntime
 
 
 def _find_provider(available: Sequence[str], provider: str) -> str:

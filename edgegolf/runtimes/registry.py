@@ -7,39 +7,37 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgegolf.errors import EdgegolfError, unknown
-from edgegolf.runtimes import litert, onnxruntime, tflite_runtime
+from edgegolf.files import check_size
+from edgegolf.runtimes.onnxruntime import OnnxSession, onnxruntime
 from edgegolf.runtimes.session import Session
+from edgegolf.runtimes.tflite_interpreter import (
+    litert,
+    open_litert,
+    open_reference,
+    open_tflite_runtime,
+    tflite_runtime,
+)
 
 MAXIMUM_THREADS = 256
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """A program that runs model files.
+    """A program that runs model files."""
 
-    Attributes:
-        suffix: Of the files that it runs.
-        package: The name of its package, as in `pip install`.
-        check: Imports it; raises EdgegolfError saying what to install.
-        open: Loads a file, given the path, the provider and the number of threads.
-    """
-
-    suffix: str
-    package: str
-    check: Callable[[], None]
+    suffix: str  # of the files that it runs
+    package: str  # the name of its package, as in `pip install`
+    check: Callable[[], object]  # imports it; raises EdgegolfError saying what to install
+    # Loads a file, given the path, the provider and the number of threads.
     open: Callable[[Path, str, int], Session]
 
 
 # Preferred first.
 RUNTIMES: dict[str, Runtime] = {
-    "litert": Runtime(".tflite", "ai-edge-litert", litert.check, litert.open_session),
-    "tflite-runtime": Runtime(
-        ".tflite", "tflite-runtime", tflite_runtime.check, tflite_runtime.open_session
-    ),
-    "litert-reference": Runtime(
-        ".tflite", "ai-edge-litert", litert.check, litert.open_reference_session
-    ),
-    "onnxruntime": Runtime(".onnx", "onnxruntime", onnxruntime.check, onnxruntime.open_session),
+    "litert": Runtime(".tflite", "ai-edge-litert", litert, open_litert),
+    "tflite-runtime": Runtime(".tflite", "tflite-runtime", tflite_runtime, open_tflite_runtime),
+    "litert-reference": Runtime(".tflite", "ai-edge-litert", litert, open_reference),
+    "onnxruntime": Runtime(".onnx", "onnxruntime", onnxruntime, OnnxSession),
 }
 
 
@@ -119,17 +117,11 @@ def check_file(path: Path) -> None:
     Raises:
         EdgegolfError: It is missing, a folder, unreadable or empty.
     """
+    check_size(path)
     try:
-        if path.is_dir():
-            raise EdgegolfError(f"{path} is a folder, not a model file")
-        with path.open("rb") as file:
-            start = file.read(1)
-    except FileNotFoundError:
-        raise EdgegolfError(f"{path} does not exist", hint="check the path") from None
+        path.open("rb").close()
     except OSError as error:
         raise EdgegolfError(f"{path} cannot be read: {error.strerror}") from None
-    if not start:
-        raise EdgegolfError(f"{path} is empty")
 
 
 def _works(name: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -21,21 +20,14 @@ OPEN_SIZES = (1, 3)
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """An input or output of a model.
+    """An input or output of a model."""
 
-    Attributes:
-        name: Its name in the file.
-        shape: Its dimensions; None where the file leaves one open.
-        dtype: Its numpy type, such as `float32`, or `string`.
-        scale: The quantization scale, one or one per channel; empty if it is not quantized.
-        zero_point: The quantization zero points, as many as scales.
-    """
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
+    name: str  # its name in the file
+    shape: tuple[int | None, ...]  # its dimensions; None where the file leaves one open
+    dtype: str  # its numpy type, such as `float32`, or `string`
+    # The quantization scale, one or one per channel; empty if it is not quantized.
     scale: tuple[float, ...] = ()
-    zero_point: tuple[int, ...] = ()
+    zero_point: tuple[int, ...] = ()  # the quantization zero points, as many as scales
 
     @property
     def example_shape(self) -> tuple[int, ...]:
@@ -134,12 +126,7 @@ class Session(ABC):
         """Itself, to be closed at the end of the block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
 

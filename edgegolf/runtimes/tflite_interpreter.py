@@ -1,4 +1,9 @@
-"""The Python interface that ai-edge-litert and tflite-runtime have in common."""
+"""LiteRT and its predecessor, which have one Python interface.
+
+`ai-edge-litert` is TensorFlow Lite's successor, with its default kernels, which use XNNPACK, or
+with the reference kernels, which give the same bits on every machine. `tflite-runtime` is
+TensorFlow Lite's own small package, the one for 32-bit systems.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +25,61 @@ _MISSING_OPERATOR = re.compile(
 )
 
 
+def litert() -> Any:
+    """The package's module. Raises EdgegolfError if it is not installed or does not work here."""
+    try:
+        from ai_edge_litert import interpreter
+    except ImportError as error:
+        raise EdgegolfError(
+            f"litert is not installed or does not work here: {error}",
+            hint="pip install ai-edge-litert (64-bit systems only)",
+        ) from None
+    return interpreter
+
+
+def tflite_runtime() -> Any:
+    """The package's module. Raises EdgegolfError if it is not installed or does not work here."""
+    if int(np.__version__.split(".")[0]) >= 2:  # imports, then fails when an interpreter is made
+        raise EdgegolfError(
+            f"tflite-runtime does not work with numpy {np.__version__}",
+            hint="pip install 'numpy<2', or use --runtime litert",
+        )
+    try:
+        from tflite_runtime import interpreter
+    except ImportError as error:
+        raise EdgegolfError(
+            f"tflite-runtime is not installed or does not work here: {error}",
+            hint="pip install tflite-runtime 'numpy<2' (Python 3.11 or older), "
+            "or use --runtime litert",
+        ) from None
+    return interpreter
+
+
+def open_litert(path: Path, provider: str, threads: int) -> Session:
+    """Load a file with LiteRT's default kernels."""
+    return TfliteSession(litert, path, "litert", provider, threads)
+
+
+def open_reference(path: Path, provider: str, threads: int) -> Session:
+    """Load a file with LiteRT's reference kernels."""
+    return TfliteSession(litert, path, "litert-reference", provider, threads, "BUILTIN_REF")
+
+
+def open_tflite_runtime(path: Path, provider: str, threads: int) -> Session:
+    """Load a file with TensorFlow Lite's default kernels."""
+    return TfliteSession(tflite_runtime, path, "tflite-runtime", provider, threads)
+
+
 class TfliteSession(Session):
     """A `.tflite` file in an `Interpreter`; its main graph is run.
 
     Args:
-        make_interpreter: Called with the path and the number of threads.
+        import_module: Gives the package's module.
         path: The model file.
         runtime: The runtime's name.
         provider: Must be `cpu`.
         threads: How many threads an operator may use.
+        kernels: Which, as the package calls its resolvers of operators; its default if empty.
 
     Raises:
         EdgegolfError: Another provider, or the runtime cannot load the file.
@@ -36,11 +87,12 @@ class TfliteSession(Session):
 
     def __init__(
         self,
-        make_interpreter: Callable[[str, int], Any],
+        import_module: Callable[[], Any],
         path: Path,
         runtime: str,
         provider: str,
         threads: int,
+        kernels: str = "",
     ) -> None:
         """Load the file."""
         if provider != "cpu":
@@ -50,9 +102,13 @@ class TfliteSession(Session):
             )
         self.file = str(path)
         self.runtime, self.provider, self.threads = runtime, provider, threads
+        module = import_module()
+        options: dict[str, Any] = {"model_path": str(path), "num_threads": threads}
+        if kernels:
+            options["experimental_op_resolver_type"] = module.OpResolverType[kernels]
         try:
             with without_chatter():
-                self._interpreter = make_interpreter(str(path), threads)
+                self._interpreter = module.Interpreter(**options)
                 self._interpreter.allocate_tensors()
         except Exception as error:
             raise _load_error(path, runtime, error) from None

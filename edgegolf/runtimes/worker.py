@@ -20,17 +20,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, TypeVar, cast
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.runtimes.child import crash
+from edgegolf.runtimes.child import PR_SET_PDEATHSIG, child_environment, crash
 
 T = TypeVar("T")
 
 _TEMPLATE = ("-c", "from edgegolf.runtimes.worker import main; main()")
 _CAN_FORK = sys.platform == "linux"  # elsewhere not every library survives it
-_PR_SET_PDEATHSIG = 1
 
 
 class Worker:
@@ -88,12 +86,7 @@ class Worker:
         """Itself, to be closed at the end of the block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the process."""
         self.close()
 
@@ -133,19 +126,14 @@ class _Template:
 
     def __init__(self, load: object) -> None:
         self._load = load
-        # What converters write depends on the order of sets.
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "PYTHONHASHSEED": "0",
-        }
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         self._process = subprocess.Popen(
             (sys.executable, *_TEMPLATE),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
-            env=environment,
+            # What converters write depends on the order of sets.
+            env={**child_environment(), "PYTHONHASHSEED": "0"},
         )
 
     def ask(self, question: object) -> tuple[bool | None, Any]:
@@ -260,7 +248,7 @@ def _serve_as_fork(
     make: Callable[..., object], args: tuple[Any, ...], answer: Callable[..., None]
 ) -> int:
     """Serve, and return the exit status: a fork ends here, whatever comes."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
         _serve(make, args, answer)
     except EOFError:

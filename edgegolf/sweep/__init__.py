@@ -12,19 +12,3 @@ from edgegolf.sweep.sweep import (
     run_sweep,
     summarize_runs,
 )
-
-__all__ = [
-    "NetSummary",
-    "RunSpec",
-    "Store",
-    "Sweep",
-    "SweepResults",
-    "SweepRun",
-    "load_sweep",
-    "nets_of",
-    "read_definition",
-    "results_of",
-    "run_sweep",
-    "shipped_names",
-    "summarize_runs",
-]

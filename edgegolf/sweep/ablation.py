@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
@@ -11,6 +10,7 @@ from typing import ClassVar
 
 from edgegolf.data import Dataset
 from edgegolf.errors import EdgegolfError, unknown
+from edgegolf.records import parse_toml, toml_names
 from edgegolf.sweep.definition import refuse_too_many
 from edgegolf.sweep.runs import RunSpec
 from edgegolf.sweep.store import Store
@@ -22,113 +22,69 @@ SHIPPED = files(__package__) / "ablations"
 
 @dataclass(frozen=True)
 class Idea:
-    """One line of an ablation.
+    """One line of an ablation."""
 
-    Attributes:
-        title: What is tried.
-        net: The net, with its settings.
-        training: Hyper-parameters other than the group's.
-        article: The accuracy that the article reports, a fraction.
-    """
-
-    title: str
-    net: str
+    title: str  # what is tried
+    net: str  # the net, with its settings
+    # Hyper-parameters other than the group's.
     training: Mapping[str, float | int | str | bool] = field(default_factory=dict)
-    article: float | None = None
+    article: float | None = None  # the accuracy that the article reports, a fraction
 
 
 @dataclass(frozen=True)
 class Group:
-    """Ideas with something in common.
+    """Ideas with something in common."""
 
-    Attributes:
-        title: What that is.
-        ideas: In the order of the table.
-        training: Hyper-parameters other than those of the net's recipe.
-    """
-
-    title: str
-    ideas: tuple[Idea, ...]
+    title: str  # what that is
+    ideas: tuple[Idea, ...]  # in the order of the table
+    # Hyper-parameters other than those of the net's recipe.
     training: Mapping[str, float | int | str | bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Definition:
-    """What an ablation's file says.
+    """What an ablation's file says."""
 
-    Attributes:
-        title: The question.
-        dataset: What its nets are made for.
-        epochs: How long each idea is trained.
-        groups: The ideas.
-    """
-
-    title: str
-    dataset: str
-    epochs: int
-    groups: tuple[Group, ...]
+    title: str  # the question
+    dataset: str  # what its nets are made for
+    epochs: int  # how long each idea is trained
+    groups: tuple[Group, ...]  # the ideas
 
 
 @dataclass(frozen=True)
 class IdeaResult:
-    """What came of an idea.
+    """What came of an idea."""
 
-    Attributes:
-        group: Its group's title.
-        title: What was tried.
-        net: The net, with its settings.
-        article: The accuracy that the article reports, a fraction.
-        validation_accuracies: Of every finished seed, fractions.
-        test_accuracies: Likewise.
-        seconds: Of one run, the mean; 0 before one is finished.
-    """
-
-    group: str
-    title: str
-    net: str
-    article: float | None
-    validation_accuracies: tuple[float, ...]
-    test_accuracies: tuple[float, ...]
-    seconds: float
+    group: str  # its group's title
+    title: str  # what was tried
+    net: str  # the net, with its settings
+    article: float | None  # the accuracy that the article reports, a fraction
+    validation_accuracies: tuple[float, ...]  # of every finished seed, fractions
+    test_accuracies: tuple[float, ...]  # likewise
+    seconds: float  # of one run, the mean; 0 before one is finished
 
 
 @dataclass(frozen=True)
 class AblationResults:
-    """What is known of an ablation.
-
-    Attributes:
-        name: The ablation's name.
-        title: The question.
-        dataset: What it was trained on.
-        epochs: How long each idea was trained.
-        ideas: In the order of the table.
-    """
+    """What is known of an ablation."""
 
     SCHEMA: ClassVar[str] = "edgegolf.ablation/1"
-    name: str
-    title: str
-    dataset: str
-    epochs: int
-    ideas: tuple[IdeaResult, ...]
+    name: str  # the ablation's name
+    title: str  # the question
+    dataset: str  # what it was trained on
+    epochs: int  # how long each idea was trained
+    ideas: tuple[IdeaResult, ...]  # in the order of the table
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """An ablation with the runs that each idea consists of.
+    """An ablation with the runs that each idea consists of."""
 
-    Attributes:
-        name: Its name.
-        definition: Its file.
-        dataset: What it is trained on.
-        epochs: How long each idea is trained.
-        runs: Of every idea, in the order of the groups.
-    """
-
-    name: str
-    definition: Definition
-    dataset: str
-    epochs: int
-    runs: tuple[tuple[RunSpec, ...], ...]
+    name: str  # its name
+    definition: Definition  # its file
+    dataset: str  # what it is trained on
+    epochs: int  # how long each idea is trained
+    runs: tuple[tuple[RunSpec, ...], ...]  # of every idea, in the order of the groups
 
     @property
     def sweep(self) -> Sweep:
@@ -139,8 +95,7 @@ class Ablation:
 
 def ablation_names() -> tuple[str, ...]:
     """The ablations that come with the package."""
-    names = (entry.name for entry in SHIPPED.iterdir())
-    return tuple(sorted(name[:-5] for name in names if name.endswith(".toml")))
+    return toml_names(SHIPPED)
 
 
 def read_ablation(name: str) -> Definition:
@@ -152,16 +107,11 @@ def read_ablation(name: str) -> Definition:
     import cattrs
     from cattrs.strategies import configure_union_passthrough
 
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
     if name not in ablation_names():
         raise unknown(f"there is no ablation of {name!r}", name, ablation_names())
     converter = cattrs.Converter(forbid_extra_keys=True)
     configure_union_passthrough(float | int | str | bool, converter)
-    content = tomllib.loads((SHIPPED / f"{name}.toml").read_text("utf-8"))
+    content = parse_toml((SHIPPED / f"{name}.toml").read_text("utf-8"))
     return converter.structure(content, Definition)
 
 

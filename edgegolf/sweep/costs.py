@@ -8,25 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FileCosts:
-    """One file of a net.
+    """One file of a net."""
 
-    Attributes:
-        net: The net's full name in the zoo.
-        dataset: The data set that decides over its input and output.
-        file: The file's name, such as `int8.tflite`.
-        size_bytes: Of the file, golfed.
-        latency_us: Median of single inferences on one thread.
-        runtime: What it was timed in.
-        host: The machine it was timed on.
-    """
-
-    net: str
-    dataset: str
-    file: str
-    size_bytes: int
-    latency_us: float
-    runtime: str
-    host: str
+    net: str  # the net's full name in the zoo
+    dataset: str  # the data set that decides over its input and output
+    file: str  # the file's name, such as `int8.tflite`
+    size_bytes: int  # of the file, golfed
+    latency_us: float  # median of single inferences on one thread
+    runtime: str  # what it was timed in
+    host: str  # the machine it was timed on
 
 
 def smallest(files: Iterable[FileCosts], kind: str) -> FileCosts | None:

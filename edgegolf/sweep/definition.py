@@ -6,7 +6,6 @@ import itertools
 import math
 import re
 import reprlib
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from edgegolf.errors import EdgegolfError, printable, unknown
 from edgegolf.files import read_bounded
+from edgegolf.records import parse_toml, reasons, toml_names
 from edgegolf.zoo import find_recipe
 
 MAXIMUM_BYTES = 1 << 16
@@ -25,16 +25,11 @@ SHIPPED = files(__package__) / "definitions"
 
 @dataclass(frozen=True)
 class Grid:
-    """A net at every combination of its sizes or settings.
+    """A net at every combination of its sizes or settings."""
 
-    Attributes:
-        net: Its name in the zoo, without size or settings.
-        sizes: For a net that comes in sizes.
-        settings: Values of each setting, for a net that has some.
-    """
-
-    net: str
-    sizes: tuple[int, ...] = ()
+    net: str  # its name in the zoo, without size or settings
+    sizes: tuple[int, ...] = ()  # for a net that comes in sizes
+    # Values of each setting, for a net that has some.
     settings: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
@@ -50,42 +45,28 @@ class Grid:
 
 @dataclass(frozen=True)
 class Definition:
-    """What a sweep's file says.
+    """What a sweep's file says."""
 
-    Attributes:
-        title: The question that the sweep answers.
-        nets: What is trained.
-        include: Shipped sweeps that belong to it, each with its own epochs and seeds.
-        epochs: How long to train; None takes each recipe's.
-        seeds: How many seeds each net is trained with.
-    """
-
-    title: str
-    nets: tuple[Grid, ...] = ()
+    title: str  # the question that the sweep answers
+    nets: tuple[Grid, ...] = ()  # what is trained
+    # Shipped sweeps that belong to it, each with its own epochs and seeds.
     include: tuple[str, ...] = ()
-    epochs: int | None = None
-    seeds: int = 3
+    epochs: int | None = None  # how long to train; None takes each recipe's
+    seeds: int = 3  # how many seeds each net is trained with
 
 
 @dataclass(frozen=True)
 class Point:
-    """One net of a sweep, to be trained with the seeds 0, 1, ….
+    """One net of a sweep, to be trained with the seeds 0, 1, …."""
 
-    Attributes:
-        net: Its full name in the zoo.
-        epochs: How long; None takes the recipe's.
-        seeds: How many seeds.
-    """
-
-    net: str
-    epochs: int | None
-    seeds: int
+    net: str  # its full name in the zoo
+    epochs: int | None  # how long; None takes the recipe's
+    seeds: int  # how many seeds
 
 
 def shipped_names() -> tuple[str, ...]:
     """The sweeps that come with the package."""
-    names = (entry.name for entry in SHIPPED.iterdir())
-    return tuple(sorted(name[:-5] for name in names if name.endswith(".toml")))
+    return toml_names(SHIPPED)
 
 
 def read_definition(name: str) -> Definition:
@@ -109,18 +90,13 @@ def parse_definition(data: bytes, source: str) -> Definition:
     """
     import cattrs
 
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
     try:
         text = data.decode()
-        content = tomllib.loads(text)
+        content = parse_toml(text)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise EdgegolfError(f"{source} is not UTF-8 text (at line {line})") from None
-    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: integers are bounded
+    except (ValueError, RecursionError) as error:
         raise EdgegolfError(f"{source} is not TOML: {error}") from None
     converter = cattrs.Converter(forbid_extra_keys=True)
     for kind in (int, str):
@@ -128,14 +104,10 @@ def parse_definition(data: bytes, source: str) -> Definition:
     try:
         definition = converter.structure(content, Definition)
     except (cattrs.BaseValidationError, TypeError, ValueError) as error:
-        reasons = (
-            cattrs.transform_error(error)
-            if isinstance(error, cattrs.BaseValidationError)
-            else [str(error)]
-        )
-        more = f"; and {len(reasons) - MAXIMUM_REASONS:,} more" * (len(reasons) > MAXIMUM_REASONS)
+        found = reasons(error)
+        more = f"; and {len(found) - MAXIMUM_REASONS:,} more" * (len(found) > MAXIMUM_REASONS)
         raise EdgegolfError(
-            "; ".join(_located(reason, text, source) for reason in reasons[:MAXIMUM_REASONS]) + more
+            "; ".join(_located(reason, text, source) for reason in found[:MAXIMUM_REASONS]) + more
         ) from None
     _check(definition, text, source)
     return replace(definition, title=printable(definition.title))

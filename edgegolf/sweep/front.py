@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from edgegolf.records import parse_toml
 from edgegolf.sweep.sweep import NetSummary
 
 GOALS = (0.95, 0.97, 0.98, 0.99)
@@ -15,36 +15,22 @@ GOALS = (0.95, 0.97, 0.98, 0.99)
 
 @dataclass(frozen=True)
 class Published:
-    """A record that somebody else holds.
+    """A record that somebody else holds."""
 
-    Attributes:
-        dataset: What it was measured on.
-        accuracy: At least this, a fraction.
-        parameters: How many the net has.
-        holder: Whose it is.
-        note: How it was found, and how honestly.
-    """
-
-    dataset: str
-    accuracy: float
-    parameters: int
-    holder: str
-    note: str
+    dataset: str  # what it was measured on
+    accuracy: float  # at least this, a fraction
+    parameters: int  # how many the net has
+    holder: str  # whose it is
+    note: str  # how it was found, and how honestly
 
 
 @dataclass(frozen=True)
 class Goal:
-    """An accuracy and the smallest nets that reach it.
+    """An accuracy and the smallest nets that reach it."""
 
-    Attributes:
-        accuracy: A fraction.
-        ours: The net of fewest parameters whose mean reaches it.
-        published: The published net of fewest parameters that reaches it.
-    """
-
-    accuracy: float
-    ours: NetSummary | None
-    published: Published | None
+    accuracy: float  # A fraction
+    ours: NetSummary | None  # the net of fewest parameters whose mean reaches it
+    published: Published | None  # the published net of fewest parameters that reaches it
 
 
 @cache
@@ -52,12 +38,7 @@ def published_records() -> tuple[Published, ...]:
     """The records that `published.toml` lists."""
     import cattrs
 
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
-    content = tomllib.loads((files(__package__) / "published.toml").read_text("utf-8"))
+    content = parse_toml((files(__package__) / "published.toml").read_text("utf-8"))
     return cattrs.Converter(forbid_extra_keys=True).structure(
         content["records"], tuple[Published, ...]
     )

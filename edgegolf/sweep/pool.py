@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.side_by_side import available_cores, end_with_parent
+from edgegolf.side_by_side import end_with_parent
+from edgegolf.surroundings import available_cores
 from edgegolf.sweep.runs import RunSpec
 from edgegolf.sweep.store import Store
 from edgegolf.sweep.worker import work

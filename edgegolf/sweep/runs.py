@@ -15,21 +15,13 @@ from edgegolf.zoo import Recipe, Training, find_recipe, with_epochs
 
 @dataclass(frozen=True)
 class RunSpec:
-    """Everything that determines a run's result.
+    """Everything that determines a run's result."""
 
-    Attributes:
-        net: The net's full name in the zoo.
-        training: The hyper-parameters.
-        dataset: The data set's name.
-        dataset_checksum: Of its content.
-        seed: What weights, order and shifts are drawn from.
-    """
-
-    net: str
-    training: Training
-    dataset: str
-    dataset_checksum: str
-    seed: int
+    net: str  # the net's full name in the zoo
+    training: Training  # the hyper-parameters
+    dataset: str  # the data set's name
+    dataset_checksum: str  # of its content
+    seed: int  # what weights, order and shifts are drawn from
 
     @property
     def recipe(self) -> Recipe:
@@ -52,35 +44,20 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class SweepRun:
-    """A finished run.
+    """A finished run."""
 
-    Attributes:
-        net: The net's full name in the zoo.
-        dataset: The data set's name.
-        seed: Its seed.
-        epochs: How long it trained.
-        parameters: How many the net has, shared ones counted once.
-        trained_parameters: How many of them were trained.
-        macs: Multiply-accumulates of one inference.
-        losses: Mean training loss of every epoch.
-        validation_accuracy: Of the averaged weights, a fraction.
-        test_accuracy: The same on the test split, read once, after training.
-        seconds: Wall-clock time of the training.
-        host: The machine it ran on.
-    """
-
-    net: str
-    dataset: str
-    seed: int
-    epochs: int
-    parameters: int
-    trained_parameters: int
-    macs: int
-    losses: tuple[float, ...]
-    validation_accuracy: float
-    test_accuracy: float
-    seconds: float
-    host: str
+    net: str  # the net's full name in the zoo
+    dataset: str  # the data set's name
+    seed: int  # its seed
+    epochs: int  # how long it trained
+    parameters: int  # how many the net has, shared ones counted once
+    trained_parameters: int  # how many of them were trained
+    macs: int  # multiply-accumulates of one inference
+    losses: tuple[float, ...]  # mean training loss of every epoch
+    validation_accuracy: float  # of the averaged weights, a fraction
+    test_accuracy: float  # the same on the test split, read once, after training
+    seconds: float  # wall-clock time of the training
+    host: str  # the machine it ran on
 
 
 def runs_of(points: Iterable[Point], dataset: Dataset) -> tuple[RunSpec, ...]:

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from edgegolf.errors import EdgegolfError, require
-from edgegolf.records import parse_json
+from edgegolf.records import parse_json, reasons
 from edgegolf.sweep.costs import FileCosts
 from edgegolf.sweep.runs import RunSpec, SweepRun
 
@@ -196,12 +196,7 @@ class Store:
                 values = {**values, "losses": _parse_list(values["losses"])}
             return converter.structure(values, kind)
         except (cattrs.BaseValidationError, TypeError, ValueError, EdgegolfError) as error:
-            reasons = (
-                cattrs.transform_error(error)
-                if isinstance(error, cattrs.BaseValidationError)
-                else [str(error)]
-            )
-            raise self._damaged(row, reasons[0]) from None
+            raise self._damaged(row, reasons(error)[0]) from None
 
     def _damaged(self, row: str, reason: str) -> EdgegolfError:
         return EdgegolfError(
@@ -326,49 +321,36 @@ HINT = "a file, or postgresql://user@host/database"
 
 
 def _costs_table(sql: Any, metadata: Any) -> Any:
-    text = sql.Text
+    key, text = sql.String(200), sql.Text
     return sql.Table(
         "file_costs",
         metadata,
-        sql.Column("net", sql.String(200), primary_key=True),
-        sql.Column("dataset", sql.String(200), primary_key=True),
-        sql.Column("file", sql.String(200), primary_key=True),
+        *(sql.Column(name, key, primary_key=True) for name in ("net", "dataset", "file")),
         sql.Column("size_bytes", sql.BigInteger, nullable=False),
         sql.Column("latency_us", sql.Float(53), nullable=False),
-        sql.Column("runtime", text, nullable=False),
-        sql.Column("host", text, nullable=False),
+        *(sql.Column(name, text, nullable=False) for name in ("runtime", "host")),
     )
 
 
 def _runs_table(sql: Any, metadata: Any) -> Any:
-    def column(name: str, kind: Any, **options: Any) -> Any:
-        return sql.Column(name, kind, **options)
-
+    """The facts of a run, its claim, and once it is finished its result."""
     text, number, real = sql.Text, sql.BigInteger, sql.Float(53)
+    facts = {
+        "net": text, "dataset": text, "dataset_checksum": text, "seed": number, "epochs": number,
+        "training": text, "state": sql.String(16), "worker": text, "lease_until": real,
+    }  # fmt: skip
+    result = {
+        "error": text, "parameters": number, "trained_parameters": number, "macs": number,
+        "losses": text, "validation_accuracy": real, "test_accuracy": real, "seconds": real,
+        "host": text, "finished_at": real,
+    }  # fmt: skip
     return sql.Table(
         "runs",
         metadata,
-        column("key", sql.String(64), primary_key=True),
-        column("net", text, nullable=False),
-        column("dataset", text, nullable=False),
-        column("dataset_checksum", text, nullable=False),
-        column("seed", number, nullable=False),
-        column("epochs", number, nullable=False),
-        column("training", text, nullable=False),
-        column("state", sql.String(16), nullable=False),
-        column("worker", text, nullable=False),
-        column("lease_until", real, nullable=False),
-        column("attempts", number, nullable=False, default=1),
-        column("error", text),
-        column("parameters", number),
-        column("trained_parameters", number),
-        column("macs", number),
-        column("losses", text),
-        column("validation_accuracy", real),
-        column("test_accuracy", real),
-        column("seconds", real),
-        column("host", text),
-        column("finished_at", real),
+        sql.Column("key", sql.String(64), primary_key=True),
+        *(sql.Column(name, kind, nullable=False) for name, kind in facts.items()),
+        sql.Column("attempts", number, nullable=False, default=1),
+        *(sql.Column(name, kind) for name, kind in result.items()),
     )
 
 

@@ -21,68 +21,40 @@ from edgegolf.zoo import find_recipe
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep with what it consists of.
+    """A sweep with what it consists of."""
 
-    Attributes:
-        name: A shipped sweep's name, or its file's.
-        title: The question that it answers.
-        dataset: What it is trained on.
-        runs: Every run of it.
-    """
-
-    name: str
-    title: str
-    dataset: str
-    runs: tuple[RunSpec, ...]
+    name: str  # A shipped sweep's name, or its file's
+    title: str  # the question that it answers
+    dataset: str  # what it is trained on
+    runs: tuple[RunSpec, ...]  # every run of it
 
 
 @dataclass(frozen=True)
 class SweepResults:
-    """The finished runs of a sweep.
-
-    Attributes:
-        name: The sweep's name.
-        title: The question that it answers.
-        dataset: What it was trained on.
-        expected: How many runs it consists of.
-        runs: Those that are finished.
-        costs: What the files of its nets cost, where that was measured.
-    """
+    """The finished runs of a sweep."""
 
     SCHEMA: ClassVar[str] = "edgegolf.sweep/1"
-    name: str
-    title: str
-    dataset: str
-    expected: int
-    runs: tuple[SweepRun, ...]
-    costs: tuple[FileCosts, ...] = ()
+    name: str  # the sweep's name
+    title: str  # the question that it answers
+    dataset: str  # what it was trained on
+    expected: int  # how many runs it consists of
+    runs: tuple[SweepRun, ...]  # those that are finished
+    costs: tuple[FileCosts, ...] = ()  # what the files of its nets cost, where that was measured
 
 
 @dataclass(frozen=True)
 class NetSummary:
-    """The runs of one net with all its seeds.
+    """The runs of one net with all its seeds."""
 
-    Attributes:
-        net: Its full name.
-        epochs: How long it trained.
-        parameters: How many it has.
-        trained_parameters: How many of them were trained.
-        macs: Multiply-accumulates of one inference.
-        accuracies: Of every seed on the test split, fractions.
-        article_accuracy: What the article reports of this data set, a fraction.
-        seconds: Of one run, the mean.
-        files: What its files cost, where that was measured.
-    """
-
-    net: str
-    epochs: int
-    parameters: int
-    trained_parameters: int
-    macs: int
-    accuracies: tuple[float, ...]
-    article_accuracy: float | None
-    seconds: float
-    files: tuple[FileCosts, ...] = ()
+    net: str  # its full name
+    epochs: int  # how long it trained
+    parameters: int  # how many it has
+    trained_parameters: int  # how many of them were trained
+    macs: int  # multiply-accumulates of one inference
+    accuracies: tuple[float, ...]  # of every seed on the test split, fractions
+    article_accuracy: float | None  # what the article reports of this data set, a fraction
+    seconds: float  # of one run, the mean
+    files: tuple[FileCosts, ...] = ()  # what its files cost, where that was measured
 
     @property
     def mean(self) -> float:

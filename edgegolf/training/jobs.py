@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from edgegolf.cards import read_card
-from edgegolf.side_by_side import Task, available_cores, run_side_by_side
+from edgegolf.side_by_side import Task, run_side_by_side
+from edgegolf.surroundings import available_cores
 from edgegolf.training.worker import Job, Progress, Run, train
 
 

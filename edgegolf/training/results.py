@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ClassVar
 
 from edgegolf.cards import Card, SeedResult, exports_in, read_card, write_card
 from edgegolf.errors import EdgegolfError
-from edgegolf.files import read_bounded, remove_leftovers, sha256, write_atomically
-from edgegolf.records import from_json, to_json
+from edgegolf.files import remove_leftovers, sha256, write_atomically
+from edgegolf.records import from_file, to_json
+from edgegolf.surroundings import current_commit, package_versions
 from edgegolf.training.worker import WEIGHTS_NAME, Job, Run, read_run
 from edgegolf.zoo import find_recipe
 
@@ -41,21 +40,13 @@ class History:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training left in a model's folder.
+    """What training left in a model's folder."""
 
-    Attributes:
-        folder: The model's folder.
-        card: What is known of it.
-        is_new: The model was written now; if not, the one that was there is as good or better.
-        runs: How many runs there are.
-        finished_before: How many of them were already finished.
-    """
-
-    folder: Path
-    card: Card
-    is_new: bool
-    runs: int
-    finished_before: int
+    folder: Path  # the model's folder
+    card: Card  # what is known of it
+    is_new: bool  # the model was written now; if not, the one that was there is as good or better
+    runs: int  # how many runs there are
+    finished_before: int  # how many of them were already finished
 
 
 def run_folder(destination: Path, seed: int) -> Path:
@@ -170,7 +161,7 @@ def write_results(
         seeds=_merged([_result(run) for run in runs], known),
         seed=run.seed,
         model_sha256=sha256(weights),
-        packages=_package_versions(),
+        packages=package_versions(PACKAGES),
         commit=current_commit(),
     )
     write_card(folder, card)
@@ -205,7 +196,7 @@ def _other_runs(folder: Path, known: Sequence[SeedResult], runs: Sequence[Run]) 
     path = folder / HISTORY_NAME
     if not known or not path.is_file():
         return ()
-    history = from_json(read_bounded(path, MAXIMUM_HISTORY_BYTES), History, str(path))
+    history = from_file(path, History, MAXIMUM_HISTORY_BYTES)
     fresh = {run.seed for run in runs}
     return tuple(run for run in history.runs if run.seed not in fresh)
 
@@ -226,23 +217,3 @@ def _result(run: Run) -> SeedResult:
         epochs=len(run.epochs),
         seconds=run.seconds,
     )
-
-
-def _package_versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def current_commit() -> str | None:
-    """The commit of the repository that this package runs from, None outside of one."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()

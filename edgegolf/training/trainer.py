@@ -48,19 +48,12 @@ Steps = Callable[["NDArray[np.uint8]", Targets], float]
 
 @dataclass(frozen=True)
 class Position:
-    """How far a training is.
+    """How far a training is."""
 
-    Attributes:
-        epoch: Which one.
-        batches: How many of its batches are done.
-        loss: The sum of their losses.
-        seconds: What they took.
-    """
-
-    epoch: int
-    batches: int = 0
-    loss: float = 0.0
-    seconds: float = 0.0
+    epoch: int  # which one
+    batches: int = 0  # how many of its batches are done
+    loss: float = 0.0  # the sum of their losses
+    seconds: float = 0.0  # what they took
 
     @property
     def mean_loss(self) -> float:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from edgegolf.data import load_dataset
-from edgegolf.files import atomic_path, read_bounded, write_atomically
-from edgegolf.records import from_json, to_json
+from edgegolf.files import atomic_path, write_atomically
+from edgegolf.records import from_file, to_json
 from edgegolf.training.precision import for_this_machine
 from edgegolf.training.trainer import Position, Trainer
 from edgegolf.zoo import Recipe, find_recipe, with_epochs
@@ -23,21 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """What one process is to train.
+    """What one process is to train."""
 
-    Attributes:
-        net: The net's name in the zoo.
-        dataset: The data set's name.
-        seed: What weights, order and shifts are drawn from.
-        epochs: How long to train; None takes the recipe's.
-        folder: Where checkpoints and results go.
-    """
-
-    net: str
-    dataset: str
-    seed: int
-    epochs: int | None
-    folder: Path
+    net: str  # the net's name in the zoo
+    dataset: str  # the data set's name
+    seed: int  # what weights, order and shifts are drawn from
+    epochs: int | None  # how long to train; None takes the recipe's
+    folder: Path  # where checkpoints and results go
 
     @property
     def recipe(self) -> Recipe:
@@ -67,30 +59,19 @@ class ModelSize:
 
 @dataclass(frozen=True)
 class Run:
-    """A training run so far.
-
-    Attributes:
-        net: The net's name.
-        dataset: The data set's name.
-        dataset_checksum: Of the data set's content.
-        seed: Its seed.
-        recipe: The hyper-parameters.
-        epochs: What was measured after each finished epoch.
-        validation_accuracy: Of the finished run's averaged weights; None while it goes on.
-        test_accuracy: The same on the test split.
-        size: Of the finished net; None in runs of earlier versions.
-    """
+    """A training run so far."""
 
     SCHEMA: ClassVar[str] = "edgegolf.run/1"
-    net: str
-    dataset: str
-    dataset_checksum: str
-    seed: int
-    recipe: dict[str, float | str | bool]
-    epochs: tuple[EpochResult, ...]
+    net: str  # the net's name
+    dataset: str  # the data set's name
+    dataset_checksum: str  # of the data set's content
+    seed: int  # its seed
+    recipe: dict[str, float | str | bool]  # the hyper-parameters
+    epochs: tuple[EpochResult, ...]  # what was measured after each finished epoch
+    # Of the finished run's averaged weights; None while it goes on.
     validation_accuracy: float | None = None
-    test_accuracy: float | None = None
-    size: ModelSize | None = None
+    test_accuracy: float | None = None  # the same on the test split
+    size: ModelSize | None = None  # of the finished net; None in runs of earlier versions
 
     @property
     def seconds(self) -> float:
@@ -117,7 +98,7 @@ WEIGHTS_NAME = "model.keras"
 def read_run(folder: Path) -> Run | None:
     """The run in a folder, or None where there is none."""
     path = folder / RUN_NAME
-    return from_json(read_bounded(path, 1 << 24), Run, str(path)) if path.is_file() else None
+    return from_file(path, Run, 1 << 24) if path.is_file() else None
 
 
 def finished_run(job: Job) -> Run | None:

@@ -20,22 +20,3 @@ from edgegolf.zoo.recipe import (
     usual_dataset,
     with_epochs,
 )
-
-__all__ = [
-    "CLASSES",
-    "Article",
-    "Recipe",
-    "Training",
-    "all_names",
-    "all_recipes",
-    "cifar_resnets",
-    "default_names",
-    "fewest_parameters",
-    "find_recipe",
-    "plain_networks",
-    "random_features",
-    "ten_layers",
-    "tight_resnet",
-    "usual_dataset",
-    "with_epochs",
-]

@@ -12,10 +12,11 @@ scale may be negative.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgegolf.errors import require
-from edgegolf.zoo.recipe import PHOTO, Article, Training, family
+from edgegolf.zoo.recipe import NETS, PHOTO, Article, Net, Training
 
 if TYPE_CHECKING:
     import keras
@@ -68,48 +69,17 @@ def _parameters(n: int, shared: bool = True, norms: Norms = "each") -> int:
     return total + 10 * (channels + 1)
 
 
-@family(
-    lambda n: TRAINING,
-    lambda n: Article(TITLE, dataset="cifar10"),
-    parameters=_parameters,
-    sizes=(144, 264),
-)
-def loop_resnet(image_shape: tuple[int, int, int], classes: int, n: int) -> keras.Model:
-    """A residual net of up to n channels whose stages apply two convolutions in turns."""
-    return _build(image_shape, classes, n)
-
-
-@family(
-    lambda n: TRAINING,
-    lambda n: Article(TITLE, dataset="cifar10"),
-    parameters=lambda n: _parameters(n, shared=False),
-    sizes=(144, 264),
-)
-def loop_resnet_unshared(image_shape: tuple[int, int, int], classes: int, n: int) -> keras.Model:
-    """Its twin: loop_resnet with a convolution of its own for every iteration."""
-    return _build(image_shape, classes, n, shared=False)
-
-
-@family(
-    lambda n: TRAINING,
-    lambda n: Article(TITLE, dataset="cifar10"),
-    parameters=lambda n: _parameters(n, norms="one"),
-    sizes=(),
-)
-def loop_resnet_one_norm(image_shape: tuple[int, int, int], classes: int, n: int) -> keras.Model:
-    """loop_resnet with one normalization for all iterations of a stage, to compare."""
-    return _build(image_shape, classes, n, norms="one")
-
-
-@family(
-    lambda n: TRAINING_WITHOUT_NORMS,
-    lambda n: Article(TITLE, dataset="cifar10"),
-    parameters=lambda n: _parameters(n, norms="none"),
-    sizes=(),
-)
-def loop_resnet_no_norm(image_shape: tuple[int, int, int], classes: int, n: int) -> keras.Model:
-    """loop_resnet with biases instead of normalizations, to compare."""
-    return _build(image_shape, classes, n, norms="none")
+def _enter(name: str, summary: str, sizes: tuple[int, ...] = (), **how: Any) -> None:
+    """Enter a net of up to n channels."""
+    training = TRAINING_WITHOUT_NORMS if how.get("norms") == "none" else TRAINING
+    NETS[name] = Net(
+        summary,
+        partial(_build, **how),
+        lambda n: training,
+        lambda n: Article(TITLE, dataset="cifar10"),
+        partial(_parameters, **how),
+        sizes=sizes,
+    )
 
 
 def _build(
@@ -176,3 +146,26 @@ def _build(
     hidden = layers.GlobalAveragePooling2D(name="pool")(hidden)
     scores = layers.Dense(classes, activation="softmax", name="classifier")(hidden)
     return library.Model(image, scores, name=f"loop_resnet{'' if shared else '_unshared'}_{n}")
+
+
+_enter(
+    "loop_resnet",
+    "A residual net of up to n channels whose stages apply two convolutions in turns",
+    sizes=(144, 264),
+)
+_enter(
+    "loop_resnet_unshared",
+    "Its twin: loop_resnet with a convolution of its own for every iteration",
+    sizes=(144, 264),
+    shared=False,
+)
+_enter(
+    "loop_resnet_one_norm",
+    "loop_resnet with one normalization for all iterations of a stage, to compare",
+    norms="one",
+)
+_enter(
+    "loop_resnet_no_norm",
+    "loop_resnet with biases instead of normalizations, to compare",
+    norms="none",
+)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from edgegolf.errors import EdgegolfError, unknown
@@ -26,19 +25,12 @@ MIXED_BFLOAT16 = "mixed_bfloat16"
 
 @dataclass(frozen=True)
 class Article:
-    """What the article says of the net; `None` where it says nothing.
+    """What the article says of the net; `None` where it says nothing."""
 
-    Attributes:
-        title: The article's subject, in a few words.
-        accuracy: Its accuracy on the test set, a fraction.
-        epochs: How long it trained.
-        dataset: What it is of, one of `IMAGE_SHAPES`.
-    """
-
-    title: str
-    accuracy: float | None = None
-    epochs: int | None = None
-    dataset: str = "mnist"
+    title: str  # the article's subject, in a few words
+    accuracy: float | None = None  # its accuracy on the test set, a fraction
+    epochs: int | None = None  # how long it trained
+    dataset: str = "mnist"  # what it is of, one of `IMAGE_SHAPES`
 
 
 @dataclass(frozen=True)
@@ -47,58 +39,46 @@ class Training:
 
     The learning rate rises linearly over `warm_up_epochs` to `learning_rate` and falls to zero
     along half a cosine (Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983).
-
-    Attributes:
-        epochs: Passes over the training images.
-        learning_rate: The highest learning rate.
-        optimizer: `adam` (Kingma and Ba 2015), `sgd` with Nesterov's momentum of 0.9,
-            `full_matrix_adam` for a few hundred parameters, or `muon` (Jordan et al. 2024), which
-            is for the kernels of convolutions and leaves the rest to Adam.
-        batch_size: Images per step.
-        warm_up_epochs: Length of the linear rise, in epochs.
-        shift: Each image is moved by up to this many pixels, either way, both axes.
-        average_share: The weights kept in the end are a running average (Polyak and Juditsky
-            1992) over about this share of all steps; 0 keeps the last weights.
-        clip_norm: Longest gradient, as a Euclidean norm; 0 does not clip.
-        flip: Probability that an image is mirrored, left to right.
-        cutout: Side of a square somewhere in each image that is cut out, in pixels (DeVries and
-            Taylor 2017, https://arxiv.org/abs/1708.04552).
-        label_smoothing: Share of the target that is spread over all classes (Szegedy et al. 2016).
-        weight_decay: Kernels shrink by this times the learning rate per step (Loshchilov and
-            Hutter 2019); biases and normalizations do not, nor what `muon` leaves to Adam.
-        precision: `float32`, or `mixed_bfloat16` where the machine is fast at it.
-        background: What moved images uncover and cut squares show: `black`, as behind digits, or
-            `photo`, which has none: its reflection in its border, and the images' mean colour.
-        dropout_share: Dropout acts in this share of the epochs, the first ones; a net that has
-            not learnt its images yet does better without in the end (Liu et al. 2023,
-            https://arxiv.org/abs/2303.01500).
-        mirror_pairs: Filters come in pairs that are each other's mirror image, so that the net
-            cannot tell an image from its mirror image; half of the weights are learnt.
-        cutmix: Probability that a rectangle of an image shows another's, whose class then has its
-            share of the target (Yun et al. 2019, https://arxiv.org/abs/1905.04899).
-        cutmix_share: Images are mixed in this share of the epochs, the first ones.
-        validation_images: How many of the validation split are kept to judge by; the others are
-            trained on, too. 0 keeps all.
     """
 
-    epochs: int
-    learning_rate: float
+    epochs: int  # passes over the training images
+    learning_rate: float  # the highest learning rate
+    # `adam` (Kingma and Ba 2015), `sgd` with Nesterov's momentum of 0.9, `full_matrix_adam` for a
+    # few hundred parameters, or `muon` (Jordan et al. 2024), which is for the kernels of
+    # convolutions and leaves the rest to Adam.
     optimizer: str = "adam"
-    batch_size: int = 128
-    warm_up_epochs: float = 1.0
-    shift: int = 0
+    batch_size: int = 128  # images per step
+    warm_up_epochs: float = 1.0  # length of the linear rise, in epochs
+    shift: int = 0  # each image is moved by up to this many pixels, either way, both axes
+    # The weights kept in the end are a running average (Polyak and Juditsky 1992) over about this
+    # share of all steps; 0 keeps the last weights.
     average_share: float = 0.05
-    clip_norm: float = 0.0
-    flip: float = 0.0
+    clip_norm: float = 0.0  # longest gradient, as a Euclidean norm; 0 does not clip
+    flip: float = 0.0  # probability that an image is mirrored, left to right
+    # Side of a square somewhere in each image that is cut out, in pixels (DeVries and Taylor 2017,
+    # https://arxiv.org/abs/1708.04552).
     cutout: int = 0
+    # Share of the target that is spread over all classes (Szegedy et al. 2016).
     label_smoothing: float = 0.0
+    # Kernels shrink by this times the learning rate per step (Loshchilov and Hutter 2019); biases
+    # and normalizations do not, nor what `muon` leaves to Adam.
     weight_decay: float = 0.0
-    precision: str = FLOAT32
+    precision: str = FLOAT32  # `float32`, or `mixed_bfloat16` where the machine is fast at it
+    # What moved images uncover and cut squares show: `black`, as behind digits, or `photo`, which
+    # has none: its reflection in its border, and the images' mean colour.
     background: str = BLACK
+    # Dropout acts in this share of the epochs, the first ones; a net that has not learnt its images
+    # yet does better without in the end (Liu et al. 2023, https://arxiv.org/abs/2303.01500).
     dropout_share: float = 1.0
+    # Filters come in pairs that are each other's mirror image, so that the net cannot tell an image
+    # from its mirror image; half of the weights are learnt.
     mirror_pairs: bool = False
+    # Probability that a rectangle of an image shows another's, whose class then has its share of
+    # the target (Yun et al. 2019, https://arxiv.org/abs/1905.04899).
     cutmix: float = 0.0
-    cutmix_share: float = 1.0
+    cutmix_share: float = 1.0  # images are mixed in this share of the epochs, the first ones
+    # How many of the validation split are kept to judge by; the others are trained on, too. 0 keeps
+    # all.
     validation_images: int = 0
 
     def to_dict(self) -> dict[str, float | str | bool]:
@@ -131,23 +111,15 @@ ADDED_LATER = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """One net of the zoo, at one size.
+    """One net of the zoo, at one size."""
 
-    Attributes:
-        name: Its name, with its size or settings: `cnn:2`, `tight_resnet:iterations=4`.
-        summary: One line for people.
-        build: Makes the untrained model from the image shape and the number of classes.
-        training: How it is trained.
-        article: Where it comes from.
-        parameters: How many it has for images of `image_shape` and 10 classes.
-    """
-
-    name: str
-    summary: str
+    name: str  # its name, with its size or settings: `cnn:2`, `tight_resnet:iterations=4`
+    summary: str  # one line for people
+    # Makes the untrained model from the image shape and the number of classes.
     build: Callable[[tuple[int, int, int], int], keras.Model]
-    training: Training
-    article: Article
-    parameters: int
+    training: Training  # how it is trained
+    article: Article  # where it comes from
+    parameters: int  # how many it has for images of `image_shape` and 10 classes
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -157,26 +129,27 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Net:
-    """A net of one size; its functions take its settings, which have defaults, as keywords."""
+    """A net, whose functions take its size, or its settings, which have defaults, as keywords."""
 
     summary: str
     build: Callable[..., keras.Model]
-    training: Training
-    article: Article
+    training: Callable[..., Training]
+    article: Callable[..., Article]
     parameters: Callable[..., int]
-    may_be_zero: tuple[str, ...]
+    may_be_zero: tuple[str, ...] = ()  # settings
+    sizes: tuple[int, ...] | None = None  # those that are listed; None for a net of one size
 
-
-@dataclass(frozen=True)
-class Family:
-    """A net that comes in sizes; its functions take the size."""
-
-    summary: str
-    build: Callable[[tuple[int, int, int], int, int], keras.Model]
-    training: Callable[[int], Training]
-    article: Callable[[int], Article]
-    parameters: Callable[[int], int]
-    sizes: tuple[int, ...]
+    def recipe(self, name: str, *size: int, **settings: int) -> Recipe:
+        """Of a size, or with settings other than the defaults, which no article reports."""
+        article = self.article(*size)
+        return Recipe(
+            name=name,
+            summary=self.summary,
+            build=lambda shape, classes: self.build(shape, classes, *size, **settings),
+            training=self.training(*size),
+            article=replace(article, accuracy=None) if settings else article,
+            parameters=self.parameters(*size, **settings),
+        )
 
 
 TINY = 10_000  # parameters
@@ -184,7 +157,6 @@ TINY = 10_000  # parameters
 LARGEST_SETTING = 4096
 
 NETS: dict[str, Net] = {}
-FAMILIES: dict[str, Family] = {}
 
 Builder = TypeVar("Builder", bound=Callable[..., "keras.Model"])
 
@@ -203,7 +175,9 @@ def net(
 
     def enter(build: Builder) -> Builder:
         count = parameters if callable(parameters) else lambda: parameters
-        NETS[build.__name__] = Net(_first_line(build), build, training, article, count, may_be_zero)
+        NETS[build.__name__] = Net(
+            _first_line(build), build, lambda: training, lambda: article, count, may_be_zero
+        )
         return build
 
     return enter
@@ -218,8 +192,8 @@ def family(
     """Enter a builder `(image_shape, classes, size) -> keras.Model`; `sizes` are those listed."""
 
     def enter(build: Builder) -> Builder:
-        FAMILIES[build.__name__] = Family(
-            _first_line(build), build, training, article, parameters, sizes
+        NETS[build.__name__] = Net(
+            _first_line(build), build, training, article, parameters, sizes=sizes
         )
         return build
 
@@ -234,16 +208,17 @@ def find_recipe(name: str) -> Recipe:
             number.
     """
     base, colon, detail = name.partition(":")
-    if base in NETS:
+    if base not in NETS:
+        raise unknown(f"there is no net {name!r}", name, all_names())
+    sizes = NETS[base].sizes
+    if sizes is None:
         return _with_settings(base, _parse_settings(base, detail) if colon else {})
-    if base in FAMILIES:
-        if not _is_count(detail):
-            raise EdgegolfError(
-                f"the net {base!r} needs a size from 1 to {LARGEST_SETTING}, not {detail!r}",
-                hint=f"for example {base}:{next(iter(FAMILIES[base].sizes), 16)}",
-            )
-        return _of_size(base, int(detail))
-    raise unknown(f"there is no net {name!r}", name, all_names())
+    if not _is_count(detail):
+        raise EdgegolfError(
+            f"the net {base!r} needs a size from 1 to {LARGEST_SETTING}, not {detail!r}",
+            hint=f"for example {base}:{next(iter(sizes), 16)}",
+        )
+    return NETS[base].recipe(f"{base}:{int(detail)}", int(detail))
 
 
 def _parse_settings(base: str, text: str) -> dict[str, int]:
@@ -271,8 +246,10 @@ def _is_count(text: str) -> bool:
 
 def all_recipes() -> tuple[Recipe, ...]:
     """Every net of the zoo, families at the sizes that they list, fewest parameters first."""
-    sized = [_of_size(name, size) for name in FAMILIES for size in FAMILIES[name].sizes]
-    plain = [_with_settings(name, {}) for name in NETS]
+    plain = [net.recipe(name) for name, net in NETS.items() if net.sizes is None]
+    sized = [
+        net.recipe(f"{name}:{size}", size) for name, net in NETS.items() for size in net.sizes or ()
+    ]
     return tuple(sorted((*plain, *sized), key=lambda recipe: recipe.parameters))
 
 
@@ -312,36 +289,12 @@ def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
 
 
 def _with_settings(base: str, settings: Mapping[str, int]) -> Recipe:
-    """One setting that is not its default makes another net, which no article reports."""
-    net = NETS[base]
-    defaults = {
-        key: parameter.default
-        for key, parameter in inspect.signature(net.parameters).parameters.items()
-    }
-    # One name per net, in the order of the definition.
-    chosen = {
-        key: settings[key] for key in defaults if key in settings and settings[key] != defaults[key]
-    }
-    return Recipe(
-        name=":".join([base, *filter(None, [",".join(f"{k}={v}" for k, v in chosen.items())])]),
-        summary=net.summary,
-        build=partial(net.build, **chosen),
-        training=net.training,
-        article=replace(net.article, accuracy=None) if chosen else net.article,
-        parameters=net.parameters(**chosen),
-    )
-
-
-def _of_size(base: str, size: int) -> Recipe:
-    family = FAMILIES[base]
-    return Recipe(
-        name=f"{base}:{size}",
-        summary=family.summary,
-        build=lambda image_shape, classes: family.build(image_shape, classes, size),
-        training=family.training(size),
-        article=family.article(size),
-        parameters=family.parameters(size),
-    )
+    """One name per net: what is the default is left out, the rest in the definition's order."""
+    known = inspect.signature(NETS[base].parameters).parameters.values()
+    usual = {each.name: each.default for each in known}
+    chosen = {key: settings[key] for key in usual if settings.get(key) not in (None, usual[key])}
+    told = ",".join(f"{key}={value}" for key, value in chosen.items())
+    return NETS[base].recipe(f"{base}:{told}" if told else base, **chosen)
 
 
 def _first_line(function: Callable[..., object]) -> str:

@@ -12,25 +12,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One layer of a net.
+    """One layer of a net."""
 
-    Attributes:
-        name: The layer's name.
-        kind: Its Keras class.
-        output_shape: Of one image, without the batch.
-        parameters: Counted once, however often the layer is applied.
-        macs: Multiply-accumulates of all its applications to one image.
-        applications: How often it is applied; above 1 its weights are shared.
-        trained: Whether its parameters are trained.
-    """
-
-    name: str
-    kind: str
-    output_shape: tuple[int, ...]
-    parameters: int
-    macs: int
-    applications: int
-    trained: bool
+    name: str  # the layer's name
+    kind: str  # its Keras class
+    output_shape: tuple[int, ...]  # of one image, without the batch
+    parameters: int  # counted once, however often the layer is applied
+    macs: int  # multiply-accumulates of all its applications to one image
+    applications: int  # how often it is applied; above 1 its weights are shared
+    trained: bool  # whether its parameters are trained
 
 
 def summarize(model: keras.Model) -> tuple[LayerSummary, ...]:

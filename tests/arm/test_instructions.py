@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,6 @@ from edgegolf.emulation.instructions import (
     Instructions,
     count_instructions,
     read_instructions,
-    regressions,
 )
 from edgegolf.errors import EdgegolfError
 from edgegolf.records import to_dict
@@ -60,6 +60,24 @@ def test_count_of_a_known_loop(board: Board) -> None:
     _, marks = run_counted(board, exec, RUN_LOOPS.format(loop=LOOPS[board.architecture]))
     counts = [end - start for start, end in zip(marks[::2], marks[1::2], strict=True)]
     assert counts[-1] - counts[-2] == 2 * 3000
+
+
+def regressions(
+    before: Sequence[Instructions], now: Sequence[Instructions], tolerance: float
+) -> list[str]:
+    """A line for each figure that is missing or by more than `tolerance`, a fraction, too high."""
+    known = {each.key: each.instructions for each in before}
+    lines = []
+    for each in now:
+        allowed = known.get(each.key)
+        what = f"{each.file} in {each.runtime} on {each.cpu}"
+        if each.error is not None and allowed is not None:
+            lines.append(f"{what}: {each.error}")
+        elif each.key not in known:
+            lines.append(f"{what}: no earlier figure")
+        elif each.instructions and allowed and each.instructions > allowed * (1 + tolerance):
+            lines.append(f"{what}: {each.instructions:,} instructions, {allowed:,} before")
+    return lines
 
 
 def test_no_committed_model_got_worse() -> None:

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from edgegolf.bench.gate import Gate, counterparts, parse_fraction, read_baseline, verdicts
-from edgegolf.bench.result import BenchResult, Latency, Memory, read_results, results_to_json
+from edgegolf.bench.result import BenchResult, Latency, Memory, read_results
 from edgegolf.bench.system import describe_system
 from edgegolf.errors import EdgegolfError
+from edgegolf.records import to_json
 from edgegolf.report.gate_lines import gate_lines, gate_markdown
 
 LATENCY = Latency(900, 120, 100, 110, 130, 95, 102, 5, 1000, 3, 1, 0.5, 0.1)
@@ -47,7 +48,7 @@ def result():
 def test_results_survive_a_file(result, tmp_path):
     failed = replace(result, error="it broke", latency_us=None, memory=None, accuracy=None)
     path = tmp_path / "results.json"
-    path.write_text(results_to_json([result, failed]))
+    path.write_text(to_json([result, failed]))
     assert read_results(path) == (result, failed)
     (first, _) = json.loads(path.read_text())
     assert first["schema"] == "edgegolf.bench/1"
@@ -166,7 +167,7 @@ def test_a_counterpart_ran_in_the_same_way(result):
 def test_a_baseline_without_figures_is_none(result, tmp_path):
     path = tmp_path / "old.json"
     for rows in ([], [replace(result, error="it broke")]):
-        path.write_text(results_to_json(rows))
+        path.write_text(to_json(rows))
         with pytest.raises(EdgegolfError, match="no row with figures"):
             read_baseline(path)
 
@@ -187,7 +188,7 @@ def test_every_row_is_told_with_before_after_and_change(result):
 def test_markdown_for_a_pull_request(result):
     slower = replace(result, latency_us=replace(LATENCY, p50=120), accuracy=None)
     lines = gate_markdown(verdicts([slower], Gate(baseline=(result,)))).splitlines()
-    assert lines[0] == "| | figure | before | after | change |"
+    assert lines[0] == "|  | figure | before | after | change |"
     assert lines[2].startswith("| a\\|b[c].tflite (litert, cpu, 1 thread): **failed**; p50 120 µs")
     assert lines[2].endswith("| size | 5,000 bytes | 5,000 bytes | ±0 |")
     assert lines[3] == "|  | p50 | 100.0 µs | 120.0 µs | +20.0% |"

@@ -14,18 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ssh_server import device, says
 
-from edgegolf.bench.result import BenchResult, results_to_json
+from edgegolf.bench.result import BenchResult
 from edgegolf.bench.system import describe_system
 from edgegolf.deploy import connection
 from edgegolf.deploy.contents import Content
 from edgegolf.deploy.deploy import _read_sample, status
 from edgegolf.deploy.host import parse_host
 from edgegolf.deploy.models import ModelFile
-from edgegolf.deploy.printable import printable_values
 from edgegolf.deploy.remote_bench import _results
 from edgegolf.deploy.sample import difference
-from edgegolf.errors import EdgegolfError, printable
-from edgegolf.records import to_dict
+from edgegolf.errors import EdgegolfError, printable, printable_values
+from edgegolf.records import to_dict, to_json
 
 HOST = parse_host("pi")
 MODEL = ModelFile(Path("a.tflite"), "net/a.tflite", Content("a.tflite", "", 0, b""))
@@ -94,7 +93,7 @@ def test_benchmarks_are_made_printable_and_are_of_our_file() -> None:
         "/etc/passwd", "litert\x1b[2J", "cpu", 1, describe_system(), error="a\nb\x07",
         machine="somebody else",
     )  # fmt: skip
-    (result,) = _results(results_to_json([there]), MODEL, HOST)
+    (result,) = _results(to_json([there]), MODEL, HOST)
     assert (result.file, result.machine) == ("a.tflite", "pi")
     assert (result.runtime, result.error) == ("litert [2J", "a b ")
 

@@ -11,7 +11,7 @@ from edgegolf.cards import read_card
 from edgegolf.emulation.boards import RASPBERRY_PI_4, RASPBERRY_PI_5, Board, most_similar
 from edgegolf.emulation.choice import board_choices, choose, note_choices
 from edgegolf.emulation.instructions import Instructions, read_instructions
-from edgegolf.report.choice_lines import choice_lines
+from edgegolf.report.instruction_tables import choice_lines
 
 ROOT = Path(__file__).parents[2]
 MODELS = Path("models/mnist")

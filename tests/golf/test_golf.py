@@ -38,7 +38,7 @@ from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.golf.tflite_golf import golf_tflite
 from edgegolf.records import from_json, to_json
-from edgegolf.report.golf_table import golf_table
+from edgegolf.report.file_tables import golf_table
 from edgegolf.runtimes import installed_runtimes, open_session
 from edgegolf.runtimes.compare import compare_files
 

@@ -9,8 +9,9 @@ from rich.console import Console
 
 from edgegolf.anatomy.anatomy import Anatomy, Duplicate, Part, Weight
 from edgegolf.errors import EdgegolfError
-from edgegolf.report.anatomy_table import anatomy_table
-from edgegolf.report.pictures import draw_anatomy
+from edgegolf.report import page_charts
+from edgegolf.report.file_tables import anatomy_table
+from edgegolf.report.pictures import draw
 
 EXAMPLE = Anatomy(
     file="folder/[red]model$x$.tflite",
@@ -42,7 +43,7 @@ def test_the_picture_is_the_same_each_time(tmp_path: Path, suffix: str) -> None:
     pytest.importorskip("vl_convert")
     paths = [tmp_path / f"{name}{suffix}" for name in "ab"]
     for path in paths:
-        draw_anatomy(EXAMPLE, path)
+        draw(page_charts.anatomy(EXAMPLE), path)
     first, second = (path.read_bytes() for path in paths)
     assert first == second
     if suffix == ".svg":
@@ -53,4 +54,4 @@ def test_the_picture_is_the_same_each_time(tmp_path: Path, suffix: str) -> None:
 
 def test_other_formats_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EdgegolfError, match="svg"):
-        draw_anatomy(EXAMPLE, tmp_path / "a.gif")
+        draw(page_charts.anatomy(EXAMPLE), tmp_path / "a.gif")

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from doc_tables import costs_markdown
 from test_bench_table import LATENCY, MEMORY
 
 from edgegolf.bench.result import BenchResult
 from edgegolf.bench.system import describe_system
 from edgegolf.emulation.instructions import Instructions
-from edgegolf.report.costs_markdown import costs_markdown
 
 RESULT = BenchResult(
     file="models/mnist/linear/int8.tflite",

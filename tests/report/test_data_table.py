@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from edgegolf.data import DatasetStatus
-from edgegolf.report.data_table import data_table
+from edgegolf.report.net_tables import data_table
 
 FOUND = DatasetStatus(
     name="mnist",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 
 from edgegolf.export import ExportedFile
-from edgegolf.report.export_table import export_table
+from edgegolf.report.file_tables import export_table
 
 
 def test_the_table_shows_every_file_and_no_markup():

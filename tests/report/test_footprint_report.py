@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from doc_tables import footprint_sections, replace_section
 from rich.console import Console
 
 from edgegolf.bench.system import describe_system
@@ -15,10 +16,9 @@ from edgegolf.footprint.result import (
     Holding,
     NetFootprint,
     Variant,
-    read_footprint,
 )
-from edgegolf.records import to_json
-from edgegolf.report.footprint_table import footprint_sections, footprint_tables
+from edgegolf.records import from_file, to_json
+from edgegolf.report.footprint_table import footprint_tables
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -53,7 +53,7 @@ FOOTPRINT = Footprint(
 def test_a_footprint_comes_back_from_its_file(tmp_path: Path) -> None:
     path = tmp_path / "footprint.json"
     path.write_text(to_json(FOOTPRINT))
-    assert read_footprint(path) == FOOTPRINT
+    assert from_file(path, Footprint) == FOOTPRINT
 
 
 def test_sections_tell_each_cost_and_its_growth() -> None:
@@ -91,10 +91,8 @@ def test_the_tables_of_the_page_are_those_of_its_figures() -> None:
     figures = ROOT / "docs" / "footprint.json"
     if not figures.exists():
         pytest.skip("no figures are committed")
-    from edgegolf.report.models_markdown import replace_section
-
     page = (ROOT / "docs" / "footprint.md").read_text()
     written = page
-    for name, content in footprint_sections(read_footprint(figures)).items():
+    for name, content in footprint_sections(from_file(figures, Footprint)).items():
         written = replace_section(written, name, content)
     assert page == written, "run make docs"

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from doc_tables import files_markdown, training_markdown
 from rich.console import Console
 
 from edgegolf.cards import Card, FileFacts, SeedResult
-from edgegolf.report.models_markdown import files_markdown, training_markdown
-from edgegolf.report.models_table import models_table
-from edgegolf.report.pictures import draw_models
+from edgegolf.report import page_charts
+from edgegolf.report.net_tables import models_table
+from edgegolf.report.pictures import draw
 
 CARD = Card(
     net="cnn:2",
@@ -57,8 +58,8 @@ def test_files_markdown_marks_what_is_missing() -> None:
 def test_picture_is_drawn_and_repeatable(suffix: str, tmp_path: Path) -> None:
     pytest.importorskip("vl_convert")
     first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
-    draw_models([CARD, SMALLER], first)
-    draw_models([CARD, SMALLER], second)
+    draw(page_charts.front([CARD, SMALLER], "mnist"), first)
+    draw(page_charts.front([CARD, SMALLER], "mnist"), second)
     assert first.read_bytes() == second.read_bytes()
     if suffix == ".svg":
         assert ">cnn:2</text>" in first.read_text()

@@ -15,7 +15,6 @@ from test_footprint_report import FOOTPRINT
 from test_models_tables import CARD
 from test_sweep_report import MEASURED
 
-from edgegolf.bench.result import results_to_json
 from edgegolf.cards import Card, FileFacts, read_card
 from edgegolf.footprint.result import LATENCY
 from edgegolf.records import to_json
@@ -211,7 +210,7 @@ def test_latency_stands_in_the_table_with_its_conditions(sources: Sources, tmp_p
     ))  # fmt: skip
     of_others = file_rows(replace(sources, footprints=(smaller,)))
     assert not any(row.net == "tight_resnet" and row.p50_us for row in of_others)
-    (tmp_path / "bench.json").write_text(results_to_json([replace(RESULT, threads=3)]))
+    (tmp_path / "bench.json").write_text(to_json([replace(RESULT, threads=3)]))
     write_report([tmp_path / "bench.json"], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "p50: the median of single inferences on 3 threads, " in page
@@ -258,7 +257,7 @@ def test_strangers_benches_have_their_names_and_nothing_is_invented(tmp_path: Pa
                 latency_us=None, size_bytes=None),
         replace(RESULT, file="empty.onnx", size_bytes=0, latency_us=None, accuracy=1.0),
     ]  # fmt: skip
-    (tmp_path / "bench.json").write_text(results_to_json(strangers))
+    (tmp_path / "bench.json").write_text(to_json(strangers))
     write_report([tmp_path / "bench.json"], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "squeezenet.onnx: 1,234&nbsp;µs with 8,494&nbsp;bytes in onnxruntime</h1>" in page
@@ -277,7 +276,7 @@ def test_markup_in_names_is_text(tmp_path: Path) -> None:
     (folder / "card.json").write_text(to_json(hostile))
     bench = replace(RESULT, file=f"a/{evil}.onnx", runtime=evil, dataset=evil,
                     system=replace(RESULT.system, cpu=evil, os=evil))  # fmt: skip
-    (tmp_path / "bench.json").write_text(results_to_json([bench]))
+    (tmp_path / "bench.json").write_text(to_json([bench]))
     runs = tuple(replace(run, net=f"mlp:{evil}", dataset=evil) for run in MEASURED.runs[:1])
     sweep = replace(MEASURED, name=evil, title=evil, dataset=evil, runs=runs, costs=())
     (tmp_path / "footprint.json").write_text(to_json(replace(FOOTPRINT, net=evil)))
@@ -286,7 +285,8 @@ def test_markup_in_names_is_text(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert page.count("<script") == 1
     assert "alert(1)&lt;" in page
-    pictures.draw_sweep(replace(sweep, runs=MEASURED.runs), tmp_path / "figures" / "sweep.svg")
+    chart = page_charts.sweep(replace(sweep, runs=MEASURED.runs))
+    pictures.draw(chart, tmp_path / "figures" / "sweep.svg")
     for picture in (tmp_path / "figures").glob("*.svg"):
         tree = ElementTree.parse(picture)  # well-formed, whatever the names are
         assert not tree.findall(f".//{SVG}script")
@@ -315,7 +315,7 @@ def test_numbers_that_cannot_be_are_not_drawn(number: int, tmp_path: Path) -> No
     (tmp_path / "history.json").write_text(json.dumps(runs))
     latency = replace(RESULT.latency_us, p50=float(min(number, 0)))
     benches = [replace(RESULT, size_bytes=number), replace(RESULT, latency_us=latency)]
-    (tmp_path / "bench.json").write_text(results_to_json(benches))
+    (tmp_path / "bench.json").write_text(to_json(benches))
     write_report([tmp_path, tmp_path / "bench.json"], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "<figure" not in page
@@ -324,7 +324,7 @@ def test_numbers_that_cannot_be_are_not_drawn(number: int, tmp_path: Path) -> No
 
 def test_thousands_of_benches_make_a_bounded_page(tmp_path: Path) -> None:
     many = [replace(RESULT, file=f"net{n}.onnx", size_bytes=1000 + n) for n in range(5_000)]
-    (tmp_path / "bench.json").write_text(results_to_json(many))
+    (tmp_path / "bench.json").write_text(to_json(many))
     write_report([tmp_path / "bench.json"], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "3,000 more rows are not shown." in page

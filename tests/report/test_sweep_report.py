@@ -9,14 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from doc_tables import replace_section, sweep_sections
 
 from edgegolf.records import from_json, to_json
-from edgegolf.report.models_markdown import replace_section
-from edgegolf.report.sweep_table import (
+from edgegolf.report.sweep_tables import (
     breaking_point,
     sweep_csv,
     sweep_markdown,
-    sweep_sections,
 )
 from edgegolf.sweep.costs import FileCosts
 from edgegolf.sweep.front import goals, pareto_front
@@ -105,10 +104,10 @@ def test_bytes_and_latency_stand_beside_their_net() -> None:
 @pytest.mark.parametrize("results", [RESULTS, MEASURED], ids=["accuracy", "costs"])
 def test_picture_is_the_same_every_time(tmp_path: Path, results: SweepResults) -> None:
     pytest.importorskip("vl_convert")
-    from edgegolf.report.pictures import draw_sweep
+    from edgegolf.report import page_charts, pictures
 
     for name in ("a.svg", "b.svg"):
-        draw_sweep(results, tmp_path / name)
+        pictures.draw(page_charts.sweep(results), tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert ElementTree.parse(tmp_path / "a.svg").getroot().tag.endswith("svg")
 

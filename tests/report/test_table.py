@@ -19,24 +19,18 @@ from edgegolf.deploy.device import Device
 from edgegolf.emulation.instructions import read_instructions
 from edgegolf.export import ExportedFile
 from edgegolf.export.measuring import Candidate
-from edgegolf.footprint.result import read_footprint
+from edgegolf.footprint.result import Footprint
 from edgegolf.golf.golf import golf_file
-from edgegolf.records import from_json
-from edgegolf.report.ablation_table import ablation_table
-from edgegolf.report.anatomy_table import anatomy_table
+from edgegolf.records import from_file, from_json
 from edgegolf.report.bench_table import bench_table
-from edgegolf.report.candidates_table import candidates_table
-from edgegolf.report.data_table import data_table
 from edgegolf.report.deploy_table import models_table as deployed_table
 from edgegolf.report.deploy_table import releases_table
-from edgegolf.report.export_table import export_table
+from edgegolf.report.file_tables import anatomy_table, candidates_table, export_table, golf_table
 from edgegolf.report.footprint_table import footprint_tables
-from edgegolf.report.golf_table import golf_table
-from edgegolf.report.instructions_table import instructions_table
-from edgegolf.report.models_table import models_table
-from edgegolf.report.sweep_table import sweep_tables
+from edgegolf.report.instruction_tables import instructions_table
+from edgegolf.report.net_tables import data_table, layer_table, models_table, zoo_table
+from edgegolf.report.sweep_tables import ablation_table, sweep_tables
 from edgegolf.report.table import Table, wrap
-from edgegolf.report.zoo_table import layer_table, zoo_table
 from edgegolf.sweep import SweepResults
 from edgegolf.sweep.ablation import AblationResults
 from edgegolf.zoo import all_recipes
@@ -107,7 +101,7 @@ TABLES = {
         anatomy_table(anatomy(ROOT / path)) for path in (LONG, f"{FOLDER}/int8.onnx")
     ],
     "golf": lambda tmp_path: [golfed(tmp_path)],
-    "footprint": lambda _: footprint_tables(read_footprint(DOCS / "footprint.json")),
+    "footprint": lambda _: footprint_tables(from_file(DOCS / "footprint.json", Footprint)),
     "sweep": lambda _: [
         table
         for path in sorted((DOCS / "sweeps").glob("*.json"))

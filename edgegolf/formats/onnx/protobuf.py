@@ -132,21 +132,13 @@ def message(kind: str, /, **fields: Any) -> Message:
 
 @dataclass(frozen=True)
 class Span:
-    """Bytes of a file that one field occupies, its tag and length included.
+    """Bytes of a file that one field occupies, its tag and length included."""
 
-    Attributes:
-        start: Offset of the first byte.
-        end: Offset behind the last byte; for a message, behind its tag and length.
-        owner: The message that has the field.
-        field: The field's name.
-        value: What the bytes hold.
-    """
-
-    start: int
-    end: int
-    owner: Message
-    field: str
-    value: Any
+    start: int  # offset of the first byte
+    end: int  # offset behind the last byte; for a message, behind its tag and length
+    owner: Message  # the message that has the field
+    field: str  # the field's name
+    value: Any  # what the bytes hold
 
 
 @dataclass(frozen=True)

@@ -193,21 +193,14 @@ def _replaced(value: Any, done: Mapping[int, Table]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Bytes of a file that one object occupies.
+    """Bytes of a file that one object occupies."""
 
-    Attributes:
-        start: Offset of the first byte.
-        end: Offset behind the last byte.
-        kind: ``header``, ``vtable``, ``table``, ``vector`` or ``string``.
-        owner: The table that the bytes belong to, or whose field refers to them.
-        field: Name of that field; empty for the table itself and its vtable.
-    """
-
-    start: int
-    end: int
+    start: int  # offset of the first byte
+    end: int  # offset behind the last byte
+    # ``header``, ``vtable``, ``table``, ``vector`` or ``string``.
     kind: Literal["header", "vtable", "table", "vector", "string"]
-    owner: Table | None
-    field: str
+    owner: Table | None  # the table that the bytes belong to, or whose field refers to them
+    field: str  # name of that field; empty for the table itself and its vtable
 
 
 @dataclass(frozen=True)

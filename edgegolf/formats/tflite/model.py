@@ -18,18 +18,12 @@ _WIDE_TYPES = {"INT64", "UINT64", "FLOAT64", "COMPLEX64", "COMPLEX128"}  # 8 byt
 
 @dataclass(frozen=True)
 class TfliteModel:
-    """A parsed file.
+    """A parsed file."""
 
-    Attributes:
-        root: The table ``Model``.
-        spans: Which bytes of the file hold which object.
-        data: The whole file.
-        operator_names: Name of each operator code, ``CUSTOM:name`` for custom operators.
-    """
-
-    root: Table
-    spans: Spans
-    data: bytes
+    root: Table  # the table ``Model``
+    spans: Spans  # which bytes of the file hold which object
+    data: bytes  # the whole file
+    # Name of each operator code, ``CUSTOM:name`` for custom operators.
     operator_names: tuple[str, ...]
 
     def operator_name(self, operator: Table) -> str:

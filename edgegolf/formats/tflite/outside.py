@@ -66,19 +66,13 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True)
 class Outside:
-    """Where what lies outside the flatbuffer's own objects is, as pairs of start and end.
+    """Where what lies outside the flatbuffer's own objects is, as pairs of start and end."""
 
-    Attributes:
-        programs: Programs for accelerators, overlapping ones together.
-        archive: The ZIP archive behind all else, or an empty range.
-        unexplained: Other bytes in or behind the flatbuffer that are more than padding.
-        end: Where the flatbuffer ends.
-    """
-
-    programs: tuple[Range, ...]
-    archive: Range
+    programs: tuple[Range, ...]  # programs for accelerators, overlapping ones together
+    archive: Range  # the ZIP archive behind all else, or an empty range
+    # Other bytes in or behind the flatbuffer that are more than padding.
     unexplained: tuple[Range, ...]
-    end: int
+    end: int  # where the flatbuffer ends
 
 
 def outside(model: TfliteModel, name: str = "the file") -> Outside:

@@ -338,24 +338,16 @@ SCALARS = MappingProxyType(
 
 @dataclass(frozen=True)
 class Field:
-    """One slot of a table.
+    """One slot of a table."""
 
-    Attributes:
-        name: Its name.
-        type: ``int32``, ``[Tensor]``, ...
-        default: Its value where a file leaves it out.
-        slot: Its number.
-        refers_to: What it holds the index of: ``tensor``, ``buffer``, ``subgraph``, ...; empty if
-            it holds no index.
-        deprecated: Whether only old files have it.
-    """
-
-    name: str
-    type: str
-    default: int | float | bool
-    slot: int
+    name: str  # its name
+    type: str  # ``int32``, ``[Tensor]``, ..
+    default: int | float | bool  # its value where a file leaves it out
+    slot: int  # its number
+    # What it holds the index of: ``tensor``, ``buffer``, ``subgraph``, ...; empty if it holds no
+    # index.
     refers_to: str
-    deprecated: bool
+    deprecated: bool  # whether only old files have it
 
     @property
     def is_vector(self) -> bool:

@@ -2,14 +2,3 @@
 
 from edgegolf.ir.kernels import elementwise, movement, pooling, products, resizing, softmax
 from edgegolf.ir.kernels.call import Call, compute
-
-__all__ = [
-    "Call",
-    "compute",
-    "elementwise",
-    "movement",
-    "pooling",
-    "products",
-    "resizing",
-    "softmax",
-]

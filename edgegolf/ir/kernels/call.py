@@ -26,14 +26,10 @@ QUANTIZED = ("int8", "uint8")
 
 @dataclass(frozen=True)
 class Call:
-    """One execution of a node.
+    """One execution of a node."""
 
-    Attributes:
-        node: What is computed.
-        arrays: Its inputs, `[images or 1, *shape]`; None for one that is left out.
-    """
-
-    node: Node
+    node: Node  # what is computed
+    # Its inputs, `[images or 1, *shape]`; None for one that is left out.
     arrays: tuple[Array | None, ...]
 
     @property

@@ -12,34 +12,14 @@ from edgegolf.ir.fixed_point import Requant, bit_lengths, reciprocal, rounding_s
 from edgegolf.ir.functions import FUNCTIONS
 from edgegolf.ir.kernels.call import QUANTIZED, Call, compute
 from edgegolf.ir.lowering import ADDITION_BITS, COMPARISON_BITS, DIFFERENCE_BITS, quantize
-from edgegolf.ir.ops import (
-    Add,
-    Cast,
-    Dequantize,
-    Div,
-    LeakyReLU,
-    LogicalAnd,
-    LogicalNot,
-    LogicalOr,
-    Maximum,
-    Minimum,
-    Mul,
-    Pow,
-    PReLU,
-    Quantize,
-    ReLU,
-    Select,
-    SquaredDifference,
-    Sub,
-)
 from edgegolf.ir.tensor import Array
 
 _NUMBERS = (*QUANTIZED, "float32", "int32", "int64")
 
 
 @compute.register
-def _(op: Add | Sub, call: Call) -> Array:
-    sign = 1 if isinstance(op, Add) else -1
+def _(op: ops.Add | ops.Sub, call: Call) -> Array:
+    sign = 1 if isinstance(op, ops.Add) else -1
     if call.kind(*_NUMBERS, inputs=2) not in QUANTIZED:
         left, right = call.aligned(call.array(0), call.array(1))
         return _plain(call, left + right if sign > 0 else left - right)
@@ -51,7 +31,7 @@ def _(op: Add | Sub, call: Call) -> Array:
 
 
 @compute.register
-def _(op: Mul, call: Call) -> Array:
+def _(op: ops.Mul, call: Call) -> Array:
     if call.kind(*_NUMBERS, inputs=2) not in QUANTIZED:
         left, right = call.aligned(call.array(0), call.array(1))
         return _plain(call, left * right)
@@ -60,7 +40,7 @@ def _(op: Mul, call: Call) -> Array:
 
 
 @compute.register
-def _(op: Div, call: Call) -> Array:
+def _(op: ops.Div, call: Call) -> Array:
     if call.kind(*_NUMBERS, inputs=2) not in QUANTIZED:
         left, right = call.aligned(call.array(0), call.array(1))
         if left.dtype.kind == "f":
@@ -80,7 +60,7 @@ def _(op: Div, call: Call) -> Array:
 
 
 @compute.register
-def _(op: SquaredDifference, call: Call) -> Array:
+def _(op: ops.SquaredDifference, call: Call) -> Array:
     if call.kind(*_NUMBERS, inputs=2) not in QUANTIZED:
         left, right = call.aligned(call.array(0), call.array(1))
         return np.square(left - right)
@@ -92,7 +72,7 @@ def _(op: SquaredDifference, call: Call) -> Array:
 
 
 @compute.register
-def _(op: Pow, call: Call) -> Array:
+def _(op: ops.Pow, call: Call) -> Array:
     call.kind("float32", "int32", inputs=2)
     left, right = call.aligned(call.array(0), call.array(1))
     return np.power(left, right)
@@ -103,14 +83,14 @@ def _plain(call: Call, result: Array) -> Array:
 
 
 @compute.register
-def _(op: ReLU, call: Call) -> Array:
+def _(op: ops.ReLU, call: Call) -> Array:
     if call.kind(*QUANTIZED, "float32") in QUANTIZED:
         return call.stored(_only(call)(call.centred()))
     return np.clip(call.array(), np.float32(op.low), np.float32(op.high))
 
 
 @compute.register
-def _(op: LeakyReLU, call: Call) -> Array:
+def _(op: ops.LeakyReLU, call: Call) -> Array:
     if call.kind(*QUANTIZED, "float32") not in QUANTIZED:
         return np.where(call.array() > 0, call.array(), call.array() * np.float32(op.slope))
     kept, leaked = call.arithmetic.requants
@@ -121,7 +101,7 @@ def _(op: LeakyReLU, call: Call) -> Array:
 
 
 @compute.register
-def _(op: PReLU, call: Call) -> Array:
+def _(op: ops.PReLU, call: Call) -> Array:
     if call.kind(*QUANTIZED, "float32", inputs=2) not in QUANTIZED:
         data, slopes = call.aligned(call.array(0), call.array(1))
         return np.where(data >= 0, data, data * slopes)
@@ -142,10 +122,10 @@ for kind in FUNCTIONS:
 
 
 @compute.register
-def _(op: Maximum | Minimum, call: Call) -> Array:
+def _(op: ops.Maximum | ops.Minimum, call: Call) -> Array:
     """Quantized operands must have one scale."""
     call.kind(*_NUMBERS, inputs=2)
-    function = np.maximum if isinstance(op, Maximum) else np.minimum
+    function = np.maximum if isinstance(op, ops.Maximum) else np.minimum
     result: Array = function(*call.aligned(call.array(0), call.array(1)))
     return result
 
@@ -176,19 +156,19 @@ for kind in _COMPARISONS:
 
 
 @compute.register
-def _(op: LogicalAnd | LogicalOr, call: Call) -> Array:
-    function = np.logical_and if isinstance(op, LogicalAnd) else np.logical_or
+def _(op: ops.LogicalAnd | ops.LogicalOr, call: Call) -> Array:
+    function = np.logical_and if isinstance(op, ops.LogicalAnd) else np.logical_or
     result: Array = function(*call.aligned(call.array(0), call.array(1)))
     return result
 
 
 @compute.register
-def _(op: LogicalNot, call: Call) -> Array:
+def _(op: ops.LogicalNot, call: Call) -> Array:
     return ~call.array()
 
 
 @compute.register
-def _(op: Select, call: Call) -> Array:
+def _(op: ops.Select, call: Call) -> Array:
     """Quantized operands must have one scale."""
     condition = call.array(0)
     missing = call.array(1).ndim - condition.ndim
@@ -198,14 +178,14 @@ def _(op: Select, call: Call) -> Array:
 
 
 @compute.register
-def _(op: Quantize, call: Call) -> Array:
+def _(op: ops.Quantize, call: Call) -> Array:
     if call.tensor(0).dtype == "float32":
         return quantize(call.array(), call.output)
     return call.stored(_only(call)(call.centred()))
 
 
 @compute.register
-def _(op: Dequantize, call: Call) -> Array:
+def _(op: ops.Dequantize, call: Call) -> Array:
     """From integers, per tensor or per channel, or from float16."""
     tensor, numbers = call.tensor(0), call.array()
     if tensor.dtype == "float16":
@@ -222,7 +202,7 @@ def _(op: Dequantize, call: Call) -> Array:
 
 
 @compute.register
-def _(op: Cast, call: Call) -> Array:
+def _(op: ops.Cast, call: Call) -> Array:
     return call.array().astype(call.output.dtype)
 
 

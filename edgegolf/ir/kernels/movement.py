@@ -7,41 +7,23 @@ from math import prod
 import numpy as np
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.ir import ops
 from edgegolf.ir.kernels.call import Call, check_size, compute
-from edgegolf.ir.ops import (
-    BatchToSpace,
-    BroadcastTo,
-    Concatenate,
-    DepthToSpace,
-    Gather,
-    MirrorPad,
-    Pad,
-    Reshape,
-    Reverse,
-    Slice,
-    SpaceToBatch,
-    SpaceToDepth,
-    Split,
-    Stack,
-    Tile,
-    Transpose,
-    Unstack,
-)
 from edgegolf.ir.tensor import Array
 
 
 @compute.register
-def _(op: Reshape, call: Call) -> Array:
+def _(op: ops.Reshape, call: Call) -> Array:
     return call.array().reshape(len(call.array()), *call.output.shape)
 
 
 @compute.register
-def _(op: Transpose, call: Call) -> Array:
+def _(op: ops.Transpose, call: Call) -> Array:
     return call.array().transpose(0, *(1 + axis for axis in op.axes))
 
 
 @compute.register
-def _(op: Pad, call: Call) -> Array:
+def _(op: ops.Pad, call: Call) -> Array:
     data = call.array()
     check_size((len(data), *call.output.shape))
     fill = call.output.zero_point if op.value is None else op.value
@@ -49,7 +31,7 @@ def _(op: Pad, call: Call) -> Array:
 
 
 @compute.register
-def _(op: Slice, call: Call) -> Array:
+def _(op: ops.Slice, call: Call) -> Array:
     chosen = (
         start + step * np.arange(size)
         for start, step, size in zip(op.starts, op.steps, op.sizes, strict=True)
@@ -61,13 +43,13 @@ def _(op: Slice, call: Call) -> Array:
 
 
 @compute.register
-def _(op: Concatenate, call: Call) -> Array:
+def _(op: ops.Concatenate, call: Call) -> Array:
     """Quantized operands must have one scale."""
     return np.concatenate(_spread(call), axis=1 + op.axis)
 
 
 @compute.register
-def _(op: Stack, call: Call) -> Array:
+def _(op: ops.Stack, call: Call) -> Array:
     return np.stack(_spread(call), axis=1 + op.axis)
 
 
@@ -79,18 +61,18 @@ def _spread(call: Call) -> list[Array]:
 
 
 @compute.register
-def _(op: Split, call: Call) -> list[Array]:
+def _(op: ops.Split, call: Call) -> list[Array]:
     ends = np.cumsum([tensor.shape[op.axis] for tensor in call.node.outputs])
     return np.split(call.array(), ends[:-1].tolist(), axis=1 + op.axis)
 
 
 @compute.register
-def _(op: Unstack, call: Call) -> list[Array]:
+def _(op: ops.Unstack, call: Call) -> list[Array]:
     return list(np.moveaxis(call.array(), 1 + op.axis, 0))
 
 
 @compute.register
-def _(op: Gather, call: Call) -> Array:
+def _(op: ops.Gather, call: Call) -> Array:
     data, places = call.array(0), call.array(1)
     length = data.shape[1 + op.axis]
     if places.size and not 0 <= places.min() <= places.max() < length:
@@ -111,13 +93,13 @@ def _(op: Gather, call: Call) -> Array:
 
 
 @compute.register
-def _(op: Tile, call: Call) -> Array:
+def _(op: ops.Tile, call: Call) -> Array:
     check_size((len(call.array()), *call.output.shape))
     return np.tile(call.array(), (1, *op.multiples))
 
 
 @compute.register
-def _(op: BroadcastTo, call: Call) -> Array:
+def _(op: ops.BroadcastTo, call: Call) -> Array:
     data = call.array()
     check_size((len(data), *call.output.shape))
     rank = len(call.output.shape)
@@ -126,19 +108,19 @@ def _(op: BroadcastTo, call: Call) -> Array:
 
 
 @compute.register
-def _(op: MirrorPad, call: Call) -> Array:
+def _(op: ops.MirrorPad, call: Call) -> Array:
     check_size((len(call.array()), *call.output.shape))
     mode = "symmetric" if op.symmetric else "reflect"
     return np.pad(call.array(), ((0, 0), *op.margins), mode)  # type: ignore[call-overload]
 
 
 @compute.register
-def _(op: Reverse, call: Call) -> Array:
+def _(op: ops.Reverse, call: Call) -> Array:
     return np.flip(call.array(), [1 + axis for axis in op.axes])
 
 
 @compute.register
-def _(op: SpaceToDepth, call: Call) -> Array:
+def _(op: ops.SpaceToDepth, call: Call) -> Array:
     batch, rows, columns, _ = call.output.shape
     blocks = call.array().reshape(
         -1, batch, rows, op.block, columns, op.block, call.array().shape[4]
@@ -147,7 +129,7 @@ def _(op: SpaceToDepth, call: Call) -> Array:
 
 
 @compute.register
-def _(op: DepthToSpace, call: Call) -> Array:
+def _(op: ops.DepthToSpace, call: Call) -> Array:
     _, batch, rows, columns, _ = call.array().shape
     blocks = call.array().reshape(
         -1, batch, rows, columns, op.block, op.block, call.output.shape[3]
@@ -156,7 +138,7 @@ def _(op: DepthToSpace, call: Call) -> Array:
 
 
 @compute.register
-def _(op: SpaceToBatch, call: Call) -> Array:
+def _(op: ops.SpaceToBatch, call: Call) -> Array:
     data, count = call.array(), len(op.block)
     rest = data.ndim - 2 - count
     check_size((len(data), *call.output.shape))
@@ -174,7 +156,7 @@ def _(op: SpaceToBatch, call: Call) -> Array:
 
 
 @compute.register
-def _(op: BatchToSpace, call: Call) -> Array:
+def _(op: ops.BatchToSpace, call: Call) -> Array:
     data, count = call.array(), len(op.block)
     batch = call.output.shape[0]
     blocks = data.reshape(len(data), *op.block, batch, *data.shape[2:])

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgegolf.ir import ops
 from edgegolf.ir.fixed_point import inverse_root, scaled
 from edgegolf.ir.kernels.call import QUANTIZED, Call, compute
 from edgegolf.ir.kernels.windows import merge_images, slide, split_images
-from edgegolf.ir.ops import (
-    ArgMax,
-    ArgMin,
-    AveragePool2D,
-    CumSum,
-    L2Normalize,
-    MaxPool2D,
-    Mean,
-    ReduceMax,
-    ReduceMin,
-    Sum,
-)
 from edgegolf.ir.tensor import Array
 
 
 @compute.register
-def _(op: MaxPool2D, call: Call) -> Array:
+def _(op: ops.MaxPool2D, call: Call) -> Array:
     kind = call.kind(*QUANTIZED, "float32")
     data = call.array()
     lowest = np.finfo(np.float32).min if kind == "float32" else np.iinfo(data.dtype).min
@@ -32,7 +21,7 @@ def _(op: MaxPool2D, call: Call) -> Array:
 
 
 @compute.register
-def _(op: AveragePool2D, call: Call) -> Array:
+def _(op: ops.AveragePool2D, call: Call) -> Array:
     kind = call.kind(*QUANTIZED, "float32")
     data = call.array()
     images = merge_images(data)
@@ -56,7 +45,7 @@ def _clipped(call: Call, numbers: Array) -> Array:
 
 
 @compute.register
-def _(op: Mean | Sum, call: Call) -> Array:
+def _(op: ops.Mean | ops.Sum, call: Call) -> Array:
     axes = tuple(axis + 1 for axis in op.axes)
     kind = call.kind(*QUANTIZED, "float32", "int32", "int64")
     if kind in QUANTIZED:
@@ -64,7 +53,7 @@ def _(op: Mean | Sum, call: Call) -> Array:
         (requant,) = call.arithmetic.requants
         return call.stored(requant(sums))
     data = call.array()
-    if isinstance(op, Sum):
+    if isinstance(op, ops.Sum):
         return np.asarray(data.sum(axis=axes, keepdims=op.keep_dims, dtype=data.dtype))
     means = data.mean(
         axis=axes, keepdims=op.keep_dims, dtype=np.float32 if kind[0] == "f" else None
@@ -73,21 +62,21 @@ def _(op: Mean | Sum, call: Call) -> Array:
 
 
 @compute.register
-def _(op: ReduceMax | ReduceMin, call: Call) -> Array:
+def _(op: ops.ReduceMax | ops.ReduceMin, call: Call) -> Array:
     """Quantized tensors must have one scale."""
-    reduce = np.max if isinstance(op, ReduceMax) else np.min
+    reduce = np.max if isinstance(op, ops.ReduceMax) else np.min
     axes = tuple(axis + 1 for axis in op.axes)
     return np.asarray(reduce(call.array(), axis=axes, keepdims=op.keep_dims))
 
 
 @compute.register
-def _(op: ArgMax, call: Call) -> Array:
-    choose = np.argmin if isinstance(op, ArgMin) else np.argmax
+def _(op: ops.ArgMax, call: Call) -> Array:
+    choose = np.argmin if isinstance(op, ops.ArgMin) else np.argmax
     return np.asarray(choose(call.array(), axis=1 + op.axis)).astype(call.output.dtype)
 
 
 @compute.register
-def _(op: CumSum, call: Call) -> Array:
+def _(op: ops.CumSum, call: Call) -> Array:
     call.kind("float32", "int32", "int64")
     axis = 1 + op.axis
     data = np.flip(call.array(), axis) if op.reverse else call.array()
@@ -98,7 +87,7 @@ def _(op: CumSum, call: Call) -> Array:
 
 
 @compute.register
-def _(op: L2Normalize, call: Call) -> Array:
+def _(op: ops.L2Normalize, call: Call) -> Array:
     if call.kind("int8", "float32") == "float32":
         data = call.array()
         norms = np.sqrt(np.square(data).sum(axis=-1, keepdims=True))

@@ -5,21 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.ir import ops
 from edgegolf.ir.fixed_point import wrap
 from edgegolf.ir.kernels.call import QUANTIZED, Call, check_size, compute
 from edgegolf.ir.kernels.windows import merge_images, slide, split_images
-from edgegolf.ir.ops import (
-    BatchMatMul,
-    Conv2D,
-    DepthwiseConv2D,
-    FullyConnected,
-    TransposeConv2D,
-)
 from edgegolf.ir.tensor import Array
 
 
 @compute.register
-def _(op: Conv2D, call: Call) -> Array:
+def _(op: ops.Conv2D, call: Call) -> Array:
     data, weights = _factors(call)
     images = merge_images(data)
     groups = images.shape[3] // weights.shape[3]
@@ -32,7 +26,7 @@ def _(op: Conv2D, call: Call) -> Array:
     return _finished(call, split_images(np.concatenate(results, axis=3), data))
 
 
-def _convolve(op: Conv2D, images: Array, weights: Array) -> Array:
+def _convolve(op: ops.Conv2D, images: Array, weights: Array) -> Array:
     size = weights.shape[1], weights.shape[2]
     views = [view for _, view in slide(op, size, images, 0, op.dilation)]
     check_size((len(views), *views[0].shape))
@@ -43,7 +37,7 @@ def _convolve(op: Conv2D, images: Array, weights: Array) -> Array:
 
 
 @compute.register
-def _(op: DepthwiseConv2D, call: Call) -> Array:
+def _(op: ops.DepthwiseConv2D, call: Call) -> Array:
     data, weights = _factors(call)
     images = merge_images(data)
     _, height, width, depth = weights.shape
@@ -57,7 +51,7 @@ def _(op: DepthwiseConv2D, call: Call) -> Array:
 
 
 @compute.register
-def _(op: TransposeConv2D, call: Call) -> Array:
+def _(op: ops.TransposeConv2D, call: Call) -> Array:
     data, weights = _factors(call)
     images = merge_images(data)
     (rows, columns), (down, across) = images.shape[1:3], op.strides
@@ -78,7 +72,7 @@ def _(op: TransposeConv2D, call: Call) -> Array:
 
 
 @compute.register
-def _(op: BatchMatMul, call: Call) -> Array:
+def _(op: ops.BatchMatMul, call: Call) -> Array:
     kind = call.kind("int8", "float32", inputs=2)
     # Floats are faster, and hold all sums of integers exactly.
     factors = [
@@ -98,7 +92,7 @@ def _(op: BatchMatMul, call: Call) -> Array:
 
 
 @compute.register
-def _(op: FullyConnected, call: Call) -> Array:
+def _(op: ops.FullyConnected, call: Call) -> Array:
     if len(call.array(1)) > 1:
         raise EdgegolfError("the weights of FullyConnected differ between images")
     data, weights = _factors(call)
@@ -108,7 +102,7 @@ def _(op: FullyConnected, call: Call) -> Array:
 
 def _factors(call: Call) -> tuple[Array, Array]:
     """The input and the weights, less their zero points, as floats that hold all sums exactly."""
-    keeps_sums = isinstance(call.node.op, FullyConnected) and call.output.dtype == "int32"
+    keeps_sums = isinstance(call.node.op, ops.FullyConnected) and call.output.dtype == "int32"
     kind = call.tensor(0).dtype if keeps_sums else call.kind(*QUANTIZED, "float32", inputs=2)
     weights = call.array(1)
     if len(weights) != 1:
@@ -117,7 +111,7 @@ def _factors(call: Call) -> tuple[Array, Array]:
         return call.array(0), weights[0]
     # int8 kernels take the weights' zero point for 0, but for FULLY_CONNECTED with one scale.
     tensor = call.tensor(1)
-    heeded = kind == "uint8" or isinstance(call.node.op, FullyConnected)
+    heeded = kind == "uint8" or isinstance(call.node.op, ops.FullyConnected)
     if not heeded or (tensor.quant is not None and tensor.quant.is_per_channel):
         centred = weights.astype(np.int64)
     else:

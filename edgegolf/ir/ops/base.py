@@ -47,15 +47,10 @@ class ReLU(Op):
 
 @dataclass(frozen=True)
 class Unsupported(Op):
-    """An operator that is not covered; `name` is what its file calls it.
+    """An operator that is not covered; `name` is what its file calls it."""
 
-    Attributes:
-        name: For messages.
-        why: What exactly is not covered, empty if the operator is.
-    """
-
-    name: str
-    why: str = ""
+    name: str  # for messages
+    why: str = ""  # what exactly is not covered, empty if the operator is
 
     def shape(self, inputs: Inputs) -> None:
         """Unknown."""

@@ -11,7 +11,6 @@ from edgegolf.ir.ops.base import Inputs, Op, ReLU, input_shape, name_of
 from edgegolf.ir.tensor import Shape
 
 
-@dataclass(frozen=True)
 class _Binary(Op):
     """Two inputs that broadcast."""
 
@@ -26,42 +25,36 @@ class _Binary(Op):
 
 
 @dataclass(frozen=True)
-class Add(_Binary):
+class _Arithmetic(_Binary):
+    """With an activation behind it, or none."""
+
+    activation: ReLU | None = None
+
+
+class Add(_Arithmetic):
     """The sum."""
 
-    activation: ReLU | None = None
 
-
-@dataclass(frozen=True)
-class Sub(_Binary):
+class Sub(_Arithmetic):
     """The first input less the second."""
 
-    activation: ReLU | None = None
 
-
-@dataclass(frozen=True)
-class Mul(_Binary):
+class Mul(_Arithmetic):
     """The product, element by element."""
 
-    activation: ReLU | None = None
 
-
-@dataclass(frozen=True)
 class Maximum(_Binary):
     """The larger one, element by element."""
 
 
-@dataclass(frozen=True)
 class Minimum(_Binary):
     """The smaller one, element by element."""
 
 
-@dataclass(frozen=True)
 class Less(_Binary):
     """Whether the first input is smaller, bool."""
 
 
-@dataclass(frozen=True)
 class Greater(_Binary):
     """Whether the first input is larger, bool."""
 
@@ -73,89 +66,70 @@ class LeakyReLU(Op):
     slope: float = 0.0
 
 
-@dataclass(frozen=True)
 class Logistic(Op):
     """1 / (1 + e⁻ˣ)."""
 
 
-@dataclass(frozen=True)
 class Tanh(Op):
     """The hyperbolic tangent."""
 
 
-@dataclass(frozen=True)
 class HardSwish(Op):
     """x · min(6, max(0, x + 3)) / 6."""
 
 
-@dataclass(frozen=True)
 class Quantize(Op):
     """Real numbers as integers, or integers of one quantization in another."""
 
 
-@dataclass(frozen=True)
 class Dequantize(Op):
     """The real numbers that integers stand for, or float16 as float32."""
 
 
-@dataclass(frozen=True)
 class Cast(Op):
     """The same numbers in another type."""
 
 
-@dataclass(frozen=True)
 class SquaredDifference(_Binary):
     """The square of the difference."""
 
 
-@dataclass(frozen=True)
 class Pow(_Binary):
     """The first input to the power of the second."""
 
 
-@dataclass(frozen=True)
-class Div(_Binary):
+class Div(_Arithmetic):
     """The first input divided by the second."""
 
-    activation: ReLU | None = None
 
-
-@dataclass(frozen=True)
 class LessEqual(_Binary):
     """Whether the first input is at most the second, bool."""
 
 
-@dataclass(frozen=True)
 class GreaterEqual(_Binary):
     """Whether the first input is at least the second, bool."""
 
 
-@dataclass(frozen=True)
 class Equal(_Binary):
     """Whether both are equal, bool."""
 
 
-@dataclass(frozen=True)
 class NotEqual(_Binary):
     """Whether they differ, bool."""
 
 
-@dataclass(frozen=True)
 class LogicalAnd(_Binary):
     """Whether both are true."""
 
 
-@dataclass(frozen=True)
 class LogicalOr(_Binary):
     """Whether one is true."""
 
 
-@dataclass(frozen=True)
 class PReLU(_Binary):
     """x where x ≥ 0, else x times the second input, which broadcasts to it."""
 
 
-@dataclass(frozen=True)
 class Select(Op):
     """The second input where the first, bool, is true, else the third; all broadcast."""
 
@@ -172,85 +146,66 @@ class Select(Op):
 
 @dataclass(frozen=True)
 class GELU(Op):
-    """x times the probability that a normal number is smaller.
+    """x times the probability that a normal number is smaller."""
 
-    Attributes:
-        approximate: Whether with a hyperbolic tangent instead of the error function.
-    """
-
-    approximate: bool = False
+    approximate: bool = False  # whether with a hyperbolic tangent instead of the error function
 
 
-@dataclass(frozen=True)
 class ELU(Op):
     """x where x > 0, else eˣ − 1."""
 
 
-@dataclass(frozen=True)
 class Exp(Op):
     """eˣ."""
 
 
-@dataclass(frozen=True)
 class Log(Op):
     """The natural logarithm."""
 
 
-@dataclass(frozen=True)
 class Sqrt(Op):
     """The square root."""
 
 
-@dataclass(frozen=True)
 class Rsqrt(Op):
     """1 / √x."""
 
 
-@dataclass(frozen=True)
 class Square(Op):
     """x²."""
 
 
-@dataclass(frozen=True)
 class Neg(Op):
     """−x."""
 
 
-@dataclass(frozen=True)
 class Abs(Op):
     """|x|."""
 
 
-@dataclass(frozen=True)
 class Sin(Op):
     """The sine."""
 
 
-@dataclass(frozen=True)
 class Cos(Op):
     """The cosine."""
 
 
-@dataclass(frozen=True)
 class Sign(Op):
     """−1, 0 or 1."""
 
 
-@dataclass(frozen=True)
 class Floor(Op):
     """The next integer below."""
 
 
-@dataclass(frozen=True)
 class Ceil(Op):
     """The next integer above."""
 
 
-@dataclass(frozen=True)
 class Round(Op):
     """The nearest integer, ties to even."""
 
 
-@dataclass(frozen=True)
 class LogicalNot(Op):
     """Whether the input is false."""

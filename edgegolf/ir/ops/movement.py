@@ -10,7 +10,6 @@ from edgegolf.ir.ops.base import Inputs, Op, Padding, Pair, input_shape, name_of
 from edgegolf.ir.tensor import Shape
 
 
-@dataclass(frozen=True)
 class Reshape(Op):
     """The same elements in the same order, in the output tensor's shape."""
 
@@ -34,14 +33,10 @@ class Transpose(Op):
 
 @dataclass(frozen=True)
 class Pad(Op):
-    """Elements added around.
+    """Elements added around."""
 
-    Attributes:
-        margins: (before, after) of each axis.
-        value: What is added: an integer as it is stored, or a real number; None adds zeros.
-    """
-
-    margins: tuple[Pair, ...]
+    margins: tuple[Pair, ...]  # (before, after) of each axis
+    # What is added: an integer as it is stored, or a real number; None adds zeros.
     value: float | None = None
 
     def shape(self, inputs: Inputs) -> Shape:
@@ -54,17 +49,11 @@ class Pad(Op):
 
 @dataclass(frozen=True)
 class Slice(Op):
-    """Some elements of each axis, in the output tensor's shape, which may lack axes of length 1.
+    """Some elements of each axis, in the output tensor's shape, which may lack axes of length 1."""
 
-    Attributes:
-        starts: The first element of each axis.
-        steps: From one element to the next; negative ones go back.
-        sizes: How many.
-    """
-
-    starts: tuple[int, ...]
-    steps: tuple[int, ...]
-    sizes: tuple[int, ...]
+    starts: tuple[int, ...]  # the first element of each axis
+    steps: tuple[int, ...]  # from one element to the next; negative ones go back
+    sizes: tuple[int, ...]  # how many
 
     @classmethod
     def crop(cls, margins: Padding, image: Shape) -> Slice:
@@ -149,15 +138,10 @@ class Split(Op):
 
 @dataclass(frozen=True)
 class Gather(Op):
-    """Elements along an axis, which the second input numbers.
+    """Elements along an axis, which the second input numbers."""
 
-    Attributes:
-        axis: Counted from 0.
-        batch_axes: How many first axes both inputs have in common.
-    """
-
-    axis: int = 0
-    batch_axes: int = 0
+    axis: int = 0  # counted from 0
+    batch_axes: int = 0  # how many first axes both inputs have in common
 
     def shape(self, inputs: Inputs) -> Shape:
         """The numbers' shape in the place of the axis."""
@@ -182,7 +166,6 @@ class Tile(Op):
         return tuple(size * count for size, count in zip(shape, self.multiples, strict=True))
 
 
-@dataclass(frozen=True)
 class BroadcastTo(Op):
     """The input in the output tensor's shape."""
 
@@ -192,13 +175,9 @@ class BroadcastTo(Op):
 
 @dataclass(frozen=True)
 class MirrorPad(Pad):
-    """Margins that mirror the input.
+    """Margins that mirror the input."""
 
-    Attributes:
-        symmetric: Whether the outermost element is mirrored, too.
-    """
-
-    symmetric: bool = False
+    symmetric: bool = False  # whether the outermost element is mirrored, too
 
 
 @dataclass(frozen=True)
@@ -238,15 +217,10 @@ class DepthToSpace(Op):
 
 @dataclass(frozen=True)
 class SpaceToBatch(Op):
-    """Every block-th pixel as an image, of images with margins of zeros.
+    """Every block-th pixel as an image, of images with margins of zeros."""
 
-    Attributes:
-        block: Steps along each axis behind the first one.
-        margins: (before, after) of each.
-    """
-
-    block: tuple[int, ...]
-    margins: tuple[Pair, ...]
+    block: tuple[int, ...]  # steps along each axis behind the first one
+    margins: tuple[Pair, ...]  # (before, after) of each
 
     def shape(self, inputs: Inputs) -> Shape:
         """[batch · blocks, …]."""
@@ -263,7 +237,6 @@ class SpaceToBatch(Op):
         return (shape[0] * prod(self.block), *inner, *shape[1 + count :])
 
 
-@dataclass(frozen=True)
 class BatchToSpace(SpaceToBatch):
     """Undoes `SpaceToBatch`: images interleaved, the margins cut off."""
 

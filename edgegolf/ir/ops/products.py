@@ -15,17 +15,12 @@ from edgegolf.ir.tensor import Shape, Tensor
 
 @dataclass(frozen=True)
 class FullyConnected(Op):
-    """Inputs: vectors along the last axis, matrix [units, inputs], bias [units].
-
-    Attributes:
-        keep_dims: Whether the axes before the last one stay; else they become one.
-        activation: What the result is kept between.
-    """
+    """Inputs: vectors along the last axis, matrix [units, inputs], bias [units]."""
 
     PARAMETERS = (1, 2)
 
-    keep_dims: bool = False
-    activation: ReLU | None = None
+    keep_dims: bool = False  # whether the axes before the last one stay; else they become one
+    activation: ReLU | None = None  # what the result is kept between
 
     def shape(self, inputs: Inputs) -> Shape:
         """[…, units]."""
@@ -46,15 +41,10 @@ class FullyConnected(Op):
 
 @dataclass(frozen=True)
 class BatchMatMul(Op):
-    """The products of the matrices that the last two axes are; the others broadcast.
+    """The products of the matrices that the last two axes are; the others broadcast."""
 
-    Attributes:
-        transpose_first: Whether the first input's matrices are transposed.
-        transpose_second: Whether the second's are.
-    """
-
-    transpose_first: bool = False
-    transpose_second: bool = False
+    transpose_first: bool = False  # whether the first input's matrices are transposed
+    transpose_second: bool = False  # whether the second's are
 
     def shape(self, inputs: Inputs) -> Shape:
         """[…, rows, columns]."""

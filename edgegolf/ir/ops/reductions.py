@@ -16,12 +16,10 @@ class Softmax(Op):
     beta: float = 1.0
 
 
-@dataclass(frozen=True)
 class LogSoftmax(Op):
     """The logarithm of the softmax along the last axis."""
 
 
-@dataclass(frozen=True)
 class L2Normalize(Op):
     """Divided by the root of the sum of squares along the last axis."""
 
@@ -45,22 +43,18 @@ class _Reduction(Op):
         )
 
 
-@dataclass(frozen=True)
 class Mean(_Reduction):
     """The mean."""
 
 
-@dataclass(frozen=True)
 class Sum(_Reduction):
     """The sum."""
 
 
-@dataclass(frozen=True)
 class ReduceMax(_Reduction):
     """The largest element."""
 
 
-@dataclass(frozen=True)
 class ReduceMin(_Reduction):
     """The smallest element."""
 
@@ -77,21 +71,14 @@ class ArgMax(Op):
         return (*shape[: self.axis], *shape[self.axis + 1 :])
 
 
-@dataclass(frozen=True)
 class ArgMin(ArgMax):
     """The place of the smallest one."""
 
 
 @dataclass(frozen=True)
 class CumSum(Op):
-    """The sum of the elements so far along an axis.
+    """The sum of the elements so far along an axis."""
 
-    Attributes:
-        axis: Counted from 0.
-        exclusive: Whether without the element itself.
-        reverse: Whether from the end.
-    """
-
-    axis: int
-    exclusive: bool = False
-    reverse: bool = False
+    axis: int  # counted from 0
+    exclusive: bool = False  # whether without the element itself
+    reverse: bool = False  # whether from the end

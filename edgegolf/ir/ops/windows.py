@@ -23,15 +23,10 @@ from edgegolf.ir.tensor import Shape, Tensor
 
 @dataclass(frozen=True)
 class _Window(Op):
-    """A window that slides over the rows and columns of [batch, height, width, channels].
+    """A window that slides over the rows and columns of [batch, height, width, channels]."""
 
-    Attributes:
-        strides: Steps of the window, (vertical, horizontal).
-        padding: Rows and columns added, ((top, bottom), (left, right)).
-    """
-
-    strides: Pair = (1, 1)
-    padding: Padding = NO_PADDING
+    strides: Pair = (1, 1)  # steps of the window, (vertical, horizontal)
+    padding: Padding = NO_PADDING  # rows and columns added, ((top, bottom), (left, right))
 
     def _slide(self, image: Shape, size: Sequence[int], dilation: Pair = (1, 1)) -> Pair:
         if len(image) != 4:
@@ -47,17 +42,12 @@ class _Window(Op):
 
 @dataclass(frozen=True)
 class Conv2D(_Window):
-    """Inputs: images, filters [outputs, height, width, inputs of a group], bias [outputs].
-
-    Attributes:
-        dilation: Steps between the elements of the window.
-        activation: What the result is kept between.
-    """
+    """Inputs: images, filters [outputs, height, width, inputs of a group], bias [outputs]."""
 
     PARAMETERS = (1, 2)
 
-    dilation: Pair = (1, 1)
-    activation: ReLU | None = None
+    dilation: Pair = (1, 1)  # steps between the elements of the window
+    activation: ReLU | None = None  # what the result is kept between
 
     def shape(self, inputs: Inputs) -> Shape:
         """[batch, rows, columns, outputs]."""
@@ -141,27 +131,20 @@ class _Pool2D(_Window):
         return (image[0], *counts, image[3])
 
 
-@dataclass(frozen=True)
 class MaxPool2D(_Pool2D):
     """The largest element of each window; padding never wins."""
 
 
-@dataclass(frozen=True)
 class AveragePool2D(_Pool2D):
     """The mean of each window; padding does not count."""
 
 
 @dataclass(frozen=True)
 class _Resize(Op):
-    """An image in another size, which the output tensor tells.
+    """An image in another size, which the output tensor tells."""
 
-    Attributes:
-        align_corners: Whether the corners' centres stay where they are.
-        half_pixel_centers: Whether a pixel is where its centre is, not its corner.
-    """
-
-    align_corners: bool = False
-    half_pixel_centers: bool = False
+    align_corners: bool = False  # whether the corners' centres stay where they are
+    half_pixel_centers: bool = False  # whether a pixel is where its centre is, not its corner
 
     def shape(self, inputs: Inputs) -> None:
         """Only the output tensor tells it."""
@@ -169,12 +152,10 @@ class _Resize(Op):
             raise EdgegolfError(f"{name_of(self)} of {len(input_shape(inputs))} axes")
 
 
-@dataclass(frozen=True)
 class ResizeBilinear(_Resize):
     """Interpolated between four pixels."""
 
 
-@dataclass(frozen=True)
 class ResizeNearest(_Resize):
     """Each pixel the nearest one."""
 

@@ -16,7 +16,7 @@ from edgegolf.backends.c import CFiles
 from edgegolf.emulation.emulator import plugin
 from edgegolf.errors import EdgegolfError
 
-_MAIN = Path(__file__).with_name("microcontroller.c")
+_MAIN = Path(__file__).with_name("core_main.c")
 _SMALL = ("-std=gnu99", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections")
 _TIMEOUT_S = 60
 
@@ -30,21 +30,14 @@ def _picolibc(flash: str, ram: str, size: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Core:
-    """A processor that is emulated.
+    """A processor that is emulated."""
 
-    Attributes:
-        name: Of it.
-        compiler: With the options that choose it.
-        emulator: With those that choose a machine; the program's path follows.
-        unit: What is counted.
-        fast: The compiler's option for speed. At -O2 it makes shifts and sums of the
-            multiplications of a Cortex-M0, which take longer.
-    """
-
-    name: str
-    compiler: tuple[str, ...]
-    emulator: tuple[str, ...]
-    unit: str = "instructions"
+    name: str  # of it
+    compiler: tuple[str, ...]  # with the options that choose it
+    emulator: tuple[str, ...]  # with those that choose a machine; the program's path follows
+    unit: str = "instructions"  # what is counted
+    # The compiler's option for speed. At -O2 it makes shifts and sums of the multiplications of a
+    # Cortex-M0, which take longer.
     fast: str = "-O2"
 
 
@@ -77,17 +70,11 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Run:
-    """A net on a core.
+    """A net on a core."""
 
-    Attributes:
-        flash_bytes: Program and constants, less an empty program's; without the softmax.
-        ram_bytes: Static, less an empty program's.
-        count: Of `Core.unit`, of one inference up to the logits.
-    """
-
-    flash_bytes: int
-    ram_bytes: int
-    count: int
+    flash_bytes: int  # program and constants, less an empty program's; without the softmax
+    ram_bytes: int  # static, less an empty program's
+    count: int  # of `Core.unit`, of one inference up to the logits
 
 
 def missing(core: Core) -> str | None:
