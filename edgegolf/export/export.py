@@ -23,6 +23,7 @@ from edgegolf.export.low_bits import LOW_BITS, low_bit_drafts
 from edgegolf.export.measuring import STOCK, Candidate, Compute, Draft, Task, measure, outputs_of
 from edgegolf.export.model_source import Compiled, Described, load_packages, open_source
 from edgegolf.export.samples import ExportData, read_data
+from edgegolf.export.sources import with_shapes
 from edgegolf.export.variants import (
     FINETUNING_STEPS,
     Tuning,
@@ -42,6 +43,8 @@ from edgegolf.golf.golf import golf_file
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.golf.tflite_golf import golf_tflite
+from edgegolf.passes.rerolling import unroll
+from edgegolf.quantize.quantization import with_float16_weights, with_real_weights
 from edgegolf.runtimes import open_session
 from edgegolf.runtimes.worker import Worker
 
@@ -300,16 +303,16 @@ class _Making:
         note: Callable[[str], None],
     ) -> None:
         self.worker, self.options, self.steps, self.note = worker, options, steps, note
-        self.described: Described = worker.call("describe", what="reading the model")
+        described: Described = worker.call("describe", what="reading the model")
+        inputs = with_shapes(described.inputs, dict(options.input_shapes))
+        self.described = replace(described, inputs=inputs)
         self.data: ExportData = read_data(source, self.described.inputs, options.calibration_images)
         self.notes = list(self.data.notes)
         self.of_training = isinstance(source, Dataset)
         for sentence in sample_warnings(self.described.inputs, self.data.validation):
             self._tell(sentence)
-        given = dict(options.input_shapes)
         self.shapes = tuple(
-            (options.batch, *given.get(each.name, given.get("", array.shape[1:])))
-            for each, array in zip(self.described.inputs, self.data.validation.inputs, strict=True)
+            (options.batch, *array.shape[1:]) for array in self.data.validation.inputs
         )
         note("running the model")
         self.expected: tuple[Array, ...] = tuple(
@@ -351,10 +354,9 @@ class _Making:
                     drafts.append(Draft("stock", dtype, golfed, compiled=False))
             except EdgegolfError as error:
                 reason = error
-            if not drafts and dtype == "float32" and (graph := self._graph) is not None:
-                back_end = onnx if suffix == ".onnx" else tflite
+            if not drafts and (graph := self._graph) is not None:
                 with suppress(EdgegolfError):
-                    drafts.append(Draft("float32", dtype, back_end.write(graph)))
+                    drafts.append(Draft(dtype, dtype, _written(graph, suffix, dtype)))
             if not drafts:
                 raise reason or EdgegolfError(
                     f"{self._missing or 'there is no converter'}: no {way_name}"
@@ -418,9 +420,10 @@ class _Making:
                 drafts += self._variants(graph, suffix)
             except EdgegolfError as error:
                 self._tell(f"int8{suffix}: {error.message}")
+                self.reasons.setdefault(suffix, error)
         elif self._missing:
             self._tell(f"{self._missing}: the int8 files are the stock converter's, golfed")
-        if len(drafts) < 2 and not self.described.is_quantized:
+        if len(drafts) < (1 if self.described.is_quantized else 2):
             raise self.reasons.get(suffix) or EdgegolfError(f"{self._missing}: no int8{suffix}")
         if exact is None or suffix == ".tflite":
             return drafts, None  # a device may ask for int8, however small the file in float is
@@ -457,8 +460,12 @@ class _Making:
 
     def _variants(self, graph: Graph, suffix: str) -> list[Draft]:
         if self.described.is_quantized:
-            back_end = onnx if suffix == ".onnx" else tflite
-            return [Draft("as it is quantized", "int8", back_end.write(graph))]
+            if suffix == ".tflite":
+                data = golf_tflite(tflite.write(graph), Keep()).data
+            else:
+                straight = onnx.write(unroll(graph).graph)
+                data = golf_onnx(straight, Keep(portable=self.options.portable)).data
+            return [Draft("as it is quantized", "int8", data)]
         tuning = self._tuning(graph, suffix)
         if suffix == ".tflite":
             return [
@@ -477,10 +484,13 @@ class _Making:
         try:
             shapes = tuple((1, *shape[1:]) for shape in self.shapes)
             found: Compiled = self.worker.call("compile", shapes, what="reading the model's graph")
+            graph = found.graph
+            if not self.described.is_quantized:  # passes find loops, and choose scales, themselves
+                graph = unroll(with_real_weights(graph)).graph
         except EdgegolfError as error:
             self._missing = error.message
             return None
-        return replace(found, graph=simplified(found.graph))
+        return replace(found, graph=simplified(graph))
 
     def in_file(self, suffix: str) -> Compiled | None:
         return None if self._compiled is None else in_file(self._compiled, suffix)
@@ -556,6 +566,19 @@ class _Making:
     def _tell(self, sentence: str) -> None:
         if sentence not in self.notes:
             self.notes.append(sentence)
+
+
+def _written(graph: Graph, suffix: str, dtype: Compute) -> bytes:
+    """The compiler's file in float."""
+    if dtype == "float32":
+        return onnx.write(graph) if suffix == ".onnx" else tflite.write(graph)
+    if suffix == ".tflite":
+        return golf_tflite(tflite.write(with_float16_weights(graph)), Keep()).data
+    from onnx import load_from_string
+
+    from edgegolf.export.onnx_export import in_float16
+
+    return in_float16(load_from_string(onnx.write(graph)))
 
 
 def _check_options(options: ExportOptions) -> None:
