@@ -127,7 +127,8 @@ def _sum_scale(node: Node) -> Array:
     return product
 
 
-@_requants.register
+@_requants.register(ops.Add)
+@_requants.register(ops.Sub)
 def _(op: ops.Add | ops.Sub, node: Node) -> tuple[Requant, ...]:
     """Of both inputs, to half of the larger scale with `ADDITION_BITS` more, and of the sum."""
     scales = [np.float64(tensor.scale) for tensor in _inputs(node, 2)]
@@ -193,7 +194,8 @@ def _(op: ops.LeakyReLU, node: Node) -> tuple[Requant, ...]:
     )
 
 
-@_requants.register
+@_requants.register(ops.MaxPool2D)
+@_requants.register(ops.AveragePool2D)
 def _(op: ops.MaxPool2D | ops.AveragePool2D, node: Node) -> tuple[Requant, ...]:
     """None: pooling keeps scale and zero point."""
     return ()
@@ -217,7 +219,8 @@ def _(op: ops.L2Normalize, node: Node) -> tuple[Requant, ...]:
     return ()
 
 
-@_requants.register
+@_requants.register(ops.Quantize)
+@_requants.register(ops.Sum)
 def _(op: ops.Quantize | ops.Sum, node: Node) -> tuple[Requant, ...]:
     """From one quantization to another."""
     (data,) = _inputs(node, 1)

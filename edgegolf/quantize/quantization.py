@@ -324,12 +324,12 @@ def with_real_weights(graph: Graph, known: Mapping[Tensor, Tensor] | None = None
     nodes = []
     for node in graph.nodes:
         op = node.op
-        if isinstance(op, Dequantize) and node.constant(0) is not None:
+        if isinstance(op, ops.Dequantize) and node.constant(0) is not None:
             (array,) = constant_results(node)
             reals[node.output] = Tensor(array.shape, "float32", None, array, node.output.name)
             continue
-        if isinstance(op, Loop):
-            op = Loop(with_real_weights(op.body, reals), op.iterations)  # type: ignore[arg-type]
+        if isinstance(op, ops.Loop):
+            op = ops.Loop(with_real_weights(op.body, reals), op.iterations)  # type: ignore[arg-type]
         nodes.append(Node(op, tuple(reals.get(each, each) for each in node.inputs), node.outputs))
     return Graph(graph.inputs, graph.outputs, tuple(nodes))
 

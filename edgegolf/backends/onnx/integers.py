@@ -143,7 +143,8 @@ class IntegerLowering(FloatLowering):
             raise NotInOnnxError(f"{type(op).__name__} of integers with several scales")
         return super().lower(op, node)
 
-    @lower.register
+    @lower.register(Conv2D)
+    @lower.register(DepthwiseConv2D)
     def _(self, op: Conv2D | DepthwiseConv2D, node: Node) -> str:
         return self.call(
             "QLinearConv",
@@ -197,7 +198,8 @@ class IntegerLowering(FloatLowering):
     def _(self, op: Dequantize, node: Node) -> str:
         return self.in_real(node.source)
 
-    @lower.register
+    @lower.register(Quantize)
+    @lower.register(LeakyReLU)
     def _(self, op: Quantize | LeakyReLU, node: Node) -> str:
         """Where zero is the smallest integer of the result, storing it there is a ReLU."""
         if node.source.dtype == "float32":
@@ -219,7 +221,8 @@ class IntegerLowering(FloatLowering):
             raise NotInOnnxError("a softmax of something else than a vector")
         return self.call("Softmax", self.in_real(node.source))
 
-    @lower.register
+    @lower.register(Add)
+    @lower.register(Sub)
     def _(self, op: Add | Sub, node: Node) -> str:
         first, second = (tensor for tensor in node.inputs if tensor is not None)
         one, other = self.tensors(node)

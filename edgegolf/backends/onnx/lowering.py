@@ -496,7 +496,8 @@ class FloatLowering:
 
     # ---------------------------------------------------------------------------- operations
 
-    @lower.register
+    @lower.register(Conv2D)
+    @lower.register(DepthwiseConv2D)
     def _(self, op: Conv2D | DepthwiseConv2D, node: Node) -> str:
         name = self.weight(node.filter, _arrangement(op))
         inputs = (self.name(node.source), name, *self.bias(node))
@@ -766,7 +767,8 @@ class FloatLowering:
             coordinate_transformation_mode=mode,
         )
 
-    @lower.register
+    @lower.register(ops.SpaceToDepth)
+    @lower.register(ops.DepthToSpace)
     def _(self, op: ops.SpaceToDepth | ops.DepthToSpace, node: Node) -> str:
         return self.call(type(op).__name__, *self.tensors(node), blocksize=op.block)
 

@@ -17,7 +17,8 @@ from edgegolf.ir.tensor import Array
 _NUMBERS = (*QUANTIZED, "float32", "int32", "int64")
 
 
-@compute.register
+@compute.register(ops.Add)
+@compute.register(ops.Sub)
 def _(op: ops.Add | ops.Sub, call: Call) -> Array:
     sign = 1 if isinstance(op, ops.Add) else -1
     if call.kind(*_NUMBERS, inputs=2) not in QUANTIZED:
@@ -121,7 +122,8 @@ for kind in FUNCTIONS:
     compute.register(kind)(_function)
 
 
-@compute.register
+@compute.register(ops.Maximum)
+@compute.register(ops.Minimum)
 def _(op: ops.Maximum | ops.Minimum, call: Call) -> Array:
     """Quantized operands must have one scale."""
     call.kind(*_NUMBERS, inputs=2)
@@ -155,7 +157,8 @@ for kind in _COMPARISONS:
     compute.register(kind)(_comparison)
 
 
-@compute.register
+@compute.register(ops.LogicalAnd)
+@compute.register(ops.LogicalOr)
 def _(op: ops.LogicalAnd | ops.LogicalOr, call: Call) -> Array:
     function = np.logical_and if isinstance(op, ops.LogicalAnd) else np.logical_or
     result: Array = function(*call.aligned(call.array(0), call.array(1)))

@@ -44,7 +44,8 @@ def _clipped(call: Call, numbers: Array) -> Array:
     return np.clip(numbers, *limits).astype(call.output.dtype)
 
 
-@compute.register
+@compute.register(ops.Mean)
+@compute.register(ops.Sum)
 def _(op: ops.Mean | ops.Sum, call: Call) -> Array:
     axes = tuple(axis + 1 for axis in op.axes)
     kind = call.kind(*QUANTIZED, "float32", "int32", "int64")
@@ -61,7 +62,8 @@ def _(op: ops.Mean | ops.Sum, call: Call) -> Array:
     return np.trunc(means).astype(data.dtype) if kind[0] == "i" else means
 
 
-@compute.register
+@compute.register(ops.ReduceMax)
+@compute.register(ops.ReduceMin)
 def _(op: ops.ReduceMax | ops.ReduceMin, call: Call) -> Array:
     """Quantized tensors must have one scale."""
     reduce = np.max if isinstance(op, ops.ReduceMax) else np.min
