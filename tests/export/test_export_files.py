@@ -230,7 +230,7 @@ def test_a_folder_that_cannot_be_written(trained, digits, tmp_path):
     ("options", "says"),
     [
         (ExportOptions(formats=("coreml",)), "no format 'coreml'"),
-        (ExportOptions(dtypes=("int4",)), "no dtype 'int4'"),
+        (ExportOptions(dtypes=("int3",)), "no dtype 'int3'"),
         (ExportOptions(batch=0), "batch of 0"),
         (ExportOptions(max_drop=-1), "not a fraction"),
         (ExportOptions(calibration_images=0), "0 calibration images"),
