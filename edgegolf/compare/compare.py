@@ -220,12 +220,12 @@ def _layers(
     """Errors by layer, or why there are none."""
     nothing = Layers((), 0, 0)
     for model in (first, second):
-        if model.graph is None:
+        if model.compiled is None:
             return nothing, model.why_no_graph
-    assert first.graph is not None
-    assert second.graph is not None
+    assert first.compiled is not None
+    assert second.compiled is not None
     try:
-        return compare_layers(first.graph, second.graph, inputs, others), ""
+        return compare_layers(first.compiled.graph, second.compiled.graph, inputs, others), ""
     except EdgegolfError as error:
         return nothing, error.message
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,15 +11,15 @@ import numpy as np
 
 from edgegolf.bench.inspect_file import inspect_file
 from edgegolf.errors import EdgegolfError
+from edgegolf.export.model_source import Compiled
 from edgegolf.export.samples import Samples
-from edgegolf.export.verify import as_stored
+from edgegolf.export.sources import plain_name
+from edgegolf.export.verify import output_positions, run_file
+from edgegolf.files import read_bounded
 from edgegolf.formats.model_format import model_format
-from edgegolf.ir.graph import Graph
 from edgegolf.runtimes import Array, TensorInfo, open_session
 from edgegolf.runtimes.child import run_in_child
-from edgegolf.runtimes.classify import dequantize
 
-BATCH_WHERE_OPEN = 32
 TIMEOUT_SECONDS = 600.0
 
 
@@ -34,9 +33,10 @@ class Model:
         parameters: Weights and biases, None if unknown; so are the next.
         macs: Multiply-accumulates of one run.
         activation_peak_bytes: Largest total size of the tensors alive at one time.
-        inputs: In real numbers; images have their channels last.
+        inputs: In real numbers and in the graph's layout, where there is one: images have their
+            channels last.
         ranges: For each input the real numbers that it can hold, None where it is not quantized.
-        graph: What it computes; None if that cannot be told.
+        compiled: What it computes; None if that cannot be told.
         why_no_graph: Why it cannot; empty if it can.
     """
 
@@ -47,18 +47,22 @@ class Model:
     activation_peak_bytes: int | None
     inputs: tuple[TensorInfo, ...]
     ranges: tuple[tuple[float, float] | None, ...]
-    graph: Graph | None
+    compiled: Compiled | None
     why_no_graph: str
 
     def outputs(self, arrays: Sequence[Array]) -> list[Array]:
-        """What its runtime gives for samples, float32 [n, …] each.
+        """What its runtime gives for samples, float32 [n, …] each, in the layout of `inputs`.
 
         Raises:
             EdgegolfError: The runtime is missing, refuses the file, or crashes.
         """
+        samples = Samples(tuple(arrays))
         if self.path.suffix == ".keras":
-            return _run_keras(self.path, arrays)
-        return run_in_child(_run_file, self.path, list(arrays), timeout=TIMEOUT_SECONDS)
+            return _run_keras(self.path, samples)
+        file = None if self.compiled is None else self.compiled.reversed
+        given = samples if file is None else file.given(samples)
+        found = run_in_child(run_file, self.path, None, given, timeout=TIMEOUT_SECONDS)
+        return found if file is None else file.answers(found)
 
 
 def open_model(path: Path) -> Model:
@@ -71,10 +75,10 @@ def open_model(path: Path) -> Model:
         return _open_keras(path)
     kind = model_format(path)
     facts = inspect_file(path)
-    infos = run_in_child(_input_infos, path, timeout=TIMEOUT_SECONDS)
-    graph, why = None, ""
+    infos, outputs = run_in_child(_infos, path, timeout=TIMEOUT_SECONDS)
+    compiled, why = None, ""
     try:
-        graph = _read_graph(path, kind)
+        compiled = _compiled(path, kind, outputs)
     except EdgegolfError as error:
         why = error.message
     return Model(
@@ -83,19 +87,24 @@ def open_model(path: Path) -> Model:
         facts.graph.parameters,
         facts.graph.macs,
         facts.graph.activation_peak_bytes,
-        tuple(map(_in_reals, infos)),
+        _in_reals(infos, compiled),
         tuple(map(_range, infos)),
-        graph,
+        compiled,
         why,
     )
 
 
-def _read_graph(path: Path, kind: str) -> Graph:
-    if kind != "tflite":
-        raise EdgegolfError(f"layers of {path.suffix} files are not read")
+def _compiled(path: Path, kind: str, outputs: Sequence[TensorInfo]) -> Compiled:
+    if kind == "onnx":
+        from edgegolf.frontends.onnx import read_graph as read_onnx
+
+        read = read_onnx(read_bounded(path), str(path), folder=path.parent)
+        return Compiled(read.graph, read.inputs, read.outputs)
     from edgegolf.frontends.tflite import read_graph
 
-    return read_graph(path)
+    graph = read_graph(path)
+    ordered = tuple(graph.outputs[index] for index in output_positions(outputs))
+    return Compiled.as_it_is(replace(graph, outputs=ordered))
 
 
 def _open_keras(path: Path) -> Model:
@@ -117,53 +126,25 @@ def _open_keras(path: Path) -> Model:
         graph.peak_bytes if graph else None,
         infos,
         (None,) * len(infos),
-        graph,
+        None if graph is None else Compiled.as_it_is(graph),
         why,
     )
 
 
-def _run_keras(path: Path, arrays: Sequence[Array]) -> list[Array]:
+def _run_keras(path: Path, samples: Samples) -> list[Array]:
     from edgegolf.export.keras_source import predict
     from edgegolf.export.model import load_model
 
-    return predict(load_model(path), Samples(tuple(arrays)))
+    return predict(load_model(path), samples)
 
 
-# ------------------------------------------------------------------------- in a child process
-
-
-def _input_infos(path: Path) -> tuple[TensorInfo, ...]:
+def _infos(path: Path) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """The inputs and outputs of a file, in a child process."""
     with open_session(path) as session:
-        return session.inputs
-
-
-def _run_file(path: Path, arrays: Sequence[Array]) -> list[Array]:
-    count = len(arrays[0])
-    with open_session(path) as session:
-        sizes = [info.shape[0] if info.shape else None for info in session.inputs]
-        batch = next((size for size in sizes if size), BATCH_WHERE_OPEN)
-        parts = []
-        for start in range(0, count, batch):
-            chosen = np.minimum(np.arange(start, start + batch), count - 1)
-            inputs = [
-                as_stored(laid_out(values[chosen], info.example_shape), info)
-                for values, info in zip(arrays, session.inputs, strict=True)
-            ]
-            parts.append(session.run(inputs))
-        infos = session.outputs
-    joined = (np.concatenate(list(each)) for each in zip(*parts, strict=True))
-    return [dequantize(a, info)[:count] for a, info in zip(joined, infos, strict=True)]
+        return session.inputs, session.outputs
 
 
 # ------------------------------------------------------------------------------ their inputs
-
-
-def laid_out(values: Array, shape: Sequence[int]) -> Array:
-    """Images with their channels first, where a file takes them so."""
-    expected, found = tuple(shape[1:]), values.shape[1:]
-    if len(found) == 3 and expected != found and expected == (found[2], *found[:2]):
-        return values.transpose(0, 3, 1, 2)
-    return values
 
 
 def input_order(first: Model, second: Model) -> list[int]:
@@ -172,7 +153,7 @@ def input_order(first: Model, second: Model) -> list[int]:
     Raises:
         EdgegolfError: Their numbers or shapes differ.
     """
-    names, others = ([_bare(i.name) for i in model.inputs] for model in (first, second))
+    names, others = ([plain_name(i.name) for i in model.inputs] for model in (first, second))
     if len(names) != len(others):
         raise EdgegolfError(
             f"{first.path} takes {len(names)} inputs, {second.path} takes {len(others)}"
@@ -191,17 +172,21 @@ def input_order(first: Model, second: Model) -> list[int]:
     return order
 
 
-def _bare(name: str) -> str:
-    return re.sub(r"\W", "_", name.removeprefix("serving_default_").removesuffix(":0"))
+def _in_reals(infos: Sequence[TensorInfo], compiled: Compiled | None) -> tuple[TensorInfo, ...]:
+    """Inputs as whoever fills them with real numbers sees them, in the graph's layout.
 
-
-def _in_reals(info: TensorInfo) -> TensorInfo:
-    """An input as whoever fills it with real numbers sees it, channels last."""
-    shape = info.shape
-    if len(shape) == 4 and shape[1] in (1, 3) and shape[3] not in (1, 3):
-        shape = (shape[0], shape[2], shape[3], shape[1])
-    dtype = "float32" if info.scale else info.dtype
-    return replace(info, shape=shape, dtype=dtype, scale=(), zero_point=())
+    Without a graph, what has its channels first is told by their number.
+    """
+    found = []
+    for index, info in enumerate(infos):
+        shape = info.shape
+        if compiled is not None:
+            shape = tuple(shape[axis] for axis in compiled.inputs[index] or range(len(shape)))
+        elif len(shape) == 4 and shape[1] in (1, 3) and shape[3] not in (1, 3):
+            shape = (shape[0], shape[2], shape[3], shape[1])
+        dtype = "float32" if info.scale else info.dtype
+        found.append(replace(info, shape=shape, dtype=dtype, scale=(), zero_point=()))
+    return tuple(found)
 
 
 def _range(info: TensorInfo) -> tuple[float, float] | None:

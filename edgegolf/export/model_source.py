@@ -60,6 +60,11 @@ class Compiled:
         """A graph whose axes are the model's."""
         return cls(graph, (None,) * len(graph.inputs), (None,) * len(graph.outputs))
 
+    @property
+    def reversed(self) -> Compiled:
+        """From the graph's layout to the model's."""
+        return replace(self, inputs=_inverted(self.inputs), outputs=_inverted(self.outputs))
+
     def laid_out(self, inputs: Sequence[Axes], outputs: Sequence[Axes]) -> Compiled:
         """With the axes of a file: of its inputs and outputs the graph's axes in their order."""
         return replace(
@@ -78,6 +83,10 @@ class Compiled:
         """The graph's outputs as the model gives them."""
         pairs = zip(found, self.outputs, strict=True)
         return [a if axes is None else a.transpose(np.argsort(axes)) for a, axes in pairs]
+
+
+def _inverted(orders: Sequence[Axes]) -> tuple[Axes, ...]:
+    return tuple(axes and tuple(map(int, np.argsort(axes))) for axes in orders)
 
 
 def _after(first: Axes, second: Axes) -> Axes:

@@ -134,7 +134,8 @@ def run_file(path: Path, names: Sequence[str] | None, samples: Samples) -> list[
         EdgegolfError: The runtime is missing or refuses the file.
     """
     with open_session(path) as session:
-        batch = session.inputs[0].shape[0] or BATCH_WHERE_OPEN
+        sizes = [info.shape[0] if info.shape else None for info in session.inputs]
+        batch = next((size for size in sizes if size), BATCH_WHERE_OPEN)
         batches = [
             [
                 dequantize(values, info)

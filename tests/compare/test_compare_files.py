@@ -44,6 +44,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "float.tflite").write_bytes(tflite.write(graph))
     (folder / "int8.tflite").write_bytes(tflite.write(int8(graph)))
     (folder / "float.onnx").write_bytes(onnx.write(graph))
+    (folder / "int8.onnx").write_bytes(onnx.write(int8(graph)))
     (folder / "other.tflite").write_bytes(tflite.write(other_net()))
     images = np.random.default_rng(0).integers(0, 256, (40, *graph.inputs[0].shape[1:]), np.uint8)
     outputs = graph.outputs[0].shape[-1]
@@ -121,10 +122,34 @@ def test_random_inputs_are_called_so(files: Path) -> None:
     assert found.first.accuracy is None
 
 
-def test_formats_are_compared_by_their_outputs(files: Path) -> None:
-    found = compare(files / "float.tflite", files / "float.onnx")
+@pytest.mark.parametrize("first", ["float.tflite", "float.onnx"])
+def test_formats_are_compared_by_layer(files: Path, first: str) -> None:
+    found = compare(files / first, files / "float.onnx")
     assert found.outputs == (None,)
     assert "gives the same as" in found.finding
+    wrong = compare(files / first, files / "int8.onnx")
+    for each in (found, wrong):
+        assert not each.why_no_layers
+        assert not each.unmatched
+        assert len(each.layers) > 2
+    assert all(error.own is None for error in found.layers)
+    assert all(20 < error.own < 60 for error in wrong.layers[:-1] if error.own is not None)
+    assert sum(error.own is None for error in wrong.layers) <= 1  # its softmax is saturated
+
+
+def test_axes_of_one_length_are_told_apart(tmp_path: Path) -> None:
+    """An image of 8×8 pixels with 8 channels, whose layout no shape can tell."""
+    from ir_nets import Builder
+
+    build = Builder(8, 8, 8)
+    filters = build.weight(8, 3, 3, 8)
+    graph = Graph((build.source,), (build.convolve(build.source, filters),), tuple(build.nodes))
+    (tmp_path / "a.tflite").write_bytes(tflite.write(graph))
+    (tmp_path / "a.onnx").write_bytes(onnx.write(graph))
+    for first, second in (("a.tflite", "a.onnx"), ("a.onnx", "a.tflite")):
+        found = compare(tmp_path / first, tmp_path / second)
+        assert found.outputs == (None,)
+        assert [error.own for error in found.layers] == [None]
 
 
 def test_a_file_is_as_itself(files: Path) -> None:
