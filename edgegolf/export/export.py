@@ -42,6 +42,7 @@ from edgegolf.golf.golf import golf_file
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.golf.tflite_golf import golf_tflite
+from edgegolf.quantize.quantization import with_float16_weights
 from edgegolf.runtimes import open_session
 from edgegolf.runtimes.worker import Worker
 
@@ -300,16 +301,16 @@ class _Making:
         note: Callable[[str], None],
     ) -> None:
         self.worker, self.options, self.steps, self.note = worker, options, steps, note
-        self.described: Described = worker.call("describe", what="reading the model")
+        described: Described = worker.call("describe", what="reading the model")
+        inputs = _with_shapes(described.inputs, dict(options.input_shapes))
+        self.described = replace(described, inputs=inputs)
         self.data: ExportData = read_data(source, self.described.inputs, options.calibration_images)
         self.notes = list(self.data.notes)
         self.of_training = isinstance(source, Dataset)
         for sentence in sample_warnings(self.described.inputs, self.data.validation):
             self._tell(sentence)
-        given = dict(options.input_shapes)
         self.shapes = tuple(
-            (options.batch, *given.get(each.name, given.get("", array.shape[1:])))
-            for each, array in zip(self.described.inputs, self.data.validation.inputs, strict=True)
+            (options.batch, *array.shape[1:]) for array in self.data.validation.inputs
         )
         note("running the model")
         self.expected: tuple[Array, ...] = tuple(
@@ -351,10 +352,9 @@ class _Making:
                     drafts.append(Draft("stock", dtype, golfed, compiled=False))
             except EdgegolfError as error:
                 reason = error
-            if not drafts and dtype == "float32" and (graph := self._graph) is not None:
-                back_end = onnx if suffix == ".onnx" else tflite
+            if not drafts and (graph := self._graph) is not None:
                 with suppress(EdgegolfError):
-                    drafts.append(Draft("float32", dtype, back_end.write(graph)))
+                    drafts.append(Draft(dtype, dtype, _written(graph, suffix, dtype)))
             if not drafts:
                 raise reason or EdgegolfError(
                     f"{self._missing or 'there is no converter'}: no {way_name}"
@@ -556,6 +556,43 @@ class _Making:
     def _tell(self, sentence: str) -> None:
         if sentence not in self.notes:
             self.notes.append(sentence)
+
+
+def _written(graph: Graph, suffix: str, dtype: Compute) -> bytes:
+    """The compiler's file in float."""
+    if dtype == "float32":
+        return onnx.write(graph) if suffix == ".onnx" else tflite.write(graph)
+    if suffix == ".tflite":
+        return golf_tflite(tflite.write(with_float16_weights(graph)), Keep()).data
+    from onnx import load_from_string
+
+    from edgegolf.export.onnx_export import in_float16
+
+    return in_float16(load_from_string(onnx.write(graph)))
+
+
+def _with_shapes(
+    inputs: Sequence[ModelInput], given: Mapping[str, tuple[int, ...]]
+) -> tuple[ModelInput, ...]:
+    """The inputs with the shapes that were given for them.
+
+    Raises:
+        EdgegolfError: There is no such input, or it has another shape.
+    """
+    names = [each.name for each in inputs]
+    if unknown := [name for name in given if name and name not in names]:
+        raise EdgegolfError(
+            f"the model has no input {unknown[0]!r}", hint=f"its inputs: {', '.join(names)}"
+        )
+    found = []
+    for each in inputs:
+        shape = given.get(each.name, given.get("", each.shape[1:]))
+        if len(shape) != len(each.shape[1:]) or any(
+            size not in (None, wanted) for size, wanted in zip(each.shape[1:], shape, strict=True)
+        ):
+            raise EdgegolfError(f"input {each.name!r} takes {each.shape[1:]}, not {shape}")
+        found.append(replace(each, shape=(*each.shape[:1], *shape)))
+    return tuple(found)
 
 
 def _check_options(options: ExportOptions) -> None:

@@ -29,6 +29,8 @@ def convert(folder: Path) -> bytes:
             something in it.
     """
     tensorflow = import_tensorflow()
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
     for operation in sorted(set(_with_effects(tensorflow, folder)) - HARMLESS):
         raise EdgegolfError(
             f"{folder} holds the operation {operation}, which may do more than compute",
@@ -36,8 +38,16 @@ def convert(folder: Path) -> bytes:
         )
     try:
         with silenced():
-            converter = tensorflow.lite.TFLiteConverter.from_saved_model(str(folder))
+            # With its variables as constants: those of Keras 3's models would else be left open.
+            loaded = tensorflow.saved_model.load(str(folder))
+            frozen = convert_variables_to_constants_v2(loaded.signatures["serving_default"])
+            converter = tensorflow.lite.TFLiteConverter.from_concrete_functions([frozen], loaded)
             return bytes(converter.convert())
+    except KeyError:
+        raise EdgegolfError(
+            f"{folder} has no signature serving_default",
+            hint="export the model itself: model.save('x.keras')",
+        ) from None
     except Exception as error:  # of any type
         raise EdgegolfError(
             f"{folder} cannot be converted to TFLite: {one_line(error)[:300]}",

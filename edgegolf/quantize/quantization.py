@@ -315,6 +315,18 @@ def with_decoded_weights(graph: Graph, quantization: Quantization) -> Graph:
     return _with_decoded(graph, stored)
 
 
+def with_float16_weights(graph: Graph) -> Graph:
+    """The graph in float32, with weights that are decoded from float16 where it can hold them."""
+    with np.errstate(over="ignore"):
+        halves = {
+            weight: Tensor(weight.shape, "float16", None, weight.values.astype(np.float16))
+            for weight in (*graph.weights, *_tables(graph))
+        }
+    return _with_decoded(
+        graph, {w: half for w, half in halves.items() if np.isfinite(half.values).all()}
+    )
+
+
 def _tables(graph: Graph) -> dict[Tensor, QuantParams]:
     """Scales of constants that are looked up in, or multiplied by as a matrix."""
     found = {}

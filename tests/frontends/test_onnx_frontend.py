@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
-from ir_nets import pixels
+from ir_nets import pixels, shared_net
 from random_graphs import float_graphs
 
 onnx = pytest.importorskip("onnx")
@@ -24,7 +24,7 @@ from edgegolf.frontends.onnx import Read, UnsupportedOperatorError, read_graph  
 from edgegolf.ir import Graph, ops  # noqa: E402
 from edgegolf.ir.interpreter import run  # noqa: E402
 from edgegolf.passes.normalization import fold_normalizations  # noqa: E402
-from edgegolf.passes.rerolling import reroll, unroll  # noqa: E402
+from edgegolf.passes.rerolling import reroll  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 TORCH = Path(__file__).parents[1] / "cases" / "torch"
@@ -224,7 +224,6 @@ def test_one_constant_is_one_tensor_under_any_name() -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(float_graphs())
 def test_what_our_back_end_writes_is_read_again(graph: Graph) -> None:
-    graph = unroll(graph).graph  # ONNX's loops are not read
     if writer.unsupported(graph):
         assume(False)
     found = read_graph(writer.write(graph))
@@ -234,6 +233,65 @@ def test_what_our_back_end_writes_is_read_again(graph: Graph) -> None:
     (result,) = run(found.graph, [np.ascontiguousarray(in_file.transpose(found.inputs[0]))])
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
     assert found.graph.macs == graph.macs
+
+
+def branches(condition: str) -> list[onnx.NodeProto]:
+    """Twice `x` or, if the condition is false, what is computed outside."""
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "tf"]
+    then = helper.make_graph([node("Add", "x x", "t")], "then", [], ends[:1])
+    other = helper.make_graph([node("Identity", "n", "f")], "else", [], ends[1:])
+    return [
+        node("Neg", "x", "n"),
+        helper.make_node("If", [condition], ["y"], then_branch=then, else_branch=other),
+    ]
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_of_a_known_condition_the_branch_is_read(holds: bool) -> None:
+    graph = assert_as_onnxruntime(net(branches("c"), (1, 4), c=np.array(holds)))
+    assert len(graph.nodes) == 1
+
+
+def loop(times: str, *body: onnx.NodeProto, carried: str = "x", end: str = "c") -> onnx.NodeProto:
+    """`body` makes `b` of `a`, in turn `i`."""
+    inputs = [
+        helper.make_tensor_value_info("i", TensorProto.INT64, []),
+        helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+        helper.make_tensor_value_info("a", TensorProto.FLOAT, None),
+    ]
+    outputs = [
+        helper.make_tensor_value_info(end, TensorProto.BOOL, []),
+        helper.make_tensor_value_info("b", TensorProto.FLOAT, None),
+    ]
+    inside = helper.make_graph(list(body), "body", inputs, outputs)
+    return helper.make_node("Loop", [times, "", carried], ["y"], body=inside)
+
+
+def test_loops_of_known_length_are_written_out() -> None:
+    body = [
+        helper.make_node("Cast", ["i"], ["f"], to=TensorProto.FLOAT),
+        node("MatMul", "a w", "m"),
+        node("Add", "m f", "b"),
+    ]
+    one = {"w": weights(4, 4)}
+    graph = assert_as_onnxruntime(net([loop("n", *body)], (1, 4), n=np.array(3), **one))
+    assert [weight.shape for weight in graph.weights].count((4, 4)) == 1
+    assert kinds(graph).count("FullyConnected") == 3
+    early = [node("Less", "i k", "e"), *body]
+    graph = assert_as_onnxruntime(
+        net([loop("n", *early, end="e")], (1, 4), n=np.array(9), k=np.array(1), **one)
+    )
+    assert kinds(graph).count("FullyConnected") == 2
+
+
+def test_loops_that_our_back_end_writes_are_found_again(tmp_path: Path) -> None:
+    rolled = reroll(shared_net())
+    (written,) = rolled.loops
+    found = reroll(read_graph(writer.write(rolled)).graph)
+    (loop,) = found.loops
+    assert loop.iterations == written.iterations
+    assert found.macs == rolled.macs
+    assert sum(w.elements for w in found.weights) == sum(w.elements for w in rolled.weights)
 
 
 # ------------------------------------------------------------------------------------ integers
@@ -337,7 +395,18 @@ def test_no_model_of_the_suite_is_read_wrong() -> None:
 
 # -------------------------------------------------------------------------------------- refusals
 
+TWICE = node("Add", "a a", "b")
 REFUSED = {
+    "the operator LSTM": net(
+        [node("LSTM", "x w r", "y", hidden_size=2)], (3, 1, 4), w=weights(1, 8, 4),
+        r=weights(1, 8, 2)),
+    "the operator GRU": net(
+        [node("GRU", "x w r", "y", hidden_size=2)], (3, 1, 4), w=weights(1, 6, 4),
+        r=weights(1, 6, 2)),
+    "If with a condition that is computed": net(
+        [node("Less", "x z", "c"), *branches("c")], (1, 4), z=np.float32(0)),
+    "Loop with a length that is computed": net(
+        [helper.make_node("Cast", ["x"], ["n"], to=TensorProto.INT64), loop("n", TWICE)], (1, 4)),
     "the operator Erf": net([node("Erf", "x", "y")], (1, 4)),
     "the operator com.acme.Relu": net([node("Relu", "x", "y", domain="com.acme")], (1, 4)),
     "MaxPool with dilation": net(
@@ -354,6 +423,7 @@ def test_what_cannot_be_expressed_is_refused_by_name(what: str) -> None:
 
 
 HOSTILE = {
+    "absurd number of nodes": net([loop("n", TWICE)], (1, 4), n=np.array(2**40)),
     "older than 7": net([node("Relu", "x", "y")], (1, 4), 6),
     "newer than": net([node("Relu", "x", "y")], (1, 4), 99),
     "open dimensions": net([node("Relu", "x", "y")], (1, None, 4)),  # type: ignore[arg-type]

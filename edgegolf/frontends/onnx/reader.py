@@ -30,10 +30,11 @@ from edgegolf.ir import Graph, Tensor
 from edgegolf.ir.tensor import BITS, Array, Shape
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 FLOATS = ("float16", "float64", "bfloat16")  # in the graph they are float32
 OLDEST = 7  # version of the operators that is read
+UNROLLED = 100_000  # nodes that loops may unfold to
 
 # What sees no images: an input that reaches a convolution through others is one.
 _MOVES_AXES = frozenset(("Flatten", "Gemm", "MatMul", "Reshape", "Squeeze", "Transpose"))
@@ -68,7 +69,8 @@ def read_graph(
 
     Batch normalization becomes a depthwise convolution with a window of 1×1 where it is of images.
     Equal constants are one tensor, and what is computed from constants alone is a constant. Nodes
-    are in depth-first order, which keeps those of a block together. An open batch is 1.
+    are in depth-first order, which keeps those of a block together. Loops of known length are
+    written out, and of conditions that are known the branch. An open batch is 1.
 
     Args:
         data: The bytes of the file.
@@ -98,6 +100,8 @@ class _Reader:
         self.folding = Folder(self.opset)
         self.files: dict[Path, bytes] = {}
         self.known: dict[str, Operand] = {}
+        self.producers: dict[str, NodeProto] = {}
+        self.left = UNROLLED
 
     def read(self) -> Read:
         import onnx
@@ -120,9 +124,9 @@ class _Reader:
         inputs = [info for info in graph.input if info.name not in self.known]
         images = self.images()
         taken = [self.input(info, info.name in images) for info in inputs]
-        producers = {name: node for node in graph.node for name in node.output if name}
+        self.producers = {name: node for node in graph.node for name in node.output if name}
         for info in graph.output:
-            self.compute(info.name, producers)
+            self.compute(info.name)
         given = [self.output(info.name) for info in graph.output]
         results = tuple(value.tensor for value in given)
         nodes = tidied(self.build, self.build.nodes, results)
@@ -210,7 +214,7 @@ class _Reader:
                 found.update(node.input)
         return found
 
-    def compute(self, name: str, producers: Mapping[str, NodeProto]) -> None:
+    def compute(self, name: str) -> None:
         """Read the nodes that a value needs, depth first."""
         pending = [(name, False)]
         entered: set[int] = set()
@@ -218,9 +222,9 @@ class _Reader:
             name, ready = pending.pop()
             if name in self.known:
                 continue
-            if name not in producers:
+            if name not in self.producers:
                 raise EdgegolfError(f"{name!r} is read but never computed")
-            node = producers[name]
+            node = self.producers[name]
             if ready:
                 self.apply(node)
                 continue
@@ -272,12 +276,59 @@ class _Reader:
                 results = [_narrowed(array) for array in folded]
                 self.remember(node, arrays, results)
                 return list(results)
+        if name in ("If", "Loop"):
+            return self.branch(node, inputs) if name == "If" else self.turns(node, inputs)
         read = OPERATORS.get(name) or QUANTIZED.get(name)
         if read is None:
             raise UnsupportedOperatorError(f"the operator {name} is not supported")
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         found = read(Call(node, inputs, attributes, self.opset, self.build))
         return list(found) if isinstance(found, list | tuple) else [found]  # type: ignore[list-item]
+
+    def branch(self, node: NodeProto, inputs: Sequence[Operand | None]) -> list[Operand]:
+        """The branch of an If whose condition is known."""
+        taken = "then_branch" if _truth(inputs[0], "a condition") else "else_branch"
+        return self.inside(next(a.g for a in node.attribute if a.name == taken), ())
+
+    def turns(self, node: NodeProto, inputs: Sequence[Operand | None]) -> list[Operand]:
+        """A Loop of known length, turn by turn."""
+        (body,) = (attribute.g for attribute in node.attribute)
+        times, goes_on, *carried = inputs
+        if isinstance(times, Value):
+            raise NotCoveredError("a length that is computed")
+        if len(body.output) != len(carried) + 1 or any(each is None for each in carried):
+            raise NotCoveredError("results of every turn")
+        turn = 0
+        while (times is None or turn < int(times.item())) and (
+            goes_on is None or _truth(goes_on, "an end")
+        ):
+            values = (np.array(turn), np.array(True), *carried)
+            goes_on, *carried = self.inside(body, values)
+            turn += 1
+        return [each for each in carried if each is not None]
+
+    def inside(self, graph: GraphProto, inputs: Sequence[Operand | None]) -> list[Operand]:
+        """What a graph in a node computes, which may read what is outside."""
+        self.left -= 1 + len(graph.node)
+        if self.left < 0:
+            raise EdgegolfError("its loops unfold to an absurd number of nodes")
+        outside = self.producers
+        inner = {name: node for node in graph.node for name in node.output if name}
+        own = {*inner, *(tensor.name for tensor in graph.initializer)}
+        self.producers = outside | inner
+        for tensor in graph.initializer:
+            self.known[tensor.name] = self.constant(tensor)
+        for info, given in zip(graph.input, inputs, strict=True):
+            own.add(info.name)
+            assert given is not None
+            self.known[info.name] = given
+        for info in graph.output:
+            self.compute(info.name)
+        found = [self.known[info.name] for info in graph.output]
+        for name in own:
+            self.known.pop(name, None)
+        self.producers = outside
+        return found
 
     def remember(
         self, node: NodeProto, inputs: Sequence[Array | None], results: list[Array]
@@ -311,6 +362,12 @@ class _Reader:
                     for reals, integers in zip(results, moved, strict=True)
                 ]
         known.update((id(each.reals), each) for each in found if each is not None)
+
+
+def _truth(condition: Operand | None, what: str) -> bool:
+    if condition is None or isinstance(condition, Value):
+        raise NotCoveredError(f"{what} that is computed")
+    return bool(condition.all())
 
 
 def _narrowed(array: Array) -> Array:
