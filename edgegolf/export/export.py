@@ -23,6 +23,7 @@ from edgegolf.export.low_bits import LOW_BITS, low_bit_drafts
 from edgegolf.export.measuring import STOCK, Candidate, Compute, Draft, Task, measure, outputs_of
 from edgegolf.export.model_source import Compiled, Described, load_packages, open_source
 from edgegolf.export.samples import ExportData, read_data
+from edgegolf.export.sources import with_shapes
 from edgegolf.export.variants import (
     FINETUNING_STEPS,
     Tuning,
@@ -302,7 +303,7 @@ class _Making:
     ) -> None:
         self.worker, self.options, self.steps, self.note = worker, options, steps, note
         described: Described = worker.call("describe", what="reading the model")
-        inputs = _with_shapes(described.inputs, dict(options.input_shapes))
+        inputs = with_shapes(described.inputs, dict(options.input_shapes))
         self.described = replace(described, inputs=inputs)
         self.data: ExportData = read_data(source, self.described.inputs, options.calibration_images)
         self.notes = list(self.data.notes)
@@ -569,30 +570,6 @@ def _written(graph: Graph, suffix: str, dtype: Compute) -> bytes:
     from edgegolf.export.onnx_export import in_float16
 
     return in_float16(load_from_string(onnx.write(graph)))
-
-
-def _with_shapes(
-    inputs: Sequence[ModelInput], given: Mapping[str, tuple[int, ...]]
-) -> tuple[ModelInput, ...]:
-    """The inputs with the shapes that were given for them.
-
-    Raises:
-        EdgegolfError: There is no such input, or it has another shape.
-    """
-    names = [each.name for each in inputs]
-    if unknown := [name for name in given if name and name not in names]:
-        raise EdgegolfError(
-            f"the model has no input {unknown[0]!r}", hint=f"its inputs: {', '.join(names)}"
-        )
-    found = []
-    for each in inputs:
-        shape = given.get(each.name, given.get("", each.shape[1:]))
-        if len(shape) != len(each.shape[1:]) or any(
-            size not in (None, wanted) for size, wanted in zip(each.shape[1:], shape, strict=True)
-        ):
-            raise EdgegolfError(f"input {each.name!r} takes {each.shape[1:]}, not {shape}")
-        found.append(replace(each, shape=(*each.shape[:1], *shape)))
-    return tuple(found)
 
 
 def _check_options(options: ExportOptions) -> None:

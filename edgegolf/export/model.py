@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from edgegolf.errors import EdgegolfError, require
 from edgegolf.export.bounds import check_config, check_model, read_config
+from edgegolf.export.keras2 import modernize, with_config
 from edgegolf.quiet import import_tensorflow
 
 if TYPE_CHECKING:
@@ -29,18 +31,21 @@ TRAINING_ONLY_LAYERS = (
 def load_model(path: Path) -> keras.Model:
     """Load a Keras file that may come from a stranger, without running any code in it.
 
-    How it was trained (its loss, its optimizer) is left aside. A model of mixed precision comes
-    back in float32, which is what its weights are in.
+    How it was trained (its loss, its optimizer) is left aside. Files of Keras 2 are read, too. A
+    model of mixed precision comes back in float32, which is what its weights are in.
 
     Raises:
         EdgegolfError: No such file, no `.keras` file, too large when unpacked, with a Lambda
             layer or another layer that Keras does not know, or Keras has another backend.
     """
     config = check_file(path)
+    is_old = modernize(config)
     keras = import_keras_on_tensorflow()
     try:
-        check_model(keras, config, path)
-        model = _in_float32(keras.saving.load_model(path, compile=False, safe_mode=True))
+        with with_config(path, config) if is_old else nullcontext(path) as readable:
+            check_model(keras, config, path)  # which takes the configuration apart
+            loaded = keras.saving.load_model(readable, compile=False, safe_mode=True)
+        model = _in_float32(loaded)
     except EdgegolfError:
         raise
     except Exception as error:  # a broken file fails anywhere in Keras, with any type of error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,6 +56,30 @@ class Source:
 def inputs_of(tensors: Iterable[Any]) -> tuple[ModelInput, ...]:
     """The inputs that tensors with a name, a shape and a dtype are, such as those of Keras."""
     return tuple(ModelInput(each.name, tuple(each.shape), str(each.dtype)) for each in tensors)
+
+
+def with_shapes(
+    inputs: Sequence[ModelInput], given: Mapping[str, tuple[int, ...]]
+) -> tuple[ModelInput, ...]:
+    """The inputs with the shapes that were given for them.
+
+    Raises:
+        EdgegolfError: There is no such input, or it has another shape.
+    """
+    names = [each.name for each in inputs]
+    if unknown := [name for name in given if name and name not in names]:
+        raise EdgegolfError(
+            f"the model has no input {unknown[0]!r}", hint=f"its inputs: {', '.join(names)}"
+        )
+    found = []
+    for each in inputs:
+        shape = given.get(each.name, given.get("", each.shape[1:]))
+        if len(shape) != len(each.shape[1:]) or any(
+            size not in (None, wanted) for size, wanted in zip(each.shape[1:], shape, strict=True)
+        ):
+            raise EdgegolfError(f"input {each.name!r} takes {each.shape[1:]}, not {shape}")
+        found.append(replace(each, shape=(*each.shape[:1], *shape)))
+    return tuple(found)
 
 
 def read_arrays(path: Path, inputs: Sequence[ModelInput]) -> Source:

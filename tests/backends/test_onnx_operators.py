@@ -62,8 +62,13 @@ def given(graph: Graph, count: int = 3) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    "name", ["attention", "autoencoder", "embedding", "groups", "normalizations", "siamese", "unet"]
-)
+    "name",
+    [
+        "attention", "autoencoder", "conv1d", "dilated", "embedding", "groups", "masked", "merging",
+        "movement", "normalizations", "numeric", "pixel_shuffle", "resizing", "siamese",
+        "transposed1d", "unet",
+    ],
+)  # fmt: skip
 def test_nets_of_keras(name: str, tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
     path = tmp_path / "net.tflite"
