@@ -379,7 +379,9 @@ def _quantization(quant: QuantParams) -> Table:
     return table(
         "QuantizationParameters",
         scale=quant.scale,
-        zero_point=quant.zero_point,
+        zero_point=(
+            quant.zero_point * len(quant.scale) if len(quant.zero_point) == 1 else quant.zero_point
+        ),
         quantized_dimension=quant.axis,
     )
 

@@ -43,7 +43,8 @@ from edgegolf.golf.golf import golf_file
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.golf.tflite_golf import golf_tflite
-from edgegolf.quantize.quantization import with_float16_weights
+from edgegolf.passes.rerolling import unroll
+from edgegolf.quantize.quantization import with_float16_weights, with_real_weights
 from edgegolf.runtimes import open_session
 from edgegolf.runtimes.worker import Worker
 
@@ -419,9 +420,10 @@ class _Making:
                 drafts += self._variants(graph, suffix)
             except EdgegolfError as error:
                 self._tell(f"int8{suffix}: {error.message}")
+                self.reasons.setdefault(suffix, error)
         elif self._missing:
             self._tell(f"{self._missing}: the int8 files are the stock converter's, golfed")
-        if len(drafts) < 2 and not self.described.is_quantized:
+        if len(drafts) < (1 if self.described.is_quantized else 2):
             raise self.reasons.get(suffix) or EdgegolfError(f"{self._missing}: no int8{suffix}")
         if exact is None or suffix == ".tflite":
             return drafts, None  # a device may ask for int8, however small the file in float is
@@ -458,8 +460,12 @@ class _Making:
 
     def _variants(self, graph: Graph, suffix: str) -> list[Draft]:
         if self.described.is_quantized:
-            back_end = onnx if suffix == ".onnx" else tflite
-            return [Draft("as it is quantized", "int8", back_end.write(graph))]
+            if suffix == ".tflite":
+                data = golf_tflite(tflite.write(graph), Keep()).data
+            else:
+                straight = onnx.write(unroll(graph).graph)
+                data = golf_onnx(straight, Keep(portable=self.options.portable)).data
+            return [Draft("as it is quantized", "int8", data)]
         tuning = self._tuning(graph, suffix)
         if suffix == ".tflite":
             return [
@@ -478,10 +484,13 @@ class _Making:
         try:
             shapes = tuple((1, *shape[1:]) for shape in self.shapes)
             found: Compiled = self.worker.call("compile", shapes, what="reading the model's graph")
+            graph = found.graph
+            if not self.described.is_quantized:  # passes find loops, and choose scales, themselves
+                graph = unroll(with_real_weights(graph)).graph
         except EdgegolfError as error:
             self._missing = error.message
             return None
-        return replace(found, graph=simplified(found.graph))
+        return replace(found, graph=simplified(graph))
 
     def in_file(self, suffix: str) -> Compiled | None:
         return None if self._compiled is None else in_file(self._compiled, suffix)

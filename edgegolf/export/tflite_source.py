@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgegolf.backends.onnx import computes_in_integers
 from edgegolf.errors import EdgegolfError, require
 from edgegolf.export.model_source import Compiled, Described, Source
 from edgegolf.export.onnx_export import OPSET, in_float16, quantize
@@ -38,14 +40,16 @@ class TfliteSource(Source):
         with open_session(self.path) as session:
             self.inputs = session.inputs
             self.is_quantized = any(info.scale for info in (*session.inputs, *session.outputs))
+        self.graph = None
+        with suppress(EdgegolfError):
+            self.graph = read_graph(self.path)
+            self.is_quantized |= computes_in_integers(self.graph)
 
     def describe(self) -> Described:
         """What the model takes: real numbers, also where it computes in integers."""
-        try:
-            graph = read_graph(self.path)
-            scales = [scales_its_input(graph, tensor) for tensor in graph.inputs]
-        except EdgegolfError:
-            scales = [False] * len(self.inputs)
+        scales = [False] * len(self.inputs)
+        if self.graph is not None:
+            scales = [scales_its_input(self.graph, tensor) for tensor in self.graph.inputs]
         inputs = tuple(
             ModelInput(info.name, info.shape, "float32" if info.scale else info.dtype, own)
             for info, own in zip(self.inputs, scales, strict=True)

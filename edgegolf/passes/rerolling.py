@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from edgegolf.errors import EdgegolfError
 from edgegolf.ir.graph import Graph, Node
 from edgegolf.ir.ops import Loop
 from edgegolf.ir.tensor import Tensor
+
+MAXIMUM_NODES = 100_000  # that a loop may be written out to
 
 
 def reroll(graph: Graph) -> Graph:
@@ -146,6 +149,9 @@ def unroll(graph: Graph, factor: int | None = None) -> Unrolled:
         graph: With loops.
         factor: Blocks in a body. Loops whose iterations it does not divide stay as they are. None
             leaves no loop.
+
+    Raises:
+        EdgegolfError: One is too long for that.
     """
     nodes: list[Node] = []
     origins: dict[Tensor, Tensor] = {}
@@ -165,6 +171,8 @@ def unroll(graph: Graph, factor: int | None = None) -> Unrolled:
 
 
 def _inlined(node: Node, loop: Loop, origins: dict[Tensor, Tensor]) -> list[Node]:
+    if loop.iterations * len(loop.body.nodes) > MAXIMUM_NODES:
+        raise EdgegolfError(f"a loop of {loop.iterations:,} turns is too long to be written out")
     copies, last = _copies(loop.body, node.computed, loop.iterations, origins)
     renamed = dict(zip(last, node.outputs, strict=True))
     return [

@@ -11,6 +11,7 @@ import numpy as np
 from edgegolf.errors import EdgegolfError
 from edgegolf.ir import ops
 from edgegolf.ir.graph import Graph, Node
+from edgegolf.ir.interpreter import constant_results
 from edgegolf.ir.lowering import quantize
 from edgegolf.ir.ops import (
     Conv2D,
@@ -325,6 +326,27 @@ def with_float16_weights(graph: Graph) -> Graph:
     return _with_decoded(
         graph, {w: half for w, half in halves.items() if np.isfinite(half.values).all()}
     )
+
+
+def with_real_weights(graph: Graph, known: Mapping[Tensor, Tensor] | None = None) -> Graph:
+    """The graph with constants in the place of what it decodes from constants.
+
+    Args:
+        graph: In float32, with decoded weights or without.
+        known: What was decoded outside of it.
+    """
+    reals: dict[Tensor | None, Tensor | None] = dict(known or {})  # type: ignore[arg-type]
+    nodes = []
+    for node in graph.nodes:
+        op = node.op
+        if isinstance(op, Dequantize) and node.constant(0) is not None:
+            (array,) = constant_results(node)
+            reals[node.output] = Tensor(array.shape, "float32", None, array, node.output.name)
+            continue
+        if isinstance(op, Loop):
+            op = Loop(with_real_weights(op.body, reals), op.iterations)  # type: ignore[arg-type]
+        nodes.append(Node(op, tuple(reals.get(each, each) for each in node.inputs), node.outputs))
+    return Graph(graph.inputs, graph.outputs, tuple(nodes))
 
 
 def _tables(graph: Graph) -> dict[Tensor, QuantParams]:

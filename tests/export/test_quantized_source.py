@@ -5,12 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from ir_nets import pixels, plain_net
 
+from edgegolf.backends import onnx, tflite
 from edgegolf.export import ExportOptions, export_model
+from edgegolf.export.export import Exported
+from edgegolf.export.samples import Samples
 from edgegolf.export.variants import OWN_SCALES, write_int8
+from edgegolf.export.verify import run_file
+from edgegolf.frontends.tflite import read_graph
+from edgegolf.golf.golfing import Keep
+from edgegolf.golf.tflite_golf import golf_tflite
+from edgegolf.ir import Graph
 from edgegolf.passes.fusion import fuse_activations
 from edgegolf.quantize.calibration import calibrate, ranges
+from edgegolf.quantize.quantization import Quantization, quantized, with_int8_weights
+from edgegolf.quantize.scale_search import best_scales
 
 
 def test_what_a_quantized_input_cuts_off_is_told(tmp_path: Path) -> None:
@@ -27,3 +38,48 @@ def test_what_a_quantized_input_cuts_off_is_told(tmp_path: Path) -> None:
         assert made.files[0].max_difference == 0
         assert made.files[0].bytes <= path.stat().st_size
         assert any("cuts off" in note for note in made.notes) == is_told
+
+
+def exported(data: bytes, suffix: str, folder: Path) -> Exported:
+    (folder / f"net{suffix}").write_bytes(data)
+    np.savez(folder / "x.npz", x=pixels(plain_net(), 30))
+    options = ExportOptions((suffix[1:],), ("int8",), quick=True)
+    return export_model(folder / f"net{suffix}", folder / "out", folder / "x.npz", options)
+
+
+def in_integers() -> Graph:
+    graph = fuse_activations(plain_net())
+    return quantized(graph, calibrate(graph, ranges(graph, (pixels(graph, 50),)), OWN_SCALES))
+
+
+def test_integers_of_onnx_are_golfed(tmp_path: Path) -> None:
+    data = onnx.write(in_integers())
+    (file,) = exported(data, ".onnx", tmp_path).files
+    assert file.name == "int8.onnx"
+    assert file.validation_accuracy == 1
+    assert file.bytes <= len(data)
+
+
+def test_integers_of_golfed_tflite_are_kept_in_onnx(tmp_path: Path) -> None:
+    """Golf drops the reshape before a dense layer."""
+    whole = in_integers()
+    path = tmp_path / "net.tflite"
+    path.write_bytes(golf_tflite(tflite.write(whole), Keep()).data)
+    samples = Samples((pixels(whole, 30).transpose(0, 3, 1, 2),))
+    found = []
+    for number, graph in enumerate((whole, read_graph(path))):
+        file = tmp_path / f"{number}.onnx"
+        file.write_bytes(onnx.write(graph))
+        found += run_file(file, None, samples)
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".tflite"])
+def test_weights_that_a_file_decodes_are_weights(suffix: str, tmp_path: Path) -> None:
+    """A file with int8 weights and float arithmetic is a float model."""
+    graph = plain_net()
+    stored = with_int8_weights(graph, Quantization({}, best_scales(graph.weights)))
+    back_end = onnx if suffix == ".onnx" else tflite
+    made = exported(back_end.write(stored), suffix, tmp_path)
+    assert not made.failures
+    assert f"int8{suffix}" in {file.name for file in made.files}

@@ -156,10 +156,14 @@ class IntegerLowering(FloatLowering):
     @lower.register
     def _(self, op: FullyConnected, node: Node) -> str:
         is_image = not self.channels_last
-        if not is_image and len(node.source.shape) != 2:
+        if op.keep_dims and not is_image and len(node.source.shape) != 2:
             raise NotInOnnxError("a dense layer along the rows of a matrix")
         arrange, _ = self.arranged_matrix(node)
-        factors = self.factors(node, arrange(node.filter.values))
+        source, *others = self.factors(node, arrange(node.filter.values))
+        rows = (node.output.elements // node.filter.shape[0], node.filter.shape[1])
+        if not is_image and node.source.shape != rows:
+            source = self.reshape(source, rows)
+        factors = (source, *others)
         bias = self.bias(node)
         if is_image:
             return self.call("QLinearConv", *factors, *self.quant(node.output), *bias)
