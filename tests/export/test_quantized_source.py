@@ -20,7 +20,7 @@ from edgegolf.golf.tflite_golf import golf_tflite
 from edgegolf.ir import Graph
 from edgegolf.passes.fusion import fuse_activations
 from edgegolf.quantize.calibration import calibrate, ranges
-from edgegolf.quantize.quantization import Quantization, quantized, with_int8_weights
+from edgegolf.quantize.quantization import Quantization, quantized, with_decoded_weights
 from edgegolf.quantize.scale_search import best_scales
 
 
@@ -78,7 +78,7 @@ def test_integers_of_golfed_tflite_are_kept_in_onnx(tmp_path: Path) -> None:
 def test_weights_that_a_file_decodes_are_weights(suffix: str, tmp_path: Path) -> None:
     """A file with int8 weights and float arithmetic is a float model."""
     graph = plain_net()
-    stored = with_int8_weights(graph, Quantization({}, best_scales(graph.weights)))
+    stored = with_decoded_weights(graph, Quantization({}, best_scales(graph.weights)))
     back_end = onnx if suffix == ".onnx" else tflite
     made = exported(back_end.write(stored), suffix, tmp_path)
     assert not made.failures
