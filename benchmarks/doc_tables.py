@@ -17,6 +17,7 @@ from edgegolf.report.table import BEST, UNKNOWN, Table, known, mean_and_spread
 from edgegolf.sweep import SweepResults
 
 SHOWN_FILES = ("float32.tflite", "int8.tflite", "float32.onnx", "int8.onnx")
+LOW_BIT_FILES = ("float32.onnx", "int8.onnx", "int4.onnx")
 
 
 def replace_section(text: str, name: str, content: str) -> str:
@@ -49,7 +50,12 @@ def training_markdown(cards: Sequence[Card]) -> str:
     return Table(header, tuple(rows)).markdown()
 
 
-def files_markdown(cards: Sequence[Card]) -> str:
+def low_bits_markdown(cards: Sequence[Card]) -> str:
+    """One row for each net with weights of 4 bits."""
+    return files_markdown([card for card in cards if "int4.onnx" in card.files], LOW_BIT_FILES)
+
+
+def files_markdown(cards: Sequence[Card], names: Sequence[str] = SHOWN_FILES) -> str:
     """One row per net: bytes and test accuracy of its files."""
 
     def cell(card: Card, name: str) -> str:
@@ -57,10 +63,10 @@ def files_markdown(cards: Sequence[Card]) -> str:
         return f"{facts.size_bytes:,} B, {facts.test_accuracy:.2%}" if facts else UNKNOWN
 
     rows = (
-        (f"`{card.net}`", *(cell(card, name) for name in SHOWN_FILES))
+        (f"`{card.net}`", *(cell(card, name) for name in names))
         for card in sorted(cards, key=lambda card: card.parameters)
     )
-    return Table(("net", *SHOWN_FILES), tuple(rows)).markdown()
+    return Table(("net", *names), tuple(rows)).markdown()
 
 
 def footprint_sections(footprint: Footprint) -> dict[str, str]:

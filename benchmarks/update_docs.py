@@ -20,6 +20,7 @@ from doc_tables import (
     files_markdown,
     footprint_sections,
     instructions_sections,
+    low_bits_markdown,
     replace_section,
     sweep_sections,
     training_markdown,
@@ -59,6 +60,7 @@ def main() -> None:
     folders = sorted((ROOT / "models" / "mnist").iterdir())
     cards = [card for folder in folders if (card := read_card(folder)) is not None]
     sections = {"training": training_markdown(cards), "files": files_markdown(cards)}
+    sections["low-bits"] = low_bits_markdown(cards)
     sections |= other_sections()
     sections |= {name: output(*command) for name, command in OUTPUTS.items()}
     sections |= instructions_sections(read_instructions(INSTRUCTIONS))

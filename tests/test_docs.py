@@ -12,6 +12,7 @@ from doc_tables import (
     costs_markdown,
     files_markdown,
     instructions_sections,
+    low_bits_markdown,
     replace_section,
     training_markdown,
 )
@@ -72,6 +73,14 @@ def test_the_table_of_users_models_is_written_from_its_record() -> None:
     record = from_json((ROOT / "docs" / "users.json").read_bytes(), users.Users)
     assert len(record.users) >= 40
     assert replace_section(text, "users", users.users_markdown(record)) == text, "run make docs"
+
+
+def test_the_table_of_few_bits_is_written_from_the_cards() -> None:
+    text = (ROOT / "docs" / "export.md").read_text()
+    content = low_bits_markdown(CARDS)
+    assert "`tight_resnet`" in content
+    assert content in text
+    assert replace_section(text, "low-bits", content) == text, "run make docs"
 
 
 def test_tables_of_circuits_are_written_from_their_record() -> None:
