@@ -81,7 +81,7 @@ test-browser: setup ## Test the demo and the report in Chromium (installed if ro
 	fi
 	$(VENV)/bin/python -m pytest -m browser -rs tests/demo tests/report
 
-test-circuit: setup ## Simulate and synthesize circuits (Debian packages are installed if root)
+test-circuit: setup ## Simulate and synthesize circuits (installed if root)
 	@if [ "$$(id -u)" = 0 ] && ! command -v nextpnr-ice40 >/dev/null; then \
 	  apt-get update -qq && apt-get install -qq -y --no-install-recommends \
 	    iverilog yosys nextpnr-ice40 fpga-icestorm >/dev/null || \

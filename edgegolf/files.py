@@ -43,9 +43,11 @@ def read_bounded(path: Path, maximum: int = MAXIMUM_BYTES) -> bytes:
     Raises:
         EdgegolfError: Missing, unreadable, not a file, empty, or above `maximum` bytes.
     """
-    size = check_size(path, maximum)
+    check_size(path, maximum)
     try:
         with path.open("rb") as file:
+            # Of what was opened: another file may have got the name meanwhile.
+            size = min(os.fstat(file.fileno()).st_size, maximum)
             data = file.read(size + 1)
     except OSError as error:
         raise EdgegolfError(f"{path} cannot be read: {error.strerror}") from None

@@ -50,6 +50,7 @@ NOT_RUN = {
     r"^edgegolf c .*--fits": "needs a cross-compiler; tests/export",
     r"^python benchmarks/update_docs.py": "minutes, and draws; tests/test_docs.py",
     r"^make (train|export|test)": "trains for minutes to hours; small ones are run",
+    r"^(make docs|python benchmarks/users.py)": "minutes to hours of measurements",
     r"^make report": "judges the files of every net; one with fewer is run",
 }
 # Files of the reader's own.

@@ -7,7 +7,7 @@ Alpaydin, Kaynak: "Optical Recognition of Handwritten Digits", UCI Machine Learn
 from __future__ import annotations
 
 import hashlib
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -42,16 +42,14 @@ def fetch() -> Dataset:
     Raises:
         EdgegolfError: scikit-learn is not installed.
     """
-    try:
-        installed = version("scikit-learn")
-    except PackageNotFoundError:
-        raise missing("sklearn", extra="train") from None
+    if find_spec("sklearn") is None:
+        raise missing("sklearn", extra="train")
     return Dataset(
         name=NAME,
         image_shape=(SIZE, SIZE, 1),
         classes=CLASSES,
         checksum=CHECKSUM,
-        location=f"scikit-learn {installed}",
+        location=f"scikit-learn {version('scikit-learn')}",
         licence=LICENCE,
         read=_read_split,
     )

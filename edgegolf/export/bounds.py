@@ -137,7 +137,7 @@ def check_model(keras: Any, config: object, path: Path) -> None:
         weights = sum(_bytes(each.shape, each.dtype) for each in getattr(model, "variables", ()))
         largest = largest_result(model) * 4
     finally:
-        keras.utils.clear_session()  # it would initialize the variables later
+        keras.utils.clear_session(free_memory=False)  # it would initialize the variables later
     for size, what in ((weights, "weights of"), (largest, "a layer whose result has")):
         if size > limit:
             raise EdgegolfError(

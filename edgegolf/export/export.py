@@ -44,7 +44,11 @@ from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.golf.tflite_golf import golf_tflite
 from edgegolf.passes.rerolling import unroll
-from edgegolf.quantize.quantization import with_float16_weights, with_real_weights
+from edgegolf.quantize.quantization import (
+    has_decoded_weights,
+    with_float16_weights,
+    with_real_weights,
+)
 from edgegolf.runtimes import open_session
 from edgegolf.runtimes.worker import Worker
 
@@ -485,7 +489,8 @@ class _Making:
             shapes = tuple((1, *shape[1:]) for shape in self.shapes)
             found: Compiled = self.worker.call("compile", shapes, what="reading the model's graph")
             graph = found.graph
-            if not self.described.is_quantized:  # passes find loops, and choose scales, themselves
+            if not self.described.is_quantized and has_decoded_weights(graph):
+                # Passes find loops, and choose scales, themselves.
                 graph = unroll(with_real_weights(graph)).graph
         except EdgegolfError as error:
             self._missing = error.message

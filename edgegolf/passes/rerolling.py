@@ -163,7 +163,8 @@ def unroll(graph: Graph, factor: int | None = None) -> Unrolled:
 def _inlined(node: Node, loop: Loop, origins: dict[Tensor, Tensor]) -> list[Node]:
     if loop.iterations * len(loop.body.nodes) > MAXIMUM_NODES:
         raise EdgegolfError(f"a loop of {loop.iterations:,} turns is too long to be written out")
-    copies, last = _copies(loop.body, node.computed, loop.iterations, origins)
+    entries = tuple(tensor for tensor in node.inputs if tensor is not None)
+    copies, last = _copies(loop.body, entries, loop.iterations, origins)
     renamed = dict(zip(last, node.outputs, strict=True))
     return [
         Node(

@@ -313,6 +313,14 @@ def with_float16_weights(graph: Graph) -> Graph:
     )
 
 
+def has_decoded_weights(graph: Graph) -> bool:
+    """Whether a graph decodes constants."""
+    return any(
+        isinstance(node.op, ops.Dequantize) and node.constant(0) is not None
+        for node in graph.walk()
+    )
+
+
 def with_real_weights(graph: Graph, known: Mapping[Tensor, Tensor] | None = None) -> Graph:
     """The graph with constants in the place of what it decodes from constants.
 

@@ -104,7 +104,7 @@ def test_what_is_up_to_date_is_kept_and_what_is_missing_made(models: Path, tmp_p
 def test_a_refused_export_leaves_no_files_of_another_model(models: Path, tmp_path: Path) -> None:
     assert publish(models, "a", tmp_path, QUICK) >= NAMES
     other = ExportOptions(formats=("onnx",), input_shapes=(("", (5, 5, 1)),))
-    with pytest.raises(EdgegolfError, match="cannot take inputs of"):
+    with pytest.raises(EdgegolfError, match=r"not \(5, 5, 1\)"):
         publish(models, "b", tmp_path, other)
     assert [path.name for path in tmp_path.glob("*.onnx")] == []
     made = publish(models, "b", tmp_path)
