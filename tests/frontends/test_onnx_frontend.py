@@ -354,7 +354,7 @@ def test_our_own_files_in_integers() -> None:
         )
         (result,) = in_interpreter(found, [digits(16)])
         np.testing.assert_allclose(result, expected, atol=0.02, err_msg=str(path))
-        assert {tensor.dtype for tensor in found.graph.parameters} <= {"int8", "int32"}
+        assert {tensor.dtype for tensor in found.graph.parameters} <= {"int8", "int32", "int4"}
 
 
 # -------------------------------------------------------------------------------------- suite
