@@ -85,7 +85,7 @@ def test_every_chart_draws_its_data(page: webdriver.Chrome) -> None:
     assert marks["sweeps"] == 4 + 1 + 6  # nets, articles, published
     assert marks["costs"] == 2
     assert marks["depth"] == 2 * 2 * 3  # bytes and latency, shared and unshared, iterations
-    assert page.find_element(By.CSS_SELECTOR, "h1").text.startswith("99.09 % of mnist in 2,781 byt")
+    assert page.find_element(By.CSS_SELECTOR, "h1").text.startswith("99.07 % of mnist in 1,812 byt")
 
 
 def tip(page: webdriver.Chrome, says: str) -> str:
