@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from edgegolf.backends import onnx
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.measuring import Compute, Draft
-from edgegolf.export.variants import Tuning, equivalents
+from edgegolf.export.variants import Tuning
 from edgegolf.ir.graph import Graph
 from edgegolf.ir.tensor import QuantParams, Tensor
 from edgegolf.passes.mosaics import pool_copies_once
@@ -48,7 +48,6 @@ def low_bit_drafts(graph: Graph, tuning: Tuning, bits: int, packed: bool) -> Ite
             f"it has an operator that cannot be trained to {bits} bits", hint="--dtype int8"
         )
     shared = reroll(graph) is not graph
-    graph = min(equivalents(graph).values(), key=lambda each: len(each.weights))
     equalized = equalize(graph, tuning.calibration.inputs)
     noises = importances(equalized, tuning.calibration.inputs)
     one = best_common_scale(noises, bits)
