@@ -391,22 +391,14 @@ def _quantization(quant: QuantParams) -> Table:
 
 @dataclass(frozen=True)
 class _Rule:
-    """An operator of the file.
+    """An operator of the file."""
 
-    Attributes:
-        name: Such as `CONV_2D`.
-        options: The table of its options.
-        fields: What it holds.
-        constants: What comes behind the node's inputs.
-        value: A number behind them, in the type and quantization of the output.
-        order: Which of all these comes where, if they are in another order in the file.
-    """
-
-    name: str
-    options: str | None = None
-    fields: dict[str, Any] = field(default_factory=dict)
-    constants: tuple[Array, ...] = ()
-    value: float | None = None
+    name: str  # such as `CONV_2D`
+    options: str | None = None  # the table of its options
+    fields: dict[str, Any] = field(default_factory=dict)  # what it holds
+    constants: tuple[Array, ...] = ()  # what comes behind the node's inputs
+    value: float | None = None  # A number behind them, in the type and quantization of the output
+    # Which of all these comes where, if they are in another order in the file.
     order: tuple[int, ...] = ()
 
 

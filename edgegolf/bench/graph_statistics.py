@@ -22,30 +22,27 @@ class GraphStatistics:
     """What one inference with batch size 1 takes.
 
     All is unknown of an ``.onnx`` file where the ``onnx`` package is not installed.
-
-    Attributes:
-        parameters: Weights and biases, those stored once counted once. Biases of only zeros,
-            which converters add to layers that have none, do not count.
-        parameter_uses: The same, counted at each use: the parameters of the net without sharing.
-            ``None`` if a loop's trip count is unknown.
-        macs: Multiply-accumulates of convolutions and matrix products; ``None`` if the shape of
-            an operand or a loop's trip count is unknown, or an operator is.
-        weights_bytes: Size of all constants that are read, equal ones counted once.
-        activation_peak_bytes: Largest total size of the tensors alive at one time, in the file's
-            execution order and without state; ``None`` if a shape is unknown.
-        state_bytes: Total size of what is kept from one inference to the next: variable tensors
-            and resource variables; ``None`` if a size is unknown.
-        operators: How often each operator occurs in the file.
     """
 
     SCHEMA: ClassVar[str] = "edgegolf.graph-statistics/1"
 
+    # Weights and biases, those stored once counted once. Biases of only zeros, which converters add
+    # to layers that have none, do not count.
     parameters: int | None = None
+    # The same, counted at each use: the parameters of the net without sharing. ``None`` if a loop's
+    # trip count is unknown.
     parameter_uses: int | None = None
+    # Multiply-accumulates of convolutions and matrix products; ``None`` if the shape of an operand
+    # or a loop's trip count is unknown, or an operator is.
     macs: int | None = None
-    weights_bytes: int | None = None
+    weights_bytes: int | None = None  # size of all constants that are read, equal ones counted once
+    # Largest total size of the tensors alive at one time, in the file's execution order and without
+    # state; ``None`` if a shape is unknown.
     activation_peak_bytes: int | None = None
+    # Total size of what is kept from one inference to the next: variable tensors and resource
+    # variables; ``None`` if a size is unknown.
     state_bytes: int | None = None
+    # How often each operator occurs in the file.
     operators: dict[str, int] = field(default_factory=dict)
 
 

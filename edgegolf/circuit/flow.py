@@ -39,77 +39,45 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class Cells:
-    """What yosys made of a circuit for a device.
+    """What yosys made of a circuit for a device."""
 
-    Attributes:
-        device: Its name.
-        yosys: Its version.
-        luts: LUTs of four inputs.
-        flip_flops: How many.
-        block_rams: Of 4 kbit (iCE40) or 18 kbit (ECP5).
-        multipliers: SB_MAC16 (UP5K) or MULT18X18D (ECP5).
-    """
-
-    device: str
-    yosys: str
-    luts: int
-    flip_flops: int
-    block_rams: int
-    multipliers: int
+    device: str  # its name
+    yosys: str  # its version
+    luts: int  # LUTs of four inputs
+    flip_flops: int  # how many
+    block_rams: int  # of 4 kbit (iCE40) or 18 kbit (ECP5)
+    multipliers: int  # SB_MAC16 (UP5K) or MULT18X18D (ECP5)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A circuit placed and routed on a device.
+    """A circuit placed and routed on a device."""
 
-    Attributes:
-        cells: What was placed.
-        nextpnr: Its version.
-        used: Logic cells, with those of carries and routing.
-        available: (logic cells, block RAMs, multipliers) of the device.
-        megahertz: That the clock may have, one for each seed.
-    """
-
-    cells: Cells
-    nextpnr: str
-    used: int
-    available: tuple[int, int, int]
-    megahertz: tuple[float, ...]
+    cells: Cells  # what was placed
+    nextpnr: str  # its version
+    used: int  # logic cells, with those of carries and routing
+    available: tuple[int, int, int]  # (logic cells, block RAMs, multipliers) of the device
+    megahertz: tuple[float, ...]  # that the clock may have, one for each seed
 
 
 @dataclass(frozen=True)
 class Circuit:
-    """What is known of a circuit; `edgegolf circuit --json`.
-
-    Attributes:
-        model: Path of the file that it was made from.
-        folder: Where its files are.
-        lanes: Multiply-accumulates in a cycle.
-        macs: Multiply-accumulates of an image.
-        cycles: Of an image, those in which it comes among them.
-        steps: Rows of the table of steps.
-        weight_bytes: In the memory of the weights.
-        image_bytes: In the memories for images.
-        simulated: Images on which a simulator gave every logit.
-        simulator: Which one; empty if none was run.
-        fits: On devices.
-        twin: The same of the file that it is compared with.
-    """
+    """What is known of a circuit; `edgegolf circuit --json`."""
 
     SCHEMA: ClassVar[str] = "edgegolf.circuit/1"
 
-    model: str
-    folder: str
-    lanes: int
-    macs: int
-    cycles: int
-    steps: int
-    weight_bytes: int
-    image_bytes: int
-    simulated: int
-    simulator: str
-    fits: tuple[Fit, ...]
-    twin: Circuit | None = None
+    model: str  # path of the file that it was made from
+    folder: str  # where its files are
+    lanes: int  # multiply-accumulates in a cycle
+    macs: int  # multiply-accumulates of an image
+    cycles: int  # of an image, those in which it comes among them
+    steps: int  # rows of the table of steps
+    weight_bytes: int  # in the memory of the weights
+    image_bytes: int  # in the memories for images
+    simulated: int  # images on which a simulator gave every logit
+    simulator: str  # which one; empty if none was run
+    fits: tuple[Fit, ...]  # on devices
+    twin: Circuit | None = None  # the same of the file that it is compared with
 
 
 def simulate(project: Project, count: int) -> str:

@@ -22,19 +22,12 @@ LANES = 32  # at most
 
 @dataclass(frozen=True)
 class Project:
-    """A circuit and what it was made from.
+    """A circuit and what it was made from."""
 
-    Attributes:
-        folder: Where its files are.
-        graph: What it computes.
-        machine: Its numbers.
-        images: Where the images of its vectors are from.
-    """
-
-    folder: Path
-    graph: Graph
-    machine: verilog.Machine
-    images: str
+    folder: Path  # where its files are
+    graph: Graph  # what it computes
+    machine: verilog.Machine  # its numbers
+    images: str  # where the images of its vectors are from
 
 
 def write_project(graph: Graph, title: str, folder: Path, lanes: int, images: str = "") -> Project:

@@ -25,56 +25,35 @@ MOST = 0.5  # of the noise
 
 @dataclass(frozen=True)
 class ComparedFile:
-    """One of two models; what is None is unknown.
+    """One of two models; what is None is unknown."""
 
-    Attributes:
-        file: Its path.
-        bytes: Its size.
-        parameters: Weights and biases.
-        macs: Multiply-accumulates of one inference.
-        activation_peak_bytes: Largest total size of the tensors alive at one time.
-        accuracy: On labelled samples, a fraction.
-    """
-
-    file: str
-    bytes: int
-    parameters: int | None
-    macs: int | None
-    activation_peak_bytes: int | None
-    accuracy: float | None
+    file: str  # its path
+    bytes: int  # its size
+    parameters: int | None  # weights and biases
+    macs: int | None  # multiply-accumulates of one inference
+    activation_peak_bytes: int | None  # largest total size of the tensors alive at one time
+    accuracy: float | None  # on labelled samples, a fraction
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models side by side.
-
-    Attributes:
-        first: What is right.
-        second: What is judged.
-        data: What they were run on, in words.
-        samples: How many.
-        outputs: Of each output the signal-to-quantization-noise ratio, dB; None if exact.
-        agreement: Share of the samples that get the same class; None if there are no classes.
-        layers: Errors by layer, in execution order.
-        layer_samples: How many samples these are from.
-        unmatched: Layers with weights of the first model that have no counterpart.
-        why_no_layers: Why there are none; empty if there are.
-        finding: What it comes to, one sentence.
-    """
+    """Two models side by side."""
 
     SCHEMA: ClassVar[str] = "edgegolf.compare/1"
 
-    first: ComparedFile
-    second: ComparedFile
-    data: str
-    samples: int
+    first: ComparedFile  # what is right
+    second: ComparedFile  # what is judged
+    data: str  # what they were run on, in words
+    samples: int  # how many
+    # Of each output the signal-to-quantization-noise ratio, dB; None if exact.
     outputs: tuple[float | None, ...]
+    # Share of the samples that get the same class; None if there are no classes.
     agreement: float | None
-    layers: tuple[LayerError, ...]
-    layer_samples: int
-    unmatched: int
-    why_no_layers: str
-    finding: str
+    layers: tuple[LayerError, ...]  # errors by layer, in execution order
+    layer_samples: int  # how many samples these are from
+    unmatched: int  # layers with weights of the first model that have no counterpart
+    why_no_layers: str  # why there are none; empty if there are
+    finding: str  # what it comes to, one sentence
 
 
 def compare(first: Path, second: Path, data: str | None = None) -> Comparison:

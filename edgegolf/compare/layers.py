@@ -37,38 +37,24 @@ _SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class LayerError:
-    """A layer of the second model against the first one's.
+    """A layer of the second model against the first one's."""
 
-    Attributes:
-        name: What the layer is called, or its operator and number.
-        operator: In the second model.
-        total: Signal-to-quantization-noise ratio of its result, dB; None if it is exact.
-        own: The same if it is given the first model's values: only its own error is left.
-        output: The same of the model's output if only this layer makes its own error.
-        share: Of the noise that all layers make in the output, 0…1.
-    """
-
-    name: str
-    operator: str
-    total: float | None
+    name: str  # what the layer is called, or its operator and number
+    operator: str  # in the second model
+    total: float | None  # signal-to-quantization-noise ratio of its result, dB; None if it is exact
+    # The same if it is given the first model's values: only its own error is left.
     own: float | None
-    output: float | None
-    share: float
+    output: float | None  # the same of the model's output if only this layer makes its own error
+    share: float  # of the noise that all layers make in the output, 0…1
 
 
 @dataclass(frozen=True)
 class Layers:
-    """All layers of two models that could be paired.
+    """All layers of two models that could be paired."""
 
-    Attributes:
-        errors: In execution order.
-        samples: How many inputs they were compared on.
-        unmatched: How many layers with weights of the first model have no counterpart.
-    """
-
-    errors: tuple[LayerError, ...]
-    samples: int
-    unmatched: int
+    errors: tuple[LayerError, ...]  # in execution order
+    samples: int  # how many inputs they were compared on
+    unmatched: int  # how many layers with weights of the first model have no counterpart
 
 
 def compare_layers(

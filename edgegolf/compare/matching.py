@@ -46,15 +46,10 @@ _MOVING = (Cast, Concatenate, Dequantize, Pad, Quantize, Reshape, Slice, Stack, 
 
 @dataclass(frozen=True)
 class Step:
-    """A layer or another computation that is no mere activation or move of elements.
+    """A layer or another computation that is no mere activation or move of elements."""
 
-    Attributes:
-        node: What computes.
-        results: Its output, and what activations make of it.
-    """
-
-    node: Node
-    results: tuple[Tensor, ...]
+    node: Node  # what computes
+    results: tuple[Tensor, ...]  # its output, and what activations make of it
 
     @property
     def kind(self) -> str:
@@ -77,24 +72,17 @@ class Step:
 
 @dataclass(frozen=True)
 class View:
-    """How the result of one graph is seen as that of another one.
+    """How the result of one graph is seen as that of another one."""
 
-    Attributes:
-        first: What of the first result is compared; the rest is pixels that the other one lacks.
-        second: The same of the second result, in the shape of the first.
-        factors: What each channel of the first is multiplied by in the second, as equalization
-            does, also by negative numbers.
-        shifts: What is then added, as where biases were moved from one layer into the next.
-        alike: The share of the second's variance that the first explains, 0…1.
-        is_rescaled: Whether the factors make the second much more alike.
-    """
-
+    # What of the first result is compared; the rest is pixels that the other one lacks.
     first: tuple[slice, ...]
-    second: tuple[slice, ...]
+    second: tuple[slice, ...]  # the same of the second result, in the shape of the first
+    # What each channel of the first is multiplied by in the second, as equalization does, also by
+    # negative numbers.
     factors: Array
-    shifts: Array
-    alike: float
-    is_rescaled: bool
+    shifts: Array  # what is then added, as where biases were moved from one layer into the next
+    alike: float  # the share of the second's variance that the first explains, 0…1
+    is_rescaled: bool  # whether the factors make the second much more alike
 
     @property
     def unscaled(self) -> View:

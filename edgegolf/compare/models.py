@@ -25,30 +25,20 @@ TIMEOUT_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Model:
-    """A file, and what it says without being run.
+    """A file, and what it says without being run."""
 
-    Attributes:
-        path: Where it is.
-        size_bytes: Of the file.
-        parameters: Weights and biases, None if unknown; so are the next.
-        macs: Multiply-accumulates of one run.
-        activation_peak_bytes: Largest total size of the tensors alive at one time.
-        inputs: In real numbers and in the graph's layout, where there is one: images have their
-            channels last.
-        ranges: For each input the real numbers that it can hold, None where it is not quantized.
-        compiled: What it computes; None if that cannot be told.
-        why_no_graph: Why it cannot; empty if it can.
-    """
-
-    path: Path
-    size_bytes: int
-    parameters: int | None
-    macs: int | None
-    activation_peak_bytes: int | None
+    path: Path  # where it is
+    size_bytes: int  # of the file
+    parameters: int | None  # weights and biases, None if unknown; so are the next
+    macs: int | None  # multiply-accumulates of one run
+    activation_peak_bytes: int | None  # largest total size of the tensors alive at one time
+    # In real numbers and in the graph's layout, where there is one: images have their channels
+    # last.
     inputs: tuple[TensorInfo, ...]
+    # For each input the real numbers that it can hold, None where it is not quantized.
     ranges: tuple[tuple[float, float] | None, ...]
-    compiled: Compiled | None
-    why_no_graph: str
+    compiled: Compiled | None  # what it computes; None if that cannot be told
+    why_no_graph: str  # why it cannot; empty if it can
 
     def outputs(self, arrays: Sequence[Array]) -> list[Array]:
         """What its runtime gives for samples, float32 [n, …] each, in the layout of `inputs`.

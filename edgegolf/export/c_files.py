@@ -31,30 +31,19 @@ _RANDOM_INPUTS, _IMAGES, _GOLDEN = 1_000, 1_000, 2
 
 @dataclass(frozen=True)
 class CResult:
-    """What became of a file.
-
-    Attributes:
-        source: Path of the model.
-        files: Paths of what was written.
-        macs: Multiply-accumulates of one run; None if unknown.
-        input_bytes: Of one input, part of the arena.
-        footprint: What the compiled C takes.
-        device: The device that it fits, if one was named.
-        flash_left: Bytes that it leaves of the device's flash.
-        ram_left: Bytes that it leaves of its RAM, for the rest of the program.
-        compared: Inputs for which every bit of the output was compared: random, of a data set.
-    """
+    """What became of a file."""
 
     SCHEMA: ClassVar[str] = "edgegolf.c/1"
 
-    source: str
-    files: tuple[str, ...]
-    macs: int | None
-    input_bytes: int
-    footprint: Footprint
-    device: str | None = None
-    flash_left: int | None = None
-    ram_left: int | None = None
+    source: str  # path of the model
+    files: tuple[str, ...]  # paths of what was written
+    macs: int | None  # multiply-accumulates of one run; None if unknown
+    input_bytes: int  # of one input, part of the arena
+    footprint: Footprint  # what the compiled C takes
+    device: str | None = None  # the device that it fits, if one was named
+    flash_left: int | None = None  # bytes that it leaves of the device's flash
+    ram_left: int | None = None  # bytes that it leaves of its RAM, for the rest of the program
+    # Inputs for which every bit of the output was compared: random, of a data set.
     compared: tuple[int, int] | None = None
 
 

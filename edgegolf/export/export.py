@@ -77,31 +77,21 @@ WAYS = {
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What to export, and how.
+    """What to export, and how."""
 
-    Attributes:
-        formats: Of `FORMATS`.
-        dtypes: Of `DTYPES`.
-        calibration_images: How many training samples the int8 scales are chosen on.
-        max_drop: The accuracy that a file may lose, a fraction.
-        batch: Samples in one inference; None leaves it open.
-        goal: What the int8 files are chosen for: `size`, `latency` or `balanced`. None keeps the
-            best for each.
-        portable: ONNX files that other readers than onnxruntime read: without functions, and with
-            the standard's operators only.
-        quick: No search and no fine-tuning.
-        input_shapes: Of inputs that the model leaves open, without the batch, by name; "" for the
-            only one.
-    """
-
-    formats: tuple[str, ...] = FORMATS
-    dtypes: tuple[str, ...] = ("float32", "int8")
-    calibration_images: int = 500
-    max_drop: float = 0.005
-    batch: int | None = 1
+    formats: tuple[str, ...] = FORMATS  # of `FORMATS`
+    dtypes: tuple[str, ...] = ("float32", "int8")  # of `DTYPES`
+    calibration_images: int = 500  # how many training samples the int8 scales are chosen on
+    max_drop: float = 0.005  # the accuracy that a file may lose, a fraction
+    batch: int | None = 1  # samples in one inference; None leaves it open
+    # What the int8 files are chosen for: `size`, `latency` or `balanced`. None keeps the best for
+    # each.
     goal: Goal | None = None
+    # ONNX files that other readers than onnxruntime read: without functions, and with the
+    # standard's operators only.
     portable: bool = False
-    quick: bool = False
+    quick: bool = False  # no search and no fine-tuning
+    # Of inputs that the model leaves open, without the batch, by name; "" for the only one.
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     def special(self, dtype: str) -> dict[str, float | str | bool]:
@@ -119,47 +109,31 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class ExportedFile:
-    """A file that was written and verified.
-
-    Attributes:
-        name: Its name in the destination folder.
-        format: "tflite" or "onnx".
-        dtype: Of `DTYPES`.
-        bytes: Its size.
-        validation_accuracy: Measured from the file in its runtime, a fraction; None where the
-            outputs are no scores of classes. Where labels are not known: how often it gives the
-            same class as the model.
-        model_accuracy: Of the model on the same samples.
-        max_difference: The largest difference of any output from the model's.
-        sqnr: Of its worst output, dB.
-        seconds: What converting and verifying took.
-    """
+    """A file that was written and verified."""
 
     SCHEMA: ClassVar[str] = "edgegolf.exported_file/2"
 
-    name: str
-    format: str
-    dtype: str
-    bytes: int
+    name: str  # its name in the destination folder
+    format: str  # "tflite" or "onnx"
+    dtype: str  # of `DTYPES`
+    bytes: int  # its size
+    # Measured from the file in its runtime, a fraction; None where the outputs are no scores of
+    # classes. Where labels are not known: how often it gives the same class as the model.
     validation_accuracy: float | None
-    model_accuracy: float | None
-    max_difference: float
-    sqnr: float
-    seconds: float
+    model_accuracy: float | None  # of the model on the same samples
+    max_difference: float  # the largest difference of any output from the model's
+    sqnr: float  # of its worst output, dB
+    seconds: float  # what converting and verifying took
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What came of an export.
+    """What came of an export."""
 
-    Attributes:
-        files: That were made and verified.
-        failures: Why others were not, by the name that they would have had.
-        notes: What the user should know: what data was taken how, and what is odd about it.
-    """
-
-    files: tuple[ExportedFile, ...] = ()
+    files: tuple[ExportedFile, ...] = ()  # that were made and verified
+    # Why others were not, by the name that they would have had.
     failures: Mapping[str, EdgegolfError] = field(default_factory=dict)
+    # What the user should know: what data was taken how, and what is odd about it.
     notes: tuple[str, ...] = ()
 
 

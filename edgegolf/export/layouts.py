@@ -16,15 +16,10 @@ OpenShape: TypeAlias = tuple[int | None, ...]
 
 @dataclass(frozen=True)
 class Layout:
-    """A way from one shape to another.
+    """A way from one shape to another."""
 
-    Attributes:
-        apply: Takes [samples, *found], gives [samples, *wanted].
-        told: What it does, for people; empty if nothing.
-    """
-
-    apply: Callable[[Array], Array]
-    told: str = ""
+    apply: Callable[[Array], Array]  # takes [samples, *found], gives [samples, *wanted]
+    told: str = ""  # what it does, for people; empty if nothing
 
 
 def find_layout(found: Sequence[int], wanted: OpenShape) -> Layout | None:

@@ -47,38 +47,24 @@ TIMEOUT = 900.0  # seconds for one kind of measurement of all files
 
 @dataclass(frozen=True)
 class Draft:
-    """One file before it is measured.
+    """One file before it is measured."""
 
-    Attributes:
-        name: What is special about it.
-        compute: The arithmetic: `int8-weights` computes in float32.
-        data: The file.
-        shared: Whether it holds a block of weights once that stock converters do not.
-        compiled: Whether it was written from the graph, whose axes may not be the model's.
-    """
-
-    name: str
-    compute: Compute
-    data: bytes = field(repr=False)
-    shared: bool = False
+    name: str  # what is special about it
+    compute: Compute  # the arithmetic: `int8-weights` computes in float32
+    data: bytes = field(repr=False)  # the file
+    shared: bool = False  # whether it holds a block of weights once that stock converters do not
+    # Whether it was written from the graph, whose axes may not be the model's.
     compiled: bool = True
 
 
 @dataclass(frozen=True)
 class Task:
-    """What files are to compute.
+    """What files are to compute."""
 
-    Attributes:
-        names: What converters call the inputs.
-        samples: What the model is given.
-        expected: What it answers.
-        compiled: The model as a graph, None where there is none.
-    """
-
-    names: tuple[str, ...]
-    samples: Samples
-    expected: tuple[Array, ...]
-    compiled: Compiled | None = None
+    names: tuple[str, ...]  # what converters call the inputs
+    samples: Samples  # what the model is given
+    expected: tuple[Array, ...]  # what it answers
+    compiled: Compiled | None = None  # the model as a graph, None where there is none
 
     def given(self, compiled: bool) -> Samples:
         """The samples, in the layout of the model or in that of its graph."""
@@ -101,37 +87,27 @@ class Task:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One file that a network can be deployed as.
-
-    Attributes:
-        name: What is special about it.
-        compute: The arithmetic: `int8-weights` computes in float32.
-        size_bytes: Its size.
-        accuracy: On the validation samples, a fraction; None where outputs are no classes.
-        sqnr: The worst output's signal-to-quantization-noise ratio against the model, dB.
-        latency_us: Of one inference on one thread, the median of rounds, by runtime that runs it.
-        latency_ratio: The same divided by the stock float32 file's, both measured alternately.
-        to_stock: The same divided by the golfed stock int8 file's, in the preferred runtime; None
-            where there is none.
-        data: The file.
-        shared: As in `Draft`.
-        compiled: As in `Draft`.
-        doubt: The standard error of the latency ratios in the preferred runtime, a fraction.
-    """
+    """One file that a network can be deployed as."""
 
     SCHEMA: ClassVar[str] = "edgegolf.candidate/3"
 
-    name: str
-    compute: Compute
-    size_bytes: int
+    name: str  # what is special about it
+    compute: Compute  # the arithmetic: `int8-weights` computes in float32
+    size_bytes: int  # its size
+    # On the validation samples, a fraction; None where outputs are no classes.
     accuracy: float | None
-    sqnr: float
+    sqnr: float  # the worst output's signal-to-quantization-noise ratio against the model, dB
+    # Of one inference on one thread, the median of rounds, by runtime that runs it.
     latency_us: Mapping[str, float]
+    # The same divided by the stock float32 file's, both measured alternately.
     latency_ratio: Mapping[str, float]
-    data: bytes = field(repr=False)
-    shared: bool = False
-    compiled: bool = True
+    data: bytes = field(repr=False)  # the file
+    shared: bool = False  # as in `Draft`
+    compiled: bool = True  # as in `Draft`
+    # The same divided by the golfed stock int8 file's, in the preferred runtime; None where there
+    # is none.
     to_stock: float | None = None
+    # The standard error of the latency ratios in the preferred runtime, a fraction.
     doubt: float = 0.0
 
 

@@ -27,33 +27,22 @@ Axes: TypeAlias = "tuple[int, ...] | None"
 
 @dataclass(frozen=True)
 class Described:
-    """What is known of a model before it has seen any sample.
+    """What is known of a model before it has seen any sample."""
 
-    Attributes:
-        inputs: What it takes.
-        files: What the files that converters make call these inputs.
-        is_quantized: Whether it computes in integers already.
-    """
-
-    inputs: tuple[ModelInput, ...]
-    files: tuple[str, ...]
-    is_quantized: bool = False
+    inputs: tuple[ModelInput, ...]  # what it takes
+    files: tuple[str, ...]  # what the files that converters make call these inputs
+    is_quantized: bool = False  # whether it computes in integers already
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A model as a graph.
+    """A model as a graph."""
 
-    Attributes:
-        graph: With a batch of 1.
-        inputs: Of each input, the model's axes in the graph's order, None if it is the same:
-            (0, 2, 3, 1) for images with their channels first.
-        outputs: The same of each output.
-    """
-
-    graph: Graph
+    graph: Graph  # with a batch of 1
+    # Of each input, the model's axes in the graph's order, None if it is the same: (0, 2, 3, 1) for
+    # images with their channels first.
     inputs: tuple[Axes, ...]
-    outputs: tuple[Axes, ...]
+    outputs: tuple[Axes, ...]  # the same of each output
 
     @classmethod
     def as_it_is(cls, graph: Graph) -> Compiled:

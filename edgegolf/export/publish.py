@@ -46,23 +46,16 @@ Options = dict[str, float | str | bool]
 
 @dataclass(frozen=True)
 class Published:
-    """A model whose files are up to date.
+    """A model whose files are up to date."""
 
-    Attributes:
-        made: The files that were made now.
-        candidates: What the int8 files of each format were chosen from.
-        failures: Why others could not be made, by name.
-        notes: What the user should know of the model and the samples.
-        card: Tells of all files of a net of the zoo.
-        folder: Where the files are.
-    """
-
-    made: tuple[ExportedFile, ...]
+    made: tuple[ExportedFile, ...]  # the files that were made now
+    # What the int8 files of each format were chosen from.
     candidates: dict[str, tuple[Candidate, ...]]
-    card: Card | None
-    folder: Path
+    card: Card | None  # tells of all files of a net of the zoo
+    folder: Path  # where the files are
+    # Why others could not be made, by name.
     failures: Mapping[str, EdgegolfError] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what the user should know of the model and the samples
 
 
 def publish_all(

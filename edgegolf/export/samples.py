@@ -24,15 +24,10 @@ HELD_OUT = 200  # samples from which on calibration and verification share none
 
 @dataclass(frozen=True)
 class Samples:
-    """What a model is fed with.
+    """What a model is fed with."""
 
-    Attributes:
-        inputs: One array [n, ...] for each input of the model, in its order.
-        labels: int64 [n], or None where they are not known.
-    """
-
-    inputs: tuple[NDArray, ...]
-    labels: NDArray[np.int64] | None = None
+    inputs: tuple[NDArray, ...]  # one array [n, ...] for each input of the model, in its order
+    labels: NDArray[np.int64] | None = None  # int64 [n], or None where they are not known
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -65,19 +60,12 @@ class Samples:
 
 @dataclass(frozen=True)
 class ExportData:
-    """Calibration never sees what verification uses, where there is enough of it.
+    """Calibration never sees what verification uses, where there is enough of it."""
 
-    Attributes:
-        training: What rounded weights may be adapted to; the training images of a data set.
-        calibration: Of these, what the int8 scales are chosen on.
-        validation: What accuracies and differences are measured on.
-        notes: What was read and what was done with it, sentences for people.
-    """
-
-    training: Samples
-    calibration: Samples
-    validation: Samples
-    notes: tuple[str, ...] = ()
+    training: Samples  # what rounded weights may be adapted to; the training images of a data set
+    calibration: Samples  # of these, what the int8 scales are chosen on
+    validation: Samples  # what accuracies and differences are measured on
+    notes: tuple[str, ...] = ()  # what was read and what was done with it, sentences for people
 
 
 def read_data(

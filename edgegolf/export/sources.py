@@ -23,34 +23,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ModelInput:
-    """What a model takes.
+    """What a model takes."""
 
-    Attributes:
-        name: What the model calls it.
-        shape: Its dimensions, the batch first; None for an open one.
-        dtype: Name of the type of its numbers; of a quantized input, that of what they stand for.
-        scales_itself: The model brings pixels of 0…255 to small numbers itself.
-    """
-
-    name: str
-    shape: OpenShape
-    dtype: str
-    scales_itself: bool = False
+    name: str  # what the model calls it
+    shape: OpenShape  # its dimensions, the batch first; None for an open one
+    dtype: str  # name of the type of its numbers; of a quantized input, that of what they stand for
+    scales_itself: bool = False  # the model brings pixels of 0…255 to small numbers itself
 
 
 @dataclass(frozen=True)
 class Source:
-    """Samples as they were found.
+    """Samples as they were found."""
 
-    Attributes:
-        arrays: By name, [samples, …] each.
-        labels: Whatever was given as such.
-        notes: What was done with them, sentences for people.
-    """
-
-    arrays: Mapping[str, Array]
-    labels: Array | None = None
-    notes: tuple[str, ...] = ()
+    arrays: Mapping[str, Array]  # by name, [samples, …] each
+    labels: Array | None = None  # whatever was given as such
+    notes: tuple[str, ...] = ()  # what was done with them, sentences for people
 
 
 def inputs_of(tensors: Iterable[Any]) -> tuple[ModelInput, ...]:

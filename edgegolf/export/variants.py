@@ -67,25 +67,17 @@ IN_UINT8_BY_CHANNEL = Scheme("requantize", "shared", "channel")
 
 @dataclass(frozen=True)
 class Tuning:
-    """What scales are chosen on, and rounded weights adapted to.
+    """What scales are chosen on, and rounded weights adapted to."""
 
-    Attributes:
-        samples: Training samples, in the graph's layout.
-        calibration: Of these, what ranges are taken from.
-        judge: Runs a file.
-        steps: Batches of fine-tuning for graphs with shared layers, and at most as many for the
-            biases of others; 0 for none.
-        seed: For the choice of samples.
-        quick: The first scales are taken, and the plainest schemes only.
-        known: What was worked out `once`.
-    """
-
-    samples: Samples
-    calibration: Samples
-    judge: Judge
+    samples: Samples  # training samples, in the graph's layout
+    calibration: Samples  # of these, what ranges are taken from
+    judge: Judge  # runs a file
+    # Batches of fine-tuning for graphs with shared layers, and at most as many for the biases of
+    # others; 0 for none.
     steps: int = FINETUNING_STEPS
-    seed: int = 0
-    quick: bool = False
+    seed: int = 0  # for the choice of samples
+    quick: bool = False  # the first scales are taken, and the plainest schemes only
+    # What was worked out `once`.
     known: dict[tuple[object, Graph], object] = field(default_factory=dict, repr=False)
 
     def once(self, function: Callable[[Graph, Sequence[Array]], T], graph: Graph) -> T:

@@ -47,27 +47,20 @@ DISTRIBUTION_TOLERANCE = 1e-3  # of the sum of probabilities
 
 @dataclass(frozen=True)
 class OutputComparison:
-    """One output of a file against the model's.
+    """One output of a file against the model's."""
 
-    Attributes:
-        kind: `classes` if it scores classes, else `values`.
-        accuracy: Of the file's classes, a fraction: against the labels or, where there are none
-            for this output, against the classes that the model gives. None for values.
-        reference_accuracy: Of the model; 1 without labels.
-        sqnr: Signal-to-quantization-noise ratio of the output, dB.
-        worst_column: Which element of the last axis has the lowest ratio, counted from 0; None
-            for classes and where the columns have no meanings of their own.
-        worst_sqnr: Its ratio, dB.
-        is_lost: The output, or a column that means something, keeps less than `INT8_SQNR`, and
-            varies enough over the samples to tell.
-    """
-
-    kind: Literal["classes", "values"]
+    kind: Literal["classes", "values"]  # `classes` if it scores classes, else `values`
+    # Of the file's classes, a fraction: against the labels or, where there are none for this
+    # output, against the classes that the model gives. None for values.
     accuracy: float | None
-    reference_accuracy: float | None
-    sqnr: float
+    reference_accuracy: float | None  # of the model; 1 without labels
+    sqnr: float  # signal-to-quantization-noise ratio of the output, dB
+    # Which element of the last axis has the lowest ratio, counted from 0; None for classes and
+    # where the columns have no meanings of their own.
     worst_column: int | None = None
-    worst_sqnr: float | None = None
+    worst_sqnr: float | None = None  # its ratio, dB
+    # The output, or a column that means something, keeps less than `INT8_SQNR`, and varies enough
+    # over the samples to tell.
     is_lost: bool = False
 
     @property
@@ -78,17 +71,11 @@ class OutputComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A file against its model on the same samples.
+    """A file against its model on the same samples."""
 
-    Attributes:
-        outputs: Each output, in the model's order.
-        labelled: Which output the labels judge, None where there is none.
-        max_difference: The largest difference of any output.
-    """
-
-    outputs: tuple[OutputComparison, ...]
-    labelled: int | None
-    max_difference: float
+    outputs: tuple[OutputComparison, ...]  # each output, in the model's order
+    labelled: int | None  # which output the labels judge, None where there is none
+    max_difference: float  # the largest difference of any output
 
     @property
     def accuracy(self) -> float | None:

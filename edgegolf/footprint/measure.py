@@ -37,15 +37,10 @@ from edgegolf.runtimes.registry import find_runtime
 
 @dataclass(frozen=True)
 class Heap:
-    """What a model takes of the heap in a process of its own.
+    """What a model takes of the heap in a process of its own."""
 
-    Attributes:
-        loaded_bytes: What loading added.
-        resting_bytes: The same after the first inference, when the model waits for the next.
-    """
-
-    loaded_bytes: int
-    resting_bytes: int
+    loaded_bytes: int  # what loading added
+    resting_bytes: int  # the same after the first inference, when the model waits for the next
 
 
 def file_costs(path: Path) -> Iterator[Cost]:

@@ -278,21 +278,13 @@ def _stand_in(node: NodeProto, opset: int) -> list[NodeProto]:
 
 @dataclass(frozen=True)
 class _Loop:
-    """A ``Loop`` and what was inferred.
+    """A ``Loop`` and what was inferred."""
 
-    Attributes:
-        graph: The graph that it is in.
-        node: The operator.
-        body: Its body.
-        known: Types that the operator sees.
-        inner: Types in its body.
-    """
-
-    graph: GraphProto
-    node: NodeProto
-    body: GraphProto
-    known: Types
-    inner: Types
+    graph: GraphProto  # the graph that it is in
+    node: NodeProto  # the operator
+    body: GraphProto  # its body
+    known: Types  # types that the operator sees
+    inner: Types  # types in its body
 
     def carried(self) -> Iterator[tuple[int, TypeProto]]:
         """Positions and first types of the values that it carries and whose shapes are known."""

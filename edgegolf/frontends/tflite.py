@@ -55,19 +55,12 @@ def read_graph(path: Path) -> Graph:
 
 @dataclass(frozen=True)
 class _Call:
-    """An operator of the file.
+    """An operator of the file."""
 
-    Attributes:
-        name: Such as `CONV_2D`.
-        inputs: Its inputs, None for one that is left out.
-        outputs: Its results.
-        options: Its options; an empty table if the file has none.
-    """
-
-    name: str
-    inputs: tuple[Tensor | None, ...]
-    outputs: tuple[Tensor, ...]
-    options: Any
+    name: str  # such as `CONV_2D`
+    inputs: tuple[Tensor | None, ...]  # its inputs, None for one that is left out
+    outputs: tuple[Tensor, ...]  # its results
+    options: Any  # its options; an empty table if the file has none
 
     @property
     def output(self) -> Tensor:
@@ -297,21 +290,13 @@ def _is_known(node: Node) -> bool:
 
 @dataclass(frozen=True)
 class _Counter:
-    """What a loop counts with.
+    """What a loop counts with."""
 
-    Attributes:
-        position: Among the loop's inputs and outputs.
-        increment: The node of the body that counts.
-        start: The number before the loop.
-        step: What is added each time; None if it doubles.
-        end: The loop goes on while it is below.
-    """
-
-    position: int
-    increment: Node
-    start: float
-    step: float | None
-    end: float
+    position: int  # among the loop's inputs and outputs
+    increment: Node  # the node of the body that counts
+    start: float  # the number before the loop
+    step: float | None  # what is added each time; None if it doubles
+    end: float  # the loop goes on while it is below
 
     @property
     def iterations(self) -> int | None:

@@ -43,14 +43,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Chain:
-    """Nodes that run pixel by pixel.
+    """Nodes that run pixel by pixel."""
 
-    Attributes:
-        before: Maps of what the first stage sees.
-        stages: The first sees a window, the others a pixel of what the one before gives.
-    """
-
-    before: tuple[Node, ...]
+    before: tuple[Node, ...]  # maps of what the first stage sees
+    # The first sees a window, the others a pixel of what the one before gives.
     stages: tuple[Stage, ...]
 
     @property

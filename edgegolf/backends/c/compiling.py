@@ -41,21 +41,13 @@ int main(void) {{
 
 @dataclass(frozen=True)
 class Device:
-    """A chip, or one of a family.
+    """A chip, or one of a family."""
 
-    Attributes:
-        name: Of it.
-        flash_bytes: For program and constants.
-        ram_bytes: Static and stack.
-        compiler: With the options that choose it.
-        package: The Debian packages that have the compiler.
-    """
-
-    name: str
-    flash_bytes: int
-    ram_bytes: int
-    compiler: tuple[str, ...]
-    package: str
+    name: str  # of it
+    flash_bytes: int  # for program and constants
+    ram_bytes: int  # static and stack
+    compiler: tuple[str, ...]  # with the options that choose it
+    package: str  # the Debian packages that have the compiler
 
 
 def _arm(name: str, flash: int, ram: int, cpu: str) -> Device:
@@ -86,21 +78,14 @@ DEVICES = {
 
 @dataclass(frozen=True)
 class Footprint:
-    """What the compiled files take.
+    """What the compiled files take."""
 
-    Attributes:
-        compiler: Which compiler, with which options; None if there is none here.
-        code_bytes: Machine code; None without a compiler.
-        constant_bytes: Weights, biases, factors and tables.
-        arena_bytes: Static RAM.
-        stack_bytes: Of the deepest call, as the compiler tells it: without what it does not
-            count, such as return addresses of AVRs, and library functions; None without one.
-    """
-
-    compiler: str | None
-    code_bytes: int | None
-    constant_bytes: int
-    arena_bytes: int
+    compiler: str | None  # which compiler, with which options; None if there is none here
+    code_bytes: int | None  # machine code; None without a compiler
+    constant_bytes: int  # weights, biases, factors and tables
+    arena_bytes: int  # static RAM
+    # Of the deepest call, as the compiler tells it: without what it does not count, such as return
+    # addresses of AVRs, and library functions; None without one.
     stack_bytes: int | None
 
     @property

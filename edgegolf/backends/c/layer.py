@@ -26,25 +26,18 @@ class NotInCError(EdgegolfError):
 
 @dataclass
 class Layer:
-    """A function that computes one tensor.
+    """A function that computes one tensor."""
 
-    Attributes:
-        source: Where its constants go.
-        inputs: The tensors that it reads, its parameters `x0`, `x1`, ….
-        constants: The arrays that it reads, its parameters `c0`, `c1`, …: (name, type).
-        lines: Its text, without the indentation.
-        lags: For inputs that the output may overlap, how many bytes later than it they must lie.
-        fast: Whether it shall be fast rather than small.
-        scratch: Bytes of its arrays.
-    """
-
-    source: Source
+    source: Source  # where its constants go
+    # The tensors that it reads, its parameters `x0`, `x1`, ….
     inputs: list[Tensor] = field(default_factory=list)
+    # The arrays that it reads, its parameters `c0`, `c1`, …: (name, type).
     constants: list[tuple[str, str]] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)  # its text, without the indentation
+    # For inputs that the output may overlap, how many bytes later than it they must lie.
     lags: Lags = field(default_factory=dict)
-    fast: bool = False
-    scratch: int = 0
+    fast: bool = False  # whether it shall be fast rather than small
+    scratch: int = 0  # bytes of its arrays
 
     def read(self, tensor: Tensor) -> str:
         """The parameter that points to an input."""
@@ -108,17 +101,11 @@ def ctype(tensor: Tensor) -> str:
 
 @dataclass(frozen=True)
 class Map:
-    """What becomes of each of the 256 values of a tensor, on its own.
+    """What becomes of each of the 256 values of a tensor, on its own."""
 
-    Attributes:
-        low: The smallest value of the input.
-        table: The results from that one on, int64.
-        output: The tensor whose type the results have.
-    """
-
-    low: int
-    table: Array
-    output: Tensor
+    low: int  # the smallest value of the input
+    table: Array  # the results from that one on, int64
+    output: Tensor  # the tensor whose type the results have
 
     @classmethod
     def of(cls, nodes: Sequence[Node]) -> Map | None:

@@ -30,15 +30,10 @@ _NEVER = (_APART, -_APART)
 
 @dataclass(frozen=True)
 class Plan:
-    """Where tensors lie.
+    """Where tensors lie."""
 
-    Attributes:
-        offsets: Of those that stand for themselves, in bytes.
-        size: Of the array.
-    """
-
-    offsets: dict[Tensor, int]
-    size: int
+    offsets: dict[Tensor, int]  # of those that stand for themselves, in bytes
+    size: int  # of the array
 
 
 @dataclass

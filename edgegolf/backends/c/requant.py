@@ -21,17 +21,11 @@ Function = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Stored:
-    """What is stored for each sum that a channel may have.
+    """What is stored for each sum that a channel may have."""
 
-    Attributes:
-        function: Of the sum.
-        reach: The smallest and the largest sum, at least 1 apart.
-        slope: Of the function where it rises, roughly.
-    """
-
-    function: Function
-    reach: tuple[int, int]
-    slope: float
+    function: Function  # of the sum
+    reach: tuple[int, int]  # the smallest and the largest sum, at least 1 apart
+    slope: float  # of the function where it rises, roughly
 
 
 _MULTIPLIER_BITS = 30
@@ -41,28 +35,17 @@ _UNBOUNDED = 2**61
 
 @dataclass(frozen=True)
 class Staircase:
-    """(sum · multiplier + offset, plus `negative` if the sum is below 0) >> shift.
+    """(sum · multiplier + offset, plus `negative` if the sum is below 0) >> shift."""
 
-    Attributes:
-        multiplier: One, or one for each channel.
-        offset: What is added before the shift; it rounds, and holds the zero point.
-        negative: What is added to it where the sum is negative, for ties that go away from 0.
-        shift: To the right, rounding down.
-        first: A sum below which nothing changes.
-        last: A sum above which nothing changes.
-        low: The smallest result.
-        high: The largest one.
-        clamps: Whether results of sums between `first` and `last` must yet be kept between both.
-    """
-
-    multiplier: tuple[int, ...]
-    offset: int
-    negative: int
-    shift: int
-    first: int
-    last: int
-    low: int
-    high: int
+    multiplier: tuple[int, ...]  # one, or one for each channel
+    offset: int  # what is added before the shift; it rounds, and holds the zero point
+    negative: int  # what is added to it where the sum is negative, for ties that go away from 0
+    shift: int  # to the right, rounding down
+    first: int  # A sum below which nothing changes
+    last: int  # A sum above which nothing changes
+    low: int  # the smallest result
+    high: int  # the largest one
+    # Whether results of sums between `first` and `last` must yet be kept between both.
     clamps: bool = True
 
     def __call__(self, sums: Array, channel: int = 0) -> Array:

@@ -306,19 +306,14 @@ _NEEDS = {"rescale": ("multiply", "shifted"), "dot": ("dsp",), "dot4": ("dsp",),
 
 @dataclass
 class Source:
-    """Collects what a `.c` file consists of.
+    """Collects what a `.c` file consists of."""
 
-    Attributes:
-        constants: The declaration of each constant by what it holds.
-        functions: The name of each function by its text with the name left open.
-        flash: Bytes of the constants.
-        scratch: Bytes of the arrays in the function that has most of them.
-    """
-
+    # The declaration of each constant by what it holds.
     constants: dict[tuple[str, bytes], tuple[str, str]] = field(default_factory=dict)
+    # The name of each function by its text with the name left open.
     functions: dict[str, str] = field(default_factory=dict)
-    flash: int = 0
-    scratch: int = 0
+    flash: int = 0  # bytes of the constants
+    scratch: int = 0  # bytes of the arrays in the function that has most of them
 
     def constant(self, array: Array, hint: str) -> tuple[str, str]:
         """The names of a constant array and of its type in `TYPES`, the smallest that holds it."""

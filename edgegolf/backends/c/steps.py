@@ -47,52 +47,33 @@ _APART = 2**40
 
 @dataclass(frozen=True)
 class Step:
-    """One call.
+    """One call."""
 
-    Attributes:
-        function: What is called; empty for a copy of the only input.
-        constants: Its last arguments.
-        inputs: Tensors that it reads.
-        output: The one that it writes.
-        lags: As in `Layer`.
-    """
-
-    function: str
-    constants: tuple[str, ...]
-    inputs: tuple[Tensor, ...]
-    output: Tensor
-    lags: dict[Tensor, int]
+    function: str  # what is called; empty for a copy of the only input
+    constants: tuple[str, ...]  # its last arguments
+    inputs: tuple[Tensor, ...]  # tensors that it reads
+    output: Tensor  # the one that it writes
+    lags: dict[Tensor, int]  # as in `Layer`
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """A loop.
+    """A loop."""
 
-    Attributes:
-        times: How often.
-        states: What the body reads that it computed in the turn before.
-        body: What is repeated; at its end are copies to the states.
-    """
-
-    times: int
-    states: tuple[Tensor, ...]
-    body: tuple[Step | Repeat, ...]
+    times: int  # how often
+    states: tuple[Tensor, ...]  # what the body reads that it computed in the turn before
+    body: tuple[Step | Repeat, ...]  # what is repeated; at its end are copies to the states
 
 
 @dataclass
 class Steps:
-    """Makes the calls that compute a graph.
+    """Makes the calls that compute a graph."""
 
-    Attributes:
-        source: Where functions and constants go.
-        fast: Whether the C shall be fast rather than small.
-        same: Tensors that lie where another one does.
-        limits: What tensors are between, where that is less than their type.
-    """
-
-    source: Source = field(default_factory=Source)
-    fast: bool = False
+    source: Source = field(default_factory=Source)  # where functions and constants go
+    fast: bool = False  # whether the C shall be fast rather than small
+    # Tensors that lie where another one does.
     same: dict[Tensor, Tensor] = field(default_factory=dict)
+    # What tensors are between, where that is less than their type.
     limits: dict[Tensor, tuple[int, int]] = field(default_factory=dict)
 
     def place(self, tensor: Tensor) -> Tensor:

@@ -12,23 +12,14 @@ from edgegolf.ir.tensor import Shape
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a window moves over an image.
+    """How a window moves over an image."""
 
-    Attributes:
-        image: [height, width, channels].
-        size: Of the window.
-        outputs: How many positions it has.
-        strides: From one to the next.
-        padding: Around the image.
-        dilation: Steps inside the window.
-    """
-
-    image: Shape
-    size: Pair
-    outputs: Pair
-    strides: Pair = (1, 1)
-    padding: Padding = NO_PADDING
-    dilation: Pair = (1, 1)
+    image: Shape  # [height, width, channels]
+    size: Pair  # of the window
+    outputs: Pair  # how many positions it has
+    strides: Pair = (1, 1)  # from one to the next
+    padding: Padding = NO_PADDING  # around the image
+    dilation: Pair = (1, 1)  # steps inside the window
 
     @property
     def elements(self) -> int:
@@ -77,27 +68,16 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Seen:
-    """What lies under a window.
+    """What lies under a window."""
 
-    Attributes:
-        pointer: C that points to its first element.
-        dtype: Of the elements.
-        limits: The smallest and the largest one.
-        size: Of the window.
-        channels: At each of its places.
-        row: Elements from one row to the next.
-        is_copy: Whether it is one, so that the original may be overwritten.
-        is_turned: Whether it lies column by column.
-    """
-
-    pointer: str
-    dtype: str
-    limits: tuple[int, int]
-    size: Pair
-    channels: int
-    row: int
-    is_copy: bool = False
-    is_turned: bool = False
+    pointer: str  # C that points to its first element
+    dtype: str  # of the elements
+    limits: tuple[int, int]  # the smallest and the largest one
+    size: Pair  # of the window
+    channels: int  # at each of its places
+    row: int  # elements from one row to the next
+    is_copy: bool = False  # whether it is one, so that the original may be overwritten
+    is_turned: bool = False  # whether it lies column by column
 
     @property
     def column(self) -> int:

@@ -25,25 +25,15 @@ Optimize = Literal["size", "speed", "ram"]
 
 @dataclass(frozen=True)
 class CFiles:
-    """What `write` gives.
+    """What `write` gives."""
 
-    Attributes:
-        name: What all names in the files begin with.
-        source: The `.c` file.
-        header: The `.h` file.
-        constant_bytes: Weights, biases, factors and tables.
-        arena_bytes: The static array in which all tensors lie.
-        scratch_bytes: The arrays on the stack of the function that has most of them.
-        macs: Multiply-accumulates of one run.
-    """
-
-    name: str
-    source: str
-    header: str
-    constant_bytes: int
-    arena_bytes: int
-    scratch_bytes: int
-    macs: int | None
+    name: str  # what all names in the files begin with
+    source: str  # the `.c` file
+    header: str  # the `.h` file
+    constant_bytes: int  # weights, biases, factors and tables
+    arena_bytes: int  # the static array in which all tensors lie
+    scratch_bytes: int  # the arrays on the stack of the function that has most of them
+    macs: int | None  # multiply-accumulates of one run
 
 
 def unsupported(graph: Graph) -> tuple[str, ...]:

@@ -30,21 +30,13 @@ _SINCE_INPUTS = {
 
 @dataclass(frozen=True)
 class Call:
-    """One node.
+    """One node."""
 
-    Attributes:
-        operator: Its name.
-        inputs: Names of tensors.
-        outputs: Names of tensors.
-        attributes: Names and values.
-        domain: Where the operator comes from, empty for ONNX itself.
-    """
-
-    operator: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attributes: tuple[tuple[str, AttributeValue], ...] = ()
-    domain: str = ""
+    operator: str  # its name
+    inputs: tuple[str, ...]  # names of tensors
+    outputs: tuple[str, ...]  # names of tensors
+    attributes: tuple[tuple[str, AttributeValue], ...] = ()  # names and values
+    domain: str = ""  # where the operator comes from, empty for ONNX itself
 
     def renamed(self, names: Mapping[str, str]) -> Call:
         """The same node, some of its tensors under other names."""

@@ -93,57 +93,34 @@ class NotInOnnxError(EdgegolfError):
 
 @dataclass(frozen=True)
 class Weight:
-    """A trained array as the nodes take it.
+    """A trained array as the nodes take it."""
 
-    Attributes:
-        array: float32, or integers that stand for it.
-        dtype: Their type in the file.
-        scale: What integers are multiplied by, None for float32.
-        is_flat: Whether any shape will do, because all that read it give it one.
-    """
-
-    array: Array
-    dtype: str
-    scale: Array | None = None
-    is_flat: bool = False
+    array: Array  # float32, or integers that stand for it
+    dtype: str  # their type in the file
+    scale: Array | None = None  # what integers are multiplied by, None for float32
+    is_flat: bool = False  # whether any shape will do, because all that read it give it one
 
 
 @dataclass(frozen=True)
 class End:
-    """An input or output of the file.
+    """An input or output of the file."""
 
-    Attributes:
-        name: What it is called.
-        dtype: The type of its elements.
-        shape: With its batch; of 4 axes the channels come first.
-    """
-
-    name: str
-    dtype: str
-    shape: Shape
+    name: str  # what it is called
+    dtype: str  # the type of its elements
+    shape: Shape  # with its batch; of 4 axes the channels come first
 
 
 @dataclass(frozen=True, eq=False)
 class Lowered:
-    """ONNX nodes and the arrays that they use.
+    """ONNX nodes and the arrays that they use."""
 
-    Attributes:
-        inputs: In the graph's order.
-        outputs: In the graph's order.
-        calls: The nodes.
-        weights: Trained arrays by the name of their tensor, each once.
-        constants: All other arrays.
-        renamed: The tensors that have another name in the end.
-        opset: The version of ONNX's operators.
-    """
-
-    inputs: tuple[End, ...]
-    outputs: tuple[End, ...]
-    calls: tuple[Call, ...]
-    weights: dict[str, Weight]
-    constants: Constants
-    renamed: dict[str, str]
-    opset: int
+    inputs: tuple[End, ...]  # in the graph's order
+    outputs: tuple[End, ...]  # in the graph's order
+    calls: tuple[Call, ...]  # the nodes
+    weights: dict[str, Weight]  # trained arrays by the name of their tensor, each once
+    constants: Constants  # all other arrays
+    renamed: dict[str, str]  # the tensors that have another name in the end
+    opset: int  # the version of ONNX's operators
 
 
 def to_channels_first(shape: Shape) -> Shape:

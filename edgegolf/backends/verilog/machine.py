@@ -28,17 +28,11 @@ MAXIMUM_WORDS = 2**20
 
 @dataclass(frozen=True)
 class Column:
-    """A field of the table.
+    """A field of the table."""
 
-    Attributes:
-        bits: Of each entry, with its sign.
-        signed: Whether there is one.
-        entries: One for each step.
-    """
-
-    bits: int
-    signed: bool
-    entries: tuple[int, ...]
+    bits: int  # of each entry, with its sign
+    signed: bool  # whether there is one
+    entries: tuple[int, ...]  # one for each step
 
     @property
     def varies(self) -> bool:
@@ -48,47 +42,27 @@ class Column:
 
 @dataclass(frozen=True)
 class Machine:
-    """All numbers of a circuit.
+    """All numbers of a circuit."""
 
-    Attributes:
-        lanes: Channels that are computed at a time; bytes of a word.
-        columns: The table of steps.
-        names: Of the steps, for people.
-        depths: Words of the two memories for images; the second may have none.
-        address_bits: Of a word in them.
-        weights: Words, `[words, lanes]`.
-        parameters: Rows of what each channel takes: its bias, and its scaling if they differ.
-        tables: Functions of an integer, 256 entries each.
-        shifts: By how much a scaled sum may be shifted.
-        sum_bits: Of a sum of products.
-        total_bits: Of such a sum with its bias.
-        scaled_bits: Of what is then shifted.
-        add_shift: The shift after an addition.
-        add_bits: Of what is then shifted.
-        macs: Multiply-accumulates of an image.
-        input_bytes: Of an image.
-        logits: How many.
-        loops: (first step, last step, iterations).
-    """
-
-    lanes: int
-    columns: dict[str, Column]
-    names: tuple[str, ...]
-    depths: tuple[int, int]
-    address_bits: int
-    weights: np.ndarray
+    lanes: int  # channels that are computed at a time; bytes of a word
+    columns: dict[str, Column]  # the table of steps
+    names: tuple[str, ...]  # of the steps, for people
+    depths: tuple[int, int]  # words of the two memories for images; the second may have none
+    address_bits: int  # of a word in them
+    weights: np.ndarray  # words, `[words, lanes]`
+    # Rows of what each channel takes: its bias, and its scaling if they differ.
     parameters: dict[str, Column]
-    tables: tuple[tuple[int, ...], ...]
-    shifts: tuple[int, ...]
-    sum_bits: int
-    total_bits: int
-    scaled_bits: int
-    add_shift: int
-    add_bits: int
-    macs: int
-    input_bytes: int
-    logits: int
-    loops: tuple[tuple[int, int, int], ...]
+    tables: tuple[tuple[int, ...], ...]  # functions of an integer, 256 entries each
+    shifts: tuple[int, ...]  # by how much a scaled sum may be shifted
+    sum_bits: int  # of a sum of products
+    total_bits: int  # of such a sum with its bias
+    scaled_bits: int  # of what is then shifted
+    add_shift: int  # the shift after an addition
+    add_bits: int  # of what is then shifted
+    macs: int  # multiply-accumulates of an image
+    input_bytes: int  # of an image
+    logits: int  # how many
+    loops: tuple[tuple[int, int, int], ...]  # (first step, last step, iterations)
 
     @property
     def stalls(self) -> bool:

@@ -11,15 +11,10 @@ from edgegolf.errors import EdgegolfError
 
 @dataclass(frozen=True)
 class Layout:
-    """Places in words of as many bytes as there are lanes.
+    """Places in words of as many bytes as there are lanes."""
 
-    Attributes:
-        places: (memory, first word) of each buffer.
-        depths: Words of each memory.
-    """
-
-    places: dict[Buffer, tuple[int, int]]
-    depths: tuple[int, int]
+    places: dict[Buffer, tuple[int, int]]  # (memory, first word) of each buffer
+    depths: tuple[int, int]  # words of each memory
 
 
 def arrange(plan: Plan, lanes: int) -> Layout:

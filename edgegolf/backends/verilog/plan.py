@@ -61,37 +61,23 @@ class Size(NamedTuple):
 
 @dataclass(eq=False)
 class Buffer:
-    """A place for an image, told from others by identity.
+    """A place for an image, told from others by identity."""
 
-    Attributes:
-        pixels: How many it holds.
-        channels: Of each, stored from a word's first byte on.
-    """
-
-    pixels: int
-    channels: int
+    pixels: int  # how many it holds
+    channels: int  # of each, stored from a word's first byte on
 
 
 @dataclass(frozen=True)
 class View:
-    """An image as a step reads it.
+    """An image as a step reads it."""
 
-    Attributes:
-        buffer: Where it is.
-        size: What is seen.
-        start: The pixel of the buffer that is seen first, negative where it lies before all.
-        pitch: Pixels from a row to the next.
-        inside: ((first row, row after the last), (column, column)) of what is there.
-        fill: What is seen elsewhere.
-        leak: What the smallest integer is seen as, and the others at least.
-    """
-
-    buffer: Buffer
-    size: Size
-    start: int
-    pitch: int
-    inside: ops.Padding
-    fill: int | None = None
+    buffer: Buffer  # where it is
+    size: Size  # what is seen
+    start: int  # the pixel of the buffer that is seen first, negative where it lies before all
+    pitch: int  # pixels from a row to the next
+    inside: ops.Padding  # ((first row, row after the last), (column, column)) of what is there
+    fill: int | None = None  # what is seen elsewhere
+    # What the smallest integer is seen as, and the others at least.
     leak: tuple[int, int] = (LOW, LOW)
 
     @classmethod
@@ -123,54 +109,32 @@ class View:
 
 @dataclass(frozen=True)
 class Step:
-    """A pass: for every pixel of the result, a sum or maximum over a window, then what follows.
+    """A pass: for every pixel of the result, a sum or maximum over a window, then what follows."""
 
-    Attributes:
-        name: For people.
-        source: What it reads; None for the images that come from outside.
-        size: Of the result.
-        target: Where the result goes.
-        window: Rows and columns that a pixel of the result sees.
-        strides: Of the window.
-        dilation: Between the rows and columns of the window.
-        corner: Of the first window, in the source.
-        fill: What lies outside of the source.
-        weights: `[rows, columns, inputs, outputs]`, or `[rows, columns, outputs]` where each
-            channel sees only itself; None for ones.
-        largest: Whether it is the maximum of the window, not a sum.
-        bias: For each channel of the result.
-        scalings: One, or one for each channel.
-        low: The smallest integer before what follows.
-        high: The largest one.
-        residual: Added then.
-        adding: How; the residual is the first summand.
-        limits: Of what was added.
-        table: What each integer from -128 on becomes at last.
-        origin: (row, column, channel) of the target where the result begins.
-        within: Size of the target, where the result is a part of it.
-    """
-
-    name: str
-    source: View | None
-    size: Size
-    target: Buffer
-    window: ops.Pair = (1, 1)
-    strides: ops.Pair = (1, 1)
-    dilation: ops.Pair = (1, 1)
-    corner: ops.Pair = (0, 0)
-    fill: int | None = None
+    name: str  # for people
+    source: View | None  # what it reads; None for the images that come from outside
+    size: Size  # of the result
+    target: Buffer  # where the result goes
+    window: ops.Pair = (1, 1)  # rows and columns that a pixel of the result sees
+    strides: ops.Pair = (1, 1)  # of the window
+    dilation: ops.Pair = (1, 1)  # between the rows and columns of the window
+    corner: ops.Pair = (0, 0)  # of the first window, in the source
+    fill: int | None = None  # what lies outside of the source
+    # `[rows, columns, inputs, outputs]`, or `[rows, columns, outputs]` where each channel sees only
+    # itself; None for ones.
     weights: Array | None = None
-    largest: bool = False
-    bias: tuple[int, ...] = ()
-    scalings: tuple[Scaling, ...] = (IDENTITY,)
-    low: int = LOW
-    high: int = HIGH
-    residual: View | None = None
-    adding: Addition | None = None
-    limits: ops.Pair = (LOW, HIGH)
-    table: tuple[int, ...] = ()
+    largest: bool = False  # whether it is the maximum of the window, not a sum
+    bias: tuple[int, ...] = ()  # for each channel of the result
+    scalings: tuple[Scaling, ...] = (IDENTITY,)  # one, or one for each channel
+    low: int = LOW  # the smallest integer before what follows
+    high: int = HIGH  # the largest one
+    residual: View | None = None  # added then
+    adding: Addition | None = None  # how; the residual is the first summand
+    limits: ops.Pair = (LOW, HIGH)  # of what was added
+    table: tuple[int, ...] = ()  # what each integer from -128 on becomes at last
+    # (row, column, channel) of the target where the result begins.
     origin: tuple[int, int, int] = (0, 0, 0)
-    within: Size | None = None
+    within: Size | None = None  # size of the target, where the result is a part of it
 
     @property
     def is_full(self) -> bool:
@@ -185,17 +149,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the machine does for an image.
+    """What the machine does for an image."""
 
-    Attributes:
-        steps: In order; the first takes the image in, the last gives the logits.
-        loops: (first step, last step, iterations).
-        macs: Multiply-accumulates of an image.
-    """
-
-    steps: tuple[Step, ...]
-    loops: tuple[tuple[int, int, int], ...]
-    macs: int
+    steps: tuple[Step, ...]  # in order; the first takes the image in, the last gives the logits
+    loops: tuple[tuple[int, int, int], ...]  # (first step, last step, iterations)
+    macs: int  # multiply-accumulates of an image
 
 
 def unsupported(graph: Graph) -> tuple[str, ...]:

@@ -16,19 +16,12 @@ _SMALL = frozenset({*_SIGNED, *_SIGNED.values()})
 
 @dataclass(frozen=True)
 class Encoded:
-    """A constant of real numbers and the integers that it was decoded from.
+    """A constant of real numbers and the integers that it was decoded from."""
 
-    Attributes:
-        reals: The numbers.
-        integers: Of a signed type; those of less than a byte in bytes.
-        quant: What they stand for.
-        dtype: The name of their type.
-    """
-
-    reals: Array
-    integers: Array
-    quant: QuantParams
-    dtype: str
+    reals: Array  # the numbers
+    integers: Array  # of a signed type; those of less than a byte in bytes
+    quant: QuantParams  # what they stand for
+    dtype: str  # the name of their type
 
 
 def signed(integers: Array, zero_point: Array) -> tuple[Array, Array, str]:

@@ -26,15 +26,10 @@ Order: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Value:
-    """A computed value of the file.
+    """A computed value of the file."""
 
-    Attributes:
-        tensor: Where the graph has it.
-        order: Which axis of the file's value each axis of the tensor is.
-    """
-
-    tensor: Tensor
-    order: Order
+    tensor: Tensor  # where the graph has it
+    order: Order  # which axis of the file's value each axis of the tensor is
 
     @property
     def shape(self) -> Shape:

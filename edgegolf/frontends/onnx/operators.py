@@ -34,21 +34,13 @@ class NotCoveredError(Exception):
 
 @dataclass(frozen=True)
 class Call:
-    """A node of the file.
+    """A node of the file."""
 
-    Attributes:
-        node: As the file has it.
-        inputs: What it reads, None for what is left out.
-        attributes: Their values by name.
-        opset: The version of ONNX's operators.
-        build: Where nodes are added.
-    """
-
-    node: NodeProto
-    inputs: tuple[Operand | None, ...]
-    attributes: dict[str, Any]
-    opset: int
-    build: Builder
+    node: NodeProto  # as the file has it
+    inputs: tuple[Operand | None, ...]  # what it reads, None for what is left out
+    attributes: dict[str, Any]  # their values by name
+    opset: int  # the version of ONNX's operators
+    build: Builder  # where nodes are added
 
     def operand(self, index: int = 0) -> Operand:
         """An input that must be there."""

@@ -43,19 +43,14 @@ _MOVING = frozenset(("Identity", "Reshape", "Slice", "Split", "Squeeze", "Transp
 
 @dataclass(frozen=True)
 class Read:
-    """What a file computes, and how the graph's inputs and outputs lie.
+    """What a file computes, and how the graph's inputs and outputs lie."""
 
-    Attributes:
-        graph: Images in it have their channels last.
-        inputs: For each of its inputs, the file's axes in the graph's order: what the file takes
-            as `array`, the graph takes as `array.transpose(order)`. (0, 2, 3, 1) is an image that
-            had its channels first; a file that takes them last, as tf2onnx writes it, keeps them.
-        outputs: The same for each output: what the file gives is
-            `result.transpose(numpy.argsort(order))`.
-    """
-
-    graph: Graph
+    graph: Graph  # images in it have their channels last
+    # For each of its inputs, the file's axes in the graph's order: what the file takes as `array`,
+    # the graph takes as `array.transpose(order)`. (0, 2, 3, 1) is an image that had its channels
+    # first; a file that takes them last, as tf2onnx writes it, keeps them.
     inputs: tuple[Order, ...]
+    # The same for each output: what the file gives is `result.transpose(numpy.argsort(order))`.
     outputs: tuple[Order, ...]
 
 
