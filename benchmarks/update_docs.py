@@ -26,6 +26,7 @@ from doc_tables import (
     training_markdown,
 )
 from strangers import Strangers, strangers_markdown
+from structure import GUIDE, structure
 from users import Users, users_markdown
 
 from edgegolf.bench.result import read_results
@@ -53,7 +54,7 @@ ABLATIONS = DOCS / "ablations"  # edgegolf ablate NET --output docs/ablations/NE
 COSTS = DOCS / "costs"  # docs/cifar10.md says how DATASET.json and DATASET-arm.json are made
 STRANGERS = DOCS / "strangers.json"  # python benchmarks/strangers.py models --json …
 USERS = DOCS / "users.json"  # python benchmarks/users.py --json …
-PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
+PAGES = (ROOT / "README.md", GUIDE, *sorted(DOCS.glob("*.md")))
 
 
 def main() -> None:
@@ -61,6 +62,7 @@ def main() -> None:
     cards = [card for folder in folders if (card := read_card(folder)) is not None]
     sections = {"training": training_markdown(cards), "files": files_markdown(cards)}
     sections["low-bits"] = low_bits_markdown(cards)
+    sections["structure"] = structure()
     sections |= other_sections()
     sections |= {name: output(*command) for name, command in OUTPUTS.items()}
     sections |= instructions_sections(read_instructions(INSTRUCTIONS))

@@ -16,18 +16,10 @@ from edgegolf.golf.golfing import Golfed, Keep, Stage
 from edgegolf.golf.onnx_checks import new_fault
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.golf.tflite_golf import golf_tflite
+from edgegolf.runtimes.compare import Comparison
 
 # Each pass removes what the one before made removable; in practice the second finds nothing.
 MAXIMUM_PASSES = 8
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Whether two files give bit-identical outputs."""
-
-    runtimes: tuple[str, ...]  # the runtimes that ran both files
-    difference: str = ""  # how the files differ, empty if they do not
-    failures: tuple[str, ...] = ()  # why other runtimes did not run the original
 
 
 #: Runs the original and the rewritten file on the same inputs.

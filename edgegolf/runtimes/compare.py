@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.golf.golf import Comparison
 from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.registry import installed_runtimes, open_session
 from edgegolf.runtimes.session import OPEN_SIZES, Array, TensorInfo
@@ -42,6 +42,15 @@ _NUMPY_TYPES = {
     "float8e5m2": "uint8",
     "float8e5m2fnuz": "uint8",
 }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Whether two files give bit-identical outputs."""
+
+    runtimes: tuple[str, ...]  # the runtimes that ran both files
+    difference: str = ""  # how the files differ, empty if they do not
+    failures: tuple[str, ...] = ()  # why other runtimes did not run the original
 
 
 def compare_files(original: Path, rewritten: Path) -> Comparison:

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgegolf.allocator import keep_freed_memory
 from edgegolf.data import Dataset, Split
 from edgegolf.errors import EdgegolfError, require
 from edgegolf.files import atomic_path
 from edgegolf.quiet import import_keras, import_tensorflow
+from edgegolf.training.allocator import keep_freed_memory
 from edgegolf.training.batches import Batches, Targets
 from edgegolf.training.faster import faster
 from edgegolf.training.full_matrix_adam import full_matrix_adam
