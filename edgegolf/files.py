@@ -25,6 +25,8 @@ def check_size(path: Path, maximum: int = MAXIMUM_BYTES) -> int:
     try:
         if path.is_dir():
             raise EdgegolfError(f"{path} is a folder, not a file")
+        if path.exists() and not path.is_file():  # reading a pipe might wait for ever
+            raise EdgegolfError(f"{path} is no regular file")
         size = path.stat().st_size
     except FileNotFoundError:
         raise EdgegolfError(f"{path} does not exist", hint="check the path") from None
@@ -32,7 +34,7 @@ def check_size(path: Path, maximum: int = MAXIMUM_BYTES) -> int:
         raise EdgegolfError(f"{path} cannot be read: {error.strerror}") from None
     if size > maximum:
         raise EdgegolfError(f"{path} has {size:,} bytes, more than the {maximum:,} allowed")
-    if not size and path.is_file():
+    if not size:
         raise EdgegolfError(f"{path} is empty")
     return size
 
