@@ -39,7 +39,7 @@ help: ## Print the targets
 setup: $(VENV)/.ready ## Make the environment in .venv, about 2.1 GB
 
 $(VENV)/.ready: pyproject.toml constraints.txt
-	@echo 'Making the environment in $(VENV): TensorFlow, the runtimes and what the tests need, about 2.1 GB.'
+	@echo 'Making the environment in $(VENV), about 2.1 GB, TensorFlow above all.'
 	@$(call install,test)
 	@touch $@
 	@echo '$(CALL)'

@@ -42,6 +42,25 @@ class Parsed(click.ParamType):
         return self.parse(value) if isinstance(value, str) else value
 
 
+class Output(click.Path):
+    """Where something is to be written; that it can be is found out before any work."""
+
+    def __init__(self, *suffixes: str, is_folder: bool = False) -> None:
+        super().__init__(path_type=Path)
+        self.suffixes = suffixes  # of which a file must have one, if there are any
+        self.is_folder = is_folder  # whether it is a folder for files
+
+    def convert(self, value: Any, parameter: Any, context: Any) -> Any:
+        """The path."""
+        from edgegolf.files import check_writable
+
+        path = Path(os.fsdecode(super().convert(value, parameter, context)))
+        if self.suffixes and path.suffix not in self.suffixes:
+            raise EdgegolfError(f"{path} is no {' or '.join(self.suffixes)} file")
+        check_writable(path, self.is_folder)
+        return path
+
+
 def _counts(text: str) -> tuple[int, ...]:
     try:
         counts = tuple(int(part) for part in text.split(","))
@@ -59,6 +78,7 @@ def _fraction(text: str) -> float:
 
 
 FILE = click.Path(path_type=Path)
+OUTPUT, PICTURE, FOLDER = Output(), Output(".svg", ".png"), Output(is_folder=True)
 COUNT = click.IntRange(1)
 COUNTS, FRACTION = Parsed(_counts), Parsed(_fraction)
 NAMES = Parsed(lambda text: tuple(text.split(",")))
@@ -87,9 +107,9 @@ def as_json(schema: str) -> Callable[[Command], Command]:
     return flag("--json", f"Print JSON, schema edgegolf.{schema}/1.", "as_json")
 
 
-def to_file(text: str) -> Callable[[Command], Command]:
+def to_file(text: str, kind: Output = OUTPUT) -> Callable[[Command], Command]:
     """`--output`, a path."""
-    return option("-o", "--output", type=FILE, help=text)
+    return option("-o", "--output", type=kind, help=text)
 
 
 def stacked(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -252,7 +272,7 @@ def train(
     markdown="Likewise, as Markdown tables.",
 )
 @to_file("Write there instead.")
-@option("--picture", type=FILE, help="Draw it: .svg or .png.")
+@option("--picture", type=PICTURE, help="Draw it: .svg or .png.")
 def sweep(
     sweep: str,
     dataset: str | None,
@@ -582,7 +602,6 @@ def bench(
     from edgegolf.bench.bench import BenchOptions
     from edgegolf.bench.bench import bench as run_bench
     from edgegolf.bench.gate import Gate, read_baseline, verdicts
-    from edgegolf.files import check_writable
     from edgegolf.records import to_json
     from edgegolf.report.bench_table import bench_notes, bench_table, to_csv, to_markdown
     from edgegolf.report.gate_lines import gate_lines, gate_markdown
@@ -601,8 +620,6 @@ def bench(
         baseline=None if baseline is None else read_baseline(baseline),
         **of("min_accuracy", "max_size", "max_latency", "tolerance"),
     )
-    if output is not None:
-        check_writable(output)
     options = BenchOptions(**of("runtimes", "providers", "threads", "min_time", "accuracy", "cpu"))
     if hosts:
         from edgegolf.deploy.host import parse_host
@@ -669,7 +686,7 @@ def _refuse(context: click.Context, why: str, is_useless: Callable[[str], bool])
 @cli.command()
 @argument("file", type=FILE)
 @as_json("anatomy")
-@option("--picture", type=FILE, help="Draw a treemap: .svg or .png.")
+@option("--picture", type=PICTURE, help="Draw a treemap: .svg or .png.")
 def anatomy(file: Path, as_json: bool, picture: Path | None) -> None:
     """Tell where every byte of a model file goes.
 
@@ -779,7 +796,7 @@ def c(model: Path, as_json: bool, **how: Any) -> None:
 @argument("net")
 @option("--dataset", help="Data set; MNIST where it is to be had, else digits.")
 @usual("--iterations", "1,2,4,8,16,32", "To grow over.", type=COUNTS)
-@option("--figures", type=FILE, help="Folder for the pictures.")
+@option("--figures", type=FOLDER, help="Folder for the pictures.")
 @as_json("footprint")
 @to_file("Write the JSON there.")
 def footprint(
@@ -813,7 +830,7 @@ def footprint(
 
 @cli.command(cls=Resumable)
 @argument("file", metavar="FILE.tflite", type=FILE)
-@to_file("Folder.  [default: FILE.circuit]")
+@to_file("Folder.  [default: FILE.circuit]", FOLDER)
 @option(
     "--device",
     "devices",
@@ -933,8 +950,8 @@ def deploy(
 
 @cli.command()
 @argument("results", nargs=-1, type=FILE, metavar="[RESULTS]...")
-@usual("-o", Path("report.html"), "The page.", names=("--output",), type=FILE)
-@option("--figures", type=FILE, help="Folder for each chart as a picture.")
+@usual("-o", Path("report.html"), "The page.", names=("--output",), type=OUTPUT)
+@option("--figures", type=FOLDER, help="Folder for each chart as a picture.")
 def report(results: tuple[Path, ...], output: Path, figures: Path | None) -> None:
     """Write one page of charts and tables that needs no network.
 

@@ -25,6 +25,8 @@ def check_size(path: Path, maximum: int = MAXIMUM_BYTES) -> int:
     try:
         if path.is_dir():
             raise EdgegolfError(f"{path} is a folder, not a file")
+        if path.exists() and not path.is_file():  # reading a pipe might wait for ever
+            raise EdgegolfError(f"{path} is no regular file")
         size = path.stat().st_size
     except FileNotFoundError:
         raise EdgegolfError(f"{path} does not exist", hint="check the path") from None
@@ -32,7 +34,7 @@ def check_size(path: Path, maximum: int = MAXIMUM_BYTES) -> int:
         raise EdgegolfError(f"{path} cannot be read: {error.strerror}") from None
     if size > maximum:
         raise EdgegolfError(f"{path} has {size:,} bytes, more than the {maximum:,} allowed")
-    if not size and path.is_file():
+    if not size:
         raise EdgegolfError(f"{path} is empty")
     return size
 
@@ -129,17 +131,22 @@ def _lock(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, is_folder: bool = False) -> None:
     """Look whether a file can be written, before the work that is to go into it.
+
+    Args:
+        path: The file.
+        is_folder: Whether it is a folder for files instead.
 
     Raises:
         EdgegolfError: The path is a folder, or its folder cannot be written.
     """
-    if path.is_dir():
+    if path.is_dir() and not is_folder:
         raise EdgegolfError(f"{path} is a folder, not a file")
+    file = path.absolute() / ("file" if is_folder else "")
+    folder = next(parent for parent in file.parents if parent.exists())
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path.parent).close()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise EdgegolfError(
             f"{path} cannot be written: {error.strerror or error}",

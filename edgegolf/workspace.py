@@ -6,12 +6,13 @@ Trainings with other epochs or data than those of the model that is kept are in
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
 from edgegolf.errors import EdgegolfError, suggestion
+from edgegolf.files import read_bounded
+from edgegolf.records import MAXIMUM_BYTES, parse_json
 
 MODELS = Path("models")
 TRIALS = Path("trials")  # what was trained otherwise than the model that is kept
@@ -58,12 +59,20 @@ def deployed_files() -> tuple[Path, ...]:
 
 
 def deployed_runtime(path: Path) -> str | None:
-    """What runs one of `deployed_files`, as `edgegolf deploy` chose it; None for other files."""
+    """What runs one of `deployed_files`, as `edgegolf deploy` chose it; None for other files.
+
+    Raises:
+        EdgegolfError: What is written down of the deployment is damaged.
+    """
     deployment = _deployment()
-    if deployment / "models" not in path.parents or not (deployment / "manifest.json").is_file():
+    file = deployment / "manifest.json"
+    if deployment / "models" not in path.parents or not file.is_file():
         return None
-    manifest = json.loads((deployment / "manifest.json").read_bytes())
-    runtimes = {model["name"]: model["runtime"] for model in manifest["models"]}
+    manifest = parse_json(read_bounded(file, MAXIMUM_BYTES), str(file))
+    try:
+        runtimes = {model["name"]: str(model["runtime"]) for model in manifest["models"]}
+    except (KeyError, TypeError):
+        raise EdgegolfError(f"{file} is damaged", hint="deploy anew") from None
     return runtimes.get(path.relative_to(deployment / "models").as_posix())
 
 

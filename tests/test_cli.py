@@ -19,7 +19,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgegolf.cards import read_card
-from edgegolf.cli import cli, main
+from edgegolf.cli import Output, cli, main
+from edgegolf.errors import EdgegolfError
 
 BAD_INPUT = 2
 VERBS = (
@@ -277,6 +278,19 @@ def test_every_output_is_also_called_o() -> None:
         for option in command.params:
             if "--output" in option.opts:
                 assert "-o" in option.opts, verb
+
+
+def test_where_to_write_is_looked_at_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    written = {"--output", "--picture", "--figures"}
+    kinds = [o.type for each in cli.commands.values() for o in each.params if written & {*o.opts}]
+    assert len(kinds) > 10
+    for kind in kinds:
+        assert isinstance(kind, Output)
+        wrong = str(tmp_path / "file" / f"x{[*kind.suffixes, ''][0]}")
+        with pytest.raises(EdgegolfError, match="cannot be written"):
+            kind.convert(wrong, None, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_folder_that_is_a_file_is_one_clear_error(model: Path, tmp_path: Path) -> None:

@@ -200,6 +200,12 @@ def test_every_target_is_run_or_named() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_what_the_makefile_says_fits_80_columns() -> None:
+    said = re.findall(r"echo '(.*)'", run("make --dry-run help setup VENV=.fresh", ROOT).stdout)
+    assert any("2.1 GB" in line for line in said)
+    assert max(map(len, said)) <= 80
+
+
 def test_targets_run(tree: Path) -> None:
     pytest.importorskip("tensorflow")
     helped = run("make", tree)

@@ -86,7 +86,10 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
 def test_reading_refuses_what_is_no_sound_file(tmp_path: Path) -> None:
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "large").write_bytes(b"12345")
-    for name, reason in (("missing", "does not exist"), (".", "folder"), ("empty", "is empty")):
+    os.mkfifo(tmp_path / "pipe")  # nobody writes into it
+    refused = {"missing": "does not exist", ".": "folder", "empty": "is empty",
+               "pipe": "no regular file", "/dev/zero": "no regular file"}  # fmt: skip
+    for name, reason in refused.items():
         with pytest.raises(EdgegolfError, match=reason):
             read_bounded(tmp_path / name)
     with pytest.raises(EdgegolfError, match="more than the 4"):

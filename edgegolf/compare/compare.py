@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,8 +163,10 @@ def _random(
 ) -> Array:
     if RANDOM_SAMPLES * np.prod(shape, dtype=float) > MOST_ELEMENTS:
         raise EdgegolfError(f"an input of shape {list(shape)} is too large for random numbers")
-    if not dtype.startswith("float"):
+    if re.fullmatch(r"bool|u?int(8|16|32|64)", dtype):
         return np.zeros((RANDOM_SAMPLES, *shape), dtype)  # an index is valid then
+    if not dtype.startswith("float"):
+        raise EdgegolfError(f"an input of {dtype} takes no random numbers")
     low, high = limits or (0.0, 1.0)
     return generator.uniform(low, high, (RANDOM_SAMPLES, *shape)).astype(np.float32)
 

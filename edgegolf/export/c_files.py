@@ -80,6 +80,8 @@ def write_c(
         files = c.write(plain, destination.stem, golden, optimize)
     except c.NotInCError as error:
         raise EdgegolfError(f"{path}: C cannot have {error.message}", error.hint) from None
+    except EdgegolfError as error:
+        raise EdgegolfError(f"{path}: {error.message}", error.hint) from None
     taken = footprint(files, command)
     flash_left = ram_left = None
     if device is not None:

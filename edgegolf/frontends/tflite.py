@@ -140,12 +140,17 @@ class _Reader:
 
     def build(self, subgraph: Table, depth: int) -> Graph:
         tensors = [self.tensor(table) for table in subgraph.tensors]
+        computed = {*subgraph.inputs}
         nodes: list[Node] = []
         for operator in subgraph.operators:
             inputs = tuple(tensors[i] if i >= 0 else None for i in operator.inputs)
             if not operator.outputs or min(operator.outputs) < 0:
                 raise EdgegolfError("an operator has no output")
             outputs = tuple(tensors[i] for i in operator.outputs)
+            missing = {i for i in operator.inputs if i >= 0 and tensors[i].data is None} - computed
+            if missing:
+                raise EdgegolfError("an operator reads what no operator before it has computed")
+            computed.update(operator.outputs)
             node, known = self.node(operator, inputs, outputs, depth)
             if node is not None:
                 nodes.append(node)
@@ -168,7 +173,8 @@ class _Reader:
         count = prod(shape)  # type: ignore[arg-type]
         if count > MAXIMUM_ELEMENTS:
             raise EdgegolfError(f"a tensor has the impossible shape {list(shape)}")
-        dtype, quant = _TYPES[kind], _quantization(table.quantization)
+        dtype = _TYPES[kind]
+        quant = _quantization(table.quantization, shape, dtype)
         content = self.model.buffer_data(table.buffer)
         if not content and count:
             tensor = Tensor(shape, dtype, quant, name=table.name)
@@ -243,7 +249,7 @@ class _Reader:
         return node, {c.position: np.array(c.after(counted.iterations)) for c in counted.dropped}
 
 
-def _quantization(table: Table | None) -> QuantParams | None:
+def _quantization(table: Table | None, shape: Shape, dtype: str) -> QuantParams | None:
     if table is None or not (table.scale or table.details):
         return None
     if table.details is not None:
@@ -252,7 +258,15 @@ def _quantization(table: Table | None) -> QuantParams | None:
     zero_point = tuple(table.zero_point) or (0,)
     if len(zero_point) not in (1, len(scale)):
         raise EdgegolfError("a tensor has not as many zero points as scales")
-    return QuantParams(scale, zero_point, table.quantized_dimension)
+    quant = QuantParams(scale, zero_point, table.quantized_dimension)
+    tensor = Tensor(shape, dtype, quant)
+    if tensor.is_quantized:  # converters are careless with the others
+        low, high = tensor.limits
+        if not low <= min(zero_point) <= max(zero_point) <= high:
+            raise EdgegolfError(f"a tensor has a zero point that no {dtype} holds")
+        if quant.is_per_channel and shape[quant.axis : quant.axis + 1] != (len(scale),):
+            raise EdgegolfError(f"a tensor of shape {list(shape)} has {len(scale)} scales")
+    return quant
 
 
 def _stored(content: bytes, shape: Shape, dtype: str) -> Array:

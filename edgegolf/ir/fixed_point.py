@@ -11,6 +11,7 @@ from enum import Enum
 
 import numpy as np
 
+from edgegolf.errors import EdgegolfError
 from edgegolf.ir.tensor import Array
 
 
@@ -115,8 +116,14 @@ class Requant:
 
     @classmethod
     def of(cls, factor: Array | float, rounding: Rounding = Rounding.TWICE) -> Requant:
-        """The nearest one to positive real factors; zero for those below about 2^-31."""
+        """The nearest one to positive real factors; zero for those below about 2^-31.
+
+        Raises:
+            EdgegolfError: One is so large that it takes every integer out of an int32, or is none.
+        """
         factors = np.atleast_1d(np.asarray(factor, np.float64))
+        if not (np.abs(factors) < 2.0**30).all():
+            raise EdgegolfError("its scales differ by more than 32-bit integers hold")
         if rounding is Rounding.REAL:
             return cls(tuple(factors.tolist()), (0,) * len(factors), rounding)
         fraction, exponent = np.frexp(factors)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import ceil, prod
+from math import ceil, inf, prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -34,11 +34,20 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class QuantParams:
-    """real = scale · (integer − zero point)."""
+    """real = scale · (integer − zero point).
+
+    Raises:
+        EdgegolfError: A scale is negative, infinite or no number.
+    """
 
     scale: tuple[float, ...]  # float32 numbers: one for the tensor, or one for each channel
     zero_point: tuple[int, ...] = (0,)  # the integers that stand for 0: one, or as many as scales
     axis: int = 0  # of the channels, where there are several scales
+
+    def __post_init__(self) -> None:
+        """Refuse what no integers can stand for."""
+        if not all(0 <= scale < inf for scale in self.scale):
+            raise EdgegolfError("a tensor has a scale that is no positive number")
 
     @property
     def is_per_channel(self) -> bool:

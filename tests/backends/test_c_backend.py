@@ -228,6 +228,10 @@ def test_what_c_cannot_do_is_named() -> None:
     assert c.unsupported(endless) == ("a WHILE whose number of turns is not known",)
     assert c.unsupported(single(ops.Mul(), X, tensor(6, 1, seed=1), output=tensor(1, 5, 6, 4)))
     assert not c.unsupported(OPERATORS["mul"])
+    size = c.writer.MAXIMUM_BYTES
+    many = Tensor((1, size + 1), "int8", X.quant, np.zeros((1, size + 1), np.int8))
+    large = single(ops.Add(), tensor(1, 1), many, output=tensor(1, size + 1))
+    assert c.unsupported(large) == ("8,388,609 bytes of weights, more than 8,388,608",)
 
 
 @needs_compiler

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ir_nets import pixels, plain_net, shared_net
+from onnx import TensorProto, helper
 from rich.console import Console
 
 from edgegolf.backends import onnx, tflite
@@ -173,6 +174,18 @@ def test_bad_input_is_one_clear_error(files: Path, first, second, data, message)
     taken = str(files / data) if data and data.endswith(".npz") else data
     with pytest.raises(EdgegolfError, match=message):
         compare(files / first, files / second, taken)
+
+
+def test_texts_are_no_random_numbers(tmp_path: Path) -> None:
+    texts = helper.make_tensor_value_info("x", TensorProto.STRING, (3,))
+    same = helper.make_tensor_value_info("y", TensorProto.STRING, (3,))
+    node = helper.make_node("Identity", ["x"], ["y"])
+    opset = [helper.make_opsetid("", 13)]
+    graph = helper.make_graph([node], "g", [texts], [same])
+    model = helper.make_model(graph, ir_version=8, opset_imports=opset)
+    (tmp_path / "texts.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(EdgegolfError, match="takes no random numbers"):
+        compare(tmp_path / "texts.onnx", tmp_path / "texts.onnx")
 
 
 def test_the_command_line(files: Path) -> None:

@@ -245,6 +245,39 @@ def test_images_that_do_not_fit(tmp_path):
             run(read_graph(path), images)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"scale": (float("nan"),)}, "a scale that is no positive number"),
+        ({"scale": (float("inf"),)}, "a scale that is no positive number"),
+        ({"scale": (-0.5,)}, "a scale that is no positive number"),
+        ({"scale": (0.0,)}, "differ by more than 32-bit integers hold"),
+        ({"scale": (1e-30,)}, "differ by more than 32-bit integers hold"),
+        ({"scale": (0.5,), "zero_point": (200,)}, "a zero point that no int8 holds"),
+        ({"scale": (0.5,), "zero_point": (2**62,)}, "a zero point that no int8 holds"),
+        ({"scale": (0.5, 0.25), "zero_point": (0, 0)}, r"shape \[1, 2\] has 2 scales"),
+        ({"scale": (0.5, 0.25), "zero_point": (0, 0), "axis": 9}, r"shape \[1, 2\] has 2 scales"),
+    ],
+)
+def test_scales_that_integers_cannot_have_are_refused(tmp_path, fields, message):
+    """They overflow in some kernels, and others compute with them what nobody meant."""
+    path = tmp_path / "odd.tflite"
+    usual = Tensor((1, 2), "INT8", (0.5,), (0,))
+    file = one_operator("ADD", [usual, usual], [Tensor((1, 2), "INT8", **fields)])
+    path.write_bytes(file)
+    with pytest.raises(EdgegolfError, match=message):
+        run(read_graph(path), [np.zeros((1, 2), np.int8)] * 2)
+
+
+def test_operators_that_wait_for_each_other_are_refused(tmp_path):
+    path = tmp_path / "circle.tflite"
+    tensors, buffers = [Tensor((1, 2), "FLOAT32")] * 3, [table("Buffer")]
+    operators = [operator(0, [0, 2], [1], None), operator(0, [0, 1], [2], None)]
+    path.write_bytes(model(["ADD"], [subgraph(tensors, [0], [2], operators, buffers)], buffers))
+    with pytest.raises(EdgegolfError, match="reads what no operator before it has computed"):
+        read_graph(path)
+
+
 @pytest.fixture(scope="module")
 def intact():
     return loop(turns=3, step=1)

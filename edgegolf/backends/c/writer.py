@@ -17,6 +17,7 @@ from edgegolf.ir.interpreter import run
 from edgegolf.ir.ops import Dequantize, FullyConnected, Quantize, Softmax
 from edgegolf.ir.tensor import Array
 
+MAXIMUM_BYTES = 1 << 23  # of weights: what they take as text and to compile is a hundredfold
 _KEYWORDS = {"main", "int", "float", "double", "char", "if", "for", "while", "do", "new", "class"}
 
 
@@ -65,6 +66,9 @@ def write(
     graph = in_integers(graph)
     for tensor in (*graph.inputs, *graph.outputs):
         ctype(tensor)
+    constants = {t for node in graph.walk() for t in node.inputs if t and t.data is not None}
+    if (size := sum(tensor.size_bytes for tensor in constants)) > MAXIMUM_BYTES:
+        raise NotInCError(f"{size:,} bytes of weights, more than {MAXIMUM_BYTES:,}")
     prefix = identifier(name)
     steps = Steps(fast=optimize == "speed")
     calls = steps.of(graph)

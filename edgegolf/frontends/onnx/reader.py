@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FLOATS = ("float16", "float64", "bfloat16")  # in the graph they are float32
 OLDEST = 7  # version of the operators that is read
-UNROLLED = 100_000  # nodes that loops may unfold to
+UNROLLED = 20_000  # nodes that loops may unfold to
 
 # What sees no images: an input that reaches a convolution through others is one.
 _MOVES_AXES = frozenset(("Flatten", "Gemm", "MatMul", "Reshape", "Squeeze", "Transpose"))
