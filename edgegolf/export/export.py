@@ -421,9 +421,16 @@ class _Making:
             self.note(f"quantizing for {suffix[1:]}")
             try:
                 drafts += self._variants(graph, suffix)
-            except EdgegolfError as error:
-                self._tell(f"int8{suffix}: {error.message}")
-                self.reasons.setdefault(suffix, error)
+            except Exception as error:  # a fault of the compiler's costs its own files only
+                found = (
+                    error
+                    if isinstance(error, EdgegolfError)
+                    else EdgegolfError(
+                        f"the compiler failed, {error!r}", hint="report it as a bug, with the model"
+                    )
+                )
+                self._tell(f"int8{suffix}: {found.message}")
+                self.reasons.setdefault(suffix, found)
         elif self._missing:
             self._tell(f"{self._missing}: the int8 files are the stock converter's, golfed")
         if len(drafts) < (1 if self.described.is_quantized else 2):
