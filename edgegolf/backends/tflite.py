@@ -623,6 +623,7 @@ _RULES: dict[type, _Make] = {
     ops.Pow: _simple("POW"),
     ops.PReLU: _simple("PRELU"),
     ops.Quantize: _simple("QUANTIZE"),
+    ops.ReduceAny: _reduction("REDUCE_ANY"),
     ops.ReduceMax: _reduction("REDUCE_MAX"),
     ops.ReduceMin: _reduction("REDUCE_MIN"),
     ops.ReLU: _relu,

@@ -668,6 +668,7 @@ _OPERATORS: dict[str, tuple[Callable[[_Call], _Made], str]] = {
     "POW": (_simple(ops.Pow(), 2), "PowOptions"),
     "PRELU": (_simple(ops.PReLU(), 2), ""),
     "QUANTIZE": (_simple(ops.Quantize()), "QuantizeOptions"),
+    "REDUCE_ANY": (_reduction(ops.ReduceAny), "ReducerOptions"),
     "REDUCE_MAX": (_reduction(ops.ReduceMax), "ReducerOptions"),
     "REDUCE_MIN": (_reduction(ops.ReduceMin), "ReducerOptions"),
     "RELU": (_simple(ops.ReLU()), ""),
