@@ -293,6 +293,15 @@ _recurrent("LSTM", both=True)
 
 
 @net
+def masked_sequences(keras: Any) -> Any:
+    from keras import layers as L
+
+    both = L.Bidirectional(L.GRU(3, return_sequences=True))
+    layers = [L.Masking(0.0), both, L.LSTM(4), L.Dense(2)]
+    return _sequential(keras, *layers, shape=(5, 3))
+
+
+@net
 def convlstm(keras: Any) -> Any:
     from keras import layers as L
 

@@ -17,6 +17,7 @@ from edgegolf.formats.tflite.flatbuffer import Table, table
 from edgegolf.formats.tflite.model import write_tflite
 from edgegolf.formats.tflite.schema import number
 from edgegolf.ir import Graph, Node, QuantParams, Tensor, ops
+from edgegolf.ir.interpreter import constant_results
 from edgegolf.ir.tensor import Array, Shape, packed
 
 _NEEDING_OPTIONS = ("MIRROR_PAD",)  # which have no defaults
@@ -99,15 +100,23 @@ def _with_copies(graph: Graph) -> Graph:
 def _legal(graph: Graph) -> Graph:
     """The graph with what TFLite's operators cannot say in nodes of its own.
 
-    Windows pad as TensorFlow does or not at all; layers that take vectors take them in any shape.
+    Windows pad as TensorFlow does or not at all; layers that take vectors take them in any shape;
+    what is decoded from int32, as DEQUANTIZE cannot, is stored as it is decoded.
     """
     nodes: list[Node] = []
-    flat: dict[Tensor, Tensor] = {}  # vectors that only fully connected layers read
+    known: dict[Tensor, Tensor] = {}  # what is read in the place of a result
     for node in graph.nodes:
         if _is_flattening(graph, node):
-            flat[node.output] = flat.get(node.source, node.source)
+            known[node.output] = known.get(node.source, node.source)
             continue
-        inputs = tuple(flat.get(t, t) if t is not None else None for t in node.inputs)
+        if (
+            isinstance(node.op, ops.Dequantize)
+            and node.source.dtype == "int32"
+            and node.constant(0)
+        ):
+            known[node.output] = Tensor.constant(constant_results(node)[0])
+            continue
+        inputs = tuple(known.get(t, t) if t is not None else None for t in node.inputs)
         op: Any = node.op
         if isinstance(op, ops.Loop):
             op = ops.Loop(_legal(op.body), op.iterations)
@@ -614,6 +623,7 @@ _RULES: dict[type, _Make] = {
     ops.Pow: _simple("POW"),
     ops.PReLU: _simple("PRELU"),
     ops.Quantize: _simple("QUANTIZE"),
+    ops.ReduceAny: _reduction("REDUCE_ANY"),
     ops.ReduceMax: _reduction("REDUCE_MAX"),
     ops.ReduceMin: _reduction("REDUCE_MIN"),
     ops.ReLU: _relu,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatch
 from functools import cached_property, partial
@@ -221,6 +220,11 @@ def export_model(
         except EdgegolfError:
             remove_older(ways, own)
             raise
+        if making.described.is_quantized and "int8" in options.dtypes:
+            gone = [name for name, way in ways.items() if way.dtype.startswith("float")]
+            if gone:
+                making.notes.append(f"no {', '.join(gone)}: the model is quantized already")
+            ways = {name: way for name, way in ways.items() if name not in gone}
         for way_name, way in ways.items():
             note(way_name)
             started = time.perf_counter()
@@ -298,7 +302,7 @@ class _Making:
         )
         for sentence in reference_warnings(self.data.validation, self.expected):
             self._tell(sentence)
-        self.floats: dict[str, Draft] = {}
+        self.floats: dict[str, tuple[Draft, Comparison | EdgegolfError]] = {}
         self.reasons: dict[str, EdgegolfError] = {}  # why a stock converter has no int8 file
         self._missing = ""  # what the compiler lacks
 
@@ -316,31 +320,52 @@ class _Making:
             return {way_name: self._low_bits(way_name, LOW_BITS[way.dtype])}, None
         if self.described.is_quantized:
             raise EdgegolfError("the model is quantized already", hint="--dtype int8")
-        draft = self._float(way_name)
-        return {way_name: (draft.data, self._verified(way_name, draft))}, None
+        draft, found = self._float(way_name)
+        if isinstance(found, EdgegolfError):
+            raise found
+        return {way_name: (draft.data, found)}, None
 
-    def _float(self, way_name: str) -> Draft:
-        """The smallest file in float: the stock converter's, golfed, or the compiler's."""
+    def _float(self, way_name: str) -> tuple[Draft, Comparison | EdgegolfError]:
+        """The file in float that is the model: the stock converter's, golfed, or the compiler's.
+
+        Where neither is, the first with the reason.
+
+        Raises:
+            EdgegolfError: There is none.
+        """
         if way_name not in self.floats:
             dtype: Compute = "float16" if way_name.startswith("float16") else "float32"
-            suffix = Path(way_name).suffix
-            drafts: list[Draft] = []
+            first: tuple[Draft, EdgegolfError] | None = None
             reason: EdgegolfError | None = None
-            try:
-                if (stock := self._stock(way_name)) is not None:
-                    golfed = self._golfed(stock, suffix)
-                    drafts.append(Draft("stock", dtype, golfed, compiled=False))
-            except EdgegolfError as error:
-                reason = error
-            if not drafts and (graph := self._graph) is not None:
-                with suppress(EdgegolfError):
-                    drafts.append(Draft(dtype, dtype, _written(graph, suffix, dtype)))
-            if not drafts:
-                raise reason or EdgegolfError(
-                    f"{self._missing or 'there is no converter'}: no {way_name}"
-                )
-            self.floats[way_name] = min(drafts, key=lambda draft: len(draft.data))
+            for make in (self._stock_float, self._own_float):
+                draft = None
+                try:
+                    draft = make(way_name, dtype)
+                    if draft is not None:
+                        self.floats[way_name] = draft, self._verified(way_name, draft)
+                        break
+                except EdgegolfError as error:
+                    reason = reason or error
+                    if draft is not None:
+                        first = first or (draft, error)
+            else:
+                if first is None:
+                    raise reason or EdgegolfError(
+                        f"{self._missing or 'there is no converter'}: no {way_name}"
+                    )
+                self.floats[way_name] = first
         return self.floats[way_name]
+
+    def _stock_float(self, way_name: str, dtype: Compute) -> Draft | None:
+        stock = self._stock(way_name)
+        if stock is None:
+            return None
+        return Draft("stock", dtype, self._golfed(stock, Path(way_name).suffix), compiled=False)
+
+    def _own_float(self, way_name: str, dtype: Compute) -> Draft | None:
+        if self._graph is None or self.options.batch != 1:
+            return None
+        return Draft(dtype, dtype, _written(self._graph, Path(way_name).suffix, dtype))
 
     def _int8(self, suffix: str, show: ShowCandidates) -> tuple[Verified, EdgegolfError | None]:
         drafts, largest = self._drafts(suffix)
@@ -379,7 +404,7 @@ class _Making:
 
     def _drafts(self, suffix: str) -> tuple[list[Draft], int | None]:
         """All that may become int8 files, after the float file; and how large that is."""
-        exact = None if self.described.is_quantized else self._float(f"float32{suffix}")
+        exact = None if self.described.is_quantized else self._float(f"float32{suffix}")[0]
         drafts = [] if exact is None else [exact]
         names = {STOCK: f"int8{suffix}"}
         if suffix == ".tflite" and not self.options.quick:
@@ -396,9 +421,16 @@ class _Making:
             self.note(f"quantizing for {suffix[1:]}")
             try:
                 drafts += self._variants(graph, suffix)
-            except EdgegolfError as error:
-                self._tell(f"int8{suffix}: {error.message}")
-                self.reasons.setdefault(suffix, error)
+            except Exception as error:  # a fault of the compiler's costs its own files only
+                found = (
+                    error
+                    if isinstance(error, EdgegolfError)
+                    else EdgegolfError(
+                        f"the compiler failed, {error!r}", hint="report it as a bug, with the model"
+                    )
+                )
+                self._tell(f"int8{suffix}: {found.message}")
+                self.reasons.setdefault(suffix, found)
         elif self._missing:
             self._tell(f"{self._missing}: the int8 files are the stock converter's, golfed")
         if len(drafts) < (1 if self.described.is_quantized else 2):

@@ -13,7 +13,14 @@ from edgegolf.data import Dataset, Split
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.image_folder import read_folder
 from edgegolf.export.layouts import find_layout
-from edgegolf.export.sources import ModelInput, Source, in_order, inputs_of, read_arrays
+from edgegolf.export.sources import (
+    ModelInput,
+    Source,
+    class_row,
+    in_order,
+    inputs_of,
+    read_arrays,
+)
 from edgegolf.export.user_function import call_function
 
 __all__ = ["ExportData", "ModelInput", "Samples", "inputs_of", "read_data"]
@@ -169,10 +176,14 @@ def _fit_all(
 
 
 def _label_row(labels: NDArray, where: str) -> NDArray[np.int64]:
-    row = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if row.ndim != 1 or row.dtype.kind not in "iu":
-        raise EdgegolfError(f"{where} has labels that are not a row of integers")
-    return row.astype(np.int64)
+    row = class_row(labels)
+    if row is None:
+        raise EdgegolfError(
+            f"{where} has labels that are not a row of integers",
+            hint="a label is the number of a class, from 0, or a row with a 1 in its place; what a "
+            "regression is trained on judges nothing: leave it away",
+        )
+    return row
 
 
 def _fit(values: NDArray, wanted: ModelInput, what: str) -> tuple[NDArray, list[str]]:

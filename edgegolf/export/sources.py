@@ -72,7 +72,7 @@ def with_shapes(
 def read_arrays(path: Path, inputs: Sequence[ModelInput]) -> Source:
     """The arrays of an `.npz` file, or the only one of an `.npy` file.
 
-    Labels are the array `labels`, or integers `y` that are not an input's.
+    Labels are the array `labels`, or a `y` that is not an input's and can be nothing else.
 
     Raises:
         EdgegolfError: It is missing, damaged, takes more than it is worth, or would run code.
@@ -95,9 +95,26 @@ def read_arrays(path: Path, inputs: Sequence[ModelInput]) -> Source:
     if labels is not None or TARGETS not in arrays or len(arrays) <= len(inputs):
         return Source(arrays, labels)
     targets = arrays.pop(TARGETS)
-    if targets.dtype.kind in "iu":
-        return Source(arrays, targets)
+    row = class_row(targets)
+    if row is not None and (targets.dtype.kind != "f" or targets.max(initial=0) <= 1):
+        return Source(arrays, row)
     return Source(arrays, None, (f"{path}: {TARGETS} is no row of classes and judges nothing",))
+
+
+def class_row(labels: Array) -> Array | None:
+    """Labels as int64 [samples], None if they are no classes.
+
+    They may be a column, integers in another type, or rows with a 1 in the place of the class.
+    """
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        is_one_hot = labels.dtype.kind in "biuf" and np.isin(labels, (0, 1)).all()
+        return labels.argmax(1) if is_one_hot and (labels.sum(1) == 1).all() else None
+    row = labels[:, 0] if labels.ndim == 2 else labels
+    if row.ndim != 1 or row.dtype.kind not in "biuf":
+        return None
+    with np.errstate(invalid="ignore"):
+        whole = row.astype(np.int64)
+    return whole if np.array_equal(whole, row) else None
 
 
 def in_order(arrays: Mapping[str, T], inputs: Sequence[ModelInput], where: str) -> list[T]:

@@ -15,6 +15,7 @@ from edgegolf.formats.tflite.flatbuffer import MAXIMUM_DEPTH, Table
 from edgegolf.formats.tflite.model import TfliteModel, read_tflite, type_name
 from edgegolf.formats.tflite.schema import ENUMERATIONS, number
 from edgegolf.frontends.constants import Constants
+from edgegolf.frontends.tflite_rows import with_rows
 from edgegolf.ir import Graph, Node, Op, QuantParams, Tensor, ops
 from edgegolf.ir.interpreter import constant_results
 from edgegolf.ir.kernels.call import MAXIMUM_ELEMENTS
@@ -245,6 +246,7 @@ class _Reader:
         increments = [counter.increment for counter in counted.dropped]
         nodes = tuple(node for node in body.nodes if node not in increments)
         inner = Graph(rest(body.inputs), rest(body.outputs), nodes)
+        inner = with_rows(inner, rest(state), counted.iterations)
         node = Node(ops.Loop(inner, counted.iterations), rest(state), rest(outputs))
         return node, {c.position: np.array(c.after(counted.iterations)) for c in counted.dropped}
 
@@ -680,6 +682,7 @@ _OPERATORS: dict[str, tuple[Callable[[_Call], _Made], str]] = {
     "POW": (_simple(ops.Pow(), 2), "PowOptions"),
     "PRELU": (_simple(ops.PReLU(), 2), ""),
     "QUANTIZE": (_simple(ops.Quantize()), "QuantizeOptions"),
+    "REDUCE_ANY": (_reduction(ops.ReduceAny), "ReducerOptions"),
     "REDUCE_MAX": (_reduction(ops.ReduceMax), "ReducerOptions"),
     "REDUCE_MIN": (_reduction(ops.ReduceMin), "ReducerOptions"),
     "RELU": (_simple(ops.ReLU()), ""),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -222,3 +222,14 @@ def replace_constants(graph: Graph, changed: Mapping[Tensor, Tensor]) -> Graph:
         return Node(op, inputs, node.outputs)
 
     return Graph(graph.inputs, graph.outputs, tuple(map(replaced, graph.nodes)))
+
+
+def needed(nodes: Sequence[Node], outputs: Iterable[Tensor]) -> tuple[Node, ...]:
+    """Those of some nodes whose results are used."""
+    used = set(outputs)
+    kept = []
+    for node in reversed(nodes):
+        if not used.isdisjoint(node.outputs):
+            used.update(node.computed)
+            kept.append(node)
+    return tuple(reversed(kept))

@@ -153,7 +153,8 @@ class _Groups:
         return self.channels(node.source)
 
     def elements(self, tensor: Tensor) -> Indices:
-        return np.broadcast_to(self.channels(tensor), tensor.shape)
+        numbers = self.channels(tensor)
+        return np.broadcast_to(numbers if tensor.shape else numbers[0], tensor.shape)
 
     def join_elements(self, node: Node, elements: Indices) -> None:
         self.join(elements, self.elements(node.output))

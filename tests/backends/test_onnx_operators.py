@@ -64,7 +64,8 @@ def given(graph: Graph, count: int = 3) -> list[np.ndarray]:
 @pytest.mark.parametrize(
     "name",
     [
-        "attention", "autoencoder", "conv1d", "dilated", "embedding", "groups", "masked", "merging",
+        "attention", "autoencoder", "conv1d", "dilated", "embedding", "groups", "masked",
+        "masked_sequences", "merging",
         "movement", "normalizations", "numeric", "pixel_shuffle", "resizing", "siamese",
         "transposed1d", "unet",
     ],

@@ -69,7 +69,7 @@ def test_arrays_are_matched_by_name(tmp_path):
 )
 def test_what_is_called_y_may_be_labels(tmp_path, arrays, inputs, labels):
     made = {
-        name: np.ones(shape) if isinstance(shape, tuple) else np.zeros(5, shape)
+        name: np.ones(shape) if isinstance(shape, tuple) else np.full(5, 2, shape)
         for name, shape in arrays.items()
     }
     np.savez(tmp_path / "x.npz", **made)
@@ -158,9 +158,20 @@ def test_names_of_converters_and_positions_are_understood(tmp_path):
         assert [values.max() for values in found] == [0, 1]
 
 
-def test_labels_of_a_column_are_a_row(tmp_path):
-    np.savez(tmp_path / "x.npz", x=np.zeros((5, 8)), labels=np.arange(5)[:, None])
-    assert list(read_data(tmp_path / "x.npz", TWO[:1], 5).validation.labels) == [0, 1, 2, 3, 4]
+@pytest.mark.parametrize(
+    "labels",
+    [np.arange(5)[:, None], np.arange(5.0), np.eye(5), np.eye(5, dtype=bool)],
+    ids=["column", "float", "one-hot", "bool"],
+)
+@pytest.mark.parametrize("name", ["labels", "y"])
+def test_labels_in_any_form_are_a_row(tmp_path, name, labels):
+    np.savez(tmp_path / "x.npz", x=np.zeros((5, 8)), **{name: labels})
+    found = read_data(tmp_path / "x.npz", TWO[:1], 5).validation.labels
+    if name == "y" and labels.dtype == float and labels.ndim == 1:  # may be any numbers
+        assert found is None
+    else:
+        assert list(found) == [0, 1, 2, 3, 4]
+        assert found.dtype == np.int64
 
 
 @pytest.mark.parametrize(
@@ -193,7 +204,7 @@ def test_numbers_that_an_input_cannot_hold_are_refused(tmp_path, values, dtype, 
         ({"zeta": np.zeros((5, 8)), "alpha": np.array(["x"] * 5)}, "not an array of numbers"),
         ({"zeta": np.zeros((5, 8)), "alpha": np.zeros(())}, "not an array of numbers"),
         (
-            {"zeta": np.zeros((5, 8)), "alpha": np.zeros((5, 4)), "labels": np.zeros(5)},
+            {"zeta": np.zeros((5, 8)), "alpha": np.zeros((5, 4)), "labels": np.full(5, 0.5)},
             "labels that are not",
         ),
         (

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ir_nets import pixels, plain_net
+from onnx import TensorProto, helper, numpy_helper
 
 from edgegolf.backends import onnx, tflite
 from edgegolf.export import ExportOptions, export_model
@@ -83,3 +84,52 @@ def test_weights_that_a_file_decodes_are_weights(suffix: str, tmp_path: Path) ->
     made = exported(back_end.write(stored), suffix, tmp_path)
     assert not made.failures
     assert f"int8{suffix}" in {file.name for file in made.files}
+
+
+def with_a_real_tail() -> bytes:
+    """A quantized convolution as onnxruntime's tools write it, and layers on real numbers."""
+    random = np.random.default_rng(0)
+    constants = {
+        "s": np.float32(0.02), "z": np.uint8(128), "scale": np.float32(0.01), "zero": np.int8(0),
+        "w": random.integers(-15, 16, (4, 1, 3, 3)).astype(np.int8),
+        "b": random.integers(-500, 500, 4).astype(np.int32), "bs": np.float32(0.0002),
+        "v": random.integers(-15, 16, (3, 4)).astype(np.int8),
+        "c": random.integers(-500, 500, 3).astype(np.int32),
+    }  # fmt: skip
+
+    def node(operator: str, inputs: str, output: str, **attributes: int) -> helper.NodeProto:
+        return helper.make_node(operator, inputs.split(), [output], **attributes)
+
+    nodes = [
+        node("QuantizeLinear", "x s z", "xq"), node("DequantizeLinear", "xq s z", "xd"),
+        node("DequantizeLinear", "w scale zero", "wd"), node("DequantizeLinear", "b bs", "bd"),
+        node("Conv", "xd wd bd", "conv"), node("QuantizeLinear", "conv s z", "q"),
+        node("DequantizeLinear", "q s z", "d"), node("Relu", "d", "r"),
+        node("QuantizeLinear", "r scale z", "rq"), node("DequantizeLinear", "rq scale z", "rd"),
+        node("Relu", "rd", "real"), node("GlobalAveragePool", "real", "pool"),
+        node("Flatten", "pool", "flat"), node("DequantizeLinear", "v scale zero", "vd"),
+        node("DequantizeLinear", "c bs", "cd"), node("Gemm", "flat vd cd", "y", transB=1),
+    ]  # fmt: skip
+    ends = [
+        helper.make_tensor_value_info(*each)
+        for each in (("x", TensorProto.FLOAT, [1, 1, 8, 8]), ("y", TensorProto.FLOAT, [1, 3]))
+    ]
+    stored = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], stored)
+    imports = [helper.make_opsetid("", 13)]
+    return helper.make_model(graph, opset_imports=imports, ir_version=8).SerializeToString()
+
+
+def test_integers_that_end_in_real_numbers(tmp_path: Path) -> None:
+    """A bias in int32 that a layer on real numbers decodes, which TFLite's operator cannot."""
+    (tmp_path / "net.onnx").write_bytes(with_a_real_tail())
+    images = np.random.default_rng(1).uniform(-2, 2, (40, 1, 8, 8)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=images)
+    made = export_model(
+        tmp_path / "net.onnx", tmp_path / "out", tmp_path / "x.npz", ExportOptions(quick=True)
+    )
+    assert {file.name for file in made.files} == {"int8.tflite", "int8.onnx"}
+    assert min(file.sqnr for file in made.files) > 25
+    assert not made.failures
+    assert "no float32.tflite, float32.onnx: the model is quantized already" in made.notes
+    assert not any("of integers" in note for note in made.notes)

@@ -130,7 +130,7 @@ class IntegerLowering(FloatLowering):
 
     def activated_reals(self, node: Node) -> str | list[str]:
         """The results of a node on float32 tensors, or on integers that are just numbers."""
-        results = FloatLowering.lower(self, node.op, node)
+        results = super().lower(node.op, node)
         return self.activated(node, results) if isinstance(results, str) else results
 
     @singledispatchmethod
@@ -200,12 +200,15 @@ class IntegerLowering(FloatLowering):
 
     @lower.register(Quantize)
     @lower.register(LeakyReLU)
-    def _(self, op: Quantize | LeakyReLU, node: Node) -> str:
+    @lower.register(ReLU)
+    def _(self, op: Quantize | LeakyReLU | ReLU, node: Node) -> str:
         """Where zero is the smallest integer of the result, storing it there is a ReLU."""
         if node.source.dtype == "float32":
             return self.call("QuantizeLinear", *self.tensors(node), *self.quant(node.output))
         if isinstance(op, Quantize) and node.output.zero_point != -_OFFSET:
             raise NotInOnnxError("integers of one quantization in another")
+        if isinstance(op, ReLU) and op != ReLU():
+            raise NotInOnnxError("integers between two bounds")
         return self.runtime_call(
             "QLinearLeakyRelu",
             *self.tensors(node),

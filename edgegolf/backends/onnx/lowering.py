@@ -63,8 +63,8 @@ _NAMES: dict[type[Op], str] = {
     ops.Tanh: "Tanh",
 }  # fmt: skip
 _REDUCTIONS: dict[type[Op], str] = {
-    ops.Mean: "ReduceMean", ops.Sum: "ReduceSum", ops.ReduceMax: "ReduceMax",
-    ops.ReduceMin: "ReduceMin",
+    ops.Mean: "ReduceMean", ops.Sum: "ReduceSum", ops.ReduceAny: "ReduceMax",
+    ops.ReduceMax: "ReduceMax", ops.ReduceMin: "ReduceMin",
 }  # fmt: skip
 
 # Those that ONNX defines for channels first, and those that are the same either way.
@@ -632,7 +632,12 @@ class FloatLowering:
         if isinstance(op, ops.Mean) and op.keep_dims and rank == 4 and axes == (2, 3):
             return self.call("GlobalAveragePool", tensor)
         keep: dict[str, AttributeValue] = {} if op.keep_dims else {"keepdims": 0}
-        return self.call(_REDUCTIONS[type(op)], tensor, axes=axes, **keep)
+        if isinstance(op, ops.ReduceAny):  # which ONNX has of numbers only
+            tensor = self.call("Cast", tensor, to=DATA_TYPES["float32"])
+        tensor = self.call(_REDUCTIONS[type(op)], tensor, axes=axes, **keep)
+        if isinstance(op, ops.ReduceAny):
+            return self.call("Cast", tensor, to=DATA_TYPES["bool"])
+        return tensor
 
     @lower.register
     def _(self, op: ops.ArgMax, node: Node) -> str:

@@ -23,8 +23,8 @@ _FOLDED = frozenset({
     "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Log", "Max", "Min", "Mod", "Mul",
     "Neg", "Not", "Or", "Pad", "Pow", "QuantizeLinear", "Range", "Reciprocal", "ReduceMax",
     "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Round", "Shape", "Sign",
-    "Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tile", "Transpose", "Unsqueeze",
-    "Where", "Xor", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor",
+    "Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tile", "Transpose", "Trilu",
+    "Unsqueeze", "Where", "Xor", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor",
 })  # fmt: skip
 MAXIMUM_FOLDED = 2 * MAXIMUM_ELEMENTS  # elements of all results together
 

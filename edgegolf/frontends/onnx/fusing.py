@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from edgegolf.frontends.onnx.layout import MOVING, Builder
-from edgegolf.frontends.onnx.tidying import needed
 from edgegolf.ir import Node, QuantParams, Tensor, ops
+from edgegolf.ir.graph import needed
 
 _LAYERS = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)
 _ELEMENTWISE = (ops.Add, ops.Sub, ops.Mul, ops.ReLU, ops.LeakyReLU, ops.HardSwish, ops.Mean)

@@ -103,9 +103,13 @@ class Builder:
         if quant is None and isinstance(op, MOVING):
             quant = first.quant
         output = Tensor(found, dtype or first.dtype, quant, name=self.name)
-        node = self.origins[output] = Node(op, inputs, (output,))
-        self.nodes.append(node)
+        self.insert(Node(op, inputs, (output,)))
         return output
+
+    def insert(self, node: Node) -> None:
+        """Add a node as it is."""
+        self.origins.update((output, node) for output in node.outputs)
+        self.nodes.append(node)
 
     def moved(self, op: Op, tensor: Tensor, shape: Shape | None = None, dtype: str = "") -> Tensor:
         """Add a node that moves or decodes elements; one of the same tensor is added once."""
@@ -211,7 +215,8 @@ class Builder:
         values = [each for each in operands if isinstance(each, Value)]
         largest = max(values, key=lambda each: (each.rank == rank, prod(each.shape)))
         wide = self.reshaped(largest, (1,) * (rank - largest.rank) + largest.shape)
-        kind = largest.tensor.dtype
+        kinds = [each.tensor.dtype for each in values]
+        kind = next((each for each in kinds if each != "bool"), dtype or kinds[0])
         if kind in ("int8", "uint8", "int16") and quant is None:
             raise EdgegolfError(f"arithmetic on {kind} without a scale is not covered")
         tensors = [self._aligned(operand, wide.order, kind) for operand in operands]
@@ -222,7 +227,8 @@ class Builder:
         shape = (1,) * (len(order) - len(operand.shape)) + operand.shape
         if isinstance(operand, Value):
             return self.ordered(self.reshaped(operand, shape), order)
-        array = operand.reshape(shape).transpose(order).astype(dtype)
+        array = operand.reshape(shape).transpose(order)
+        array = array if array.dtype == bool else array.astype(dtype)
         while array.ndim and array.shape[0] == 1:
             array = array[0]
         return self.constant(array)

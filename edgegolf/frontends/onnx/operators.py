@@ -133,9 +133,12 @@ def _binary(op: Op, dtype: str = "") -> Callable[[Call], Results]:
 
 
 def _divide(call: Call) -> Results:
-    by = call.constant(1)
-    if by.dtype.kind != "f":
+    by = call.operand(1)
+    kind = by.tensor.dtype if isinstance(by, Value) else by.dtype.name
+    if kind != "float32":
         raise NotCoveredError("integers")
+    if isinstance(by, Value):
+        return call.build.together(ops.Div(), call.operand(), by)
     with np.errstate(all="ignore"):
         return call.build.together(ops.Mul(), call.value(), (1 / by).astype(np.float32))
 
@@ -148,11 +151,57 @@ def _absolute(call: Call) -> Results:
     return call.build.together(ops.Maximum(), call.value(), _negative(call))  # type: ignore[arg-type]
 
 
+def _reciprocal(call: Call) -> Results:
+    return call.build.together(ops.Div(), np.float32(1), call.value())
+
+
 def _power(call: Call) -> Results:
-    exponent = call.constant(1)
-    if exponent.size != 1 or exponent.item() != 2:
-        raise NotCoveredError("another exponent than 2")
-    return call.build.together(ops.Mul(), call.value(), call.value())
+    exponent = call.operand(1)
+    if not isinstance(exponent, Value) and exponent.size == 1:
+        match exponent.item():
+            case 2:
+                return call.build.together(ops.Mul(), call.value(), call.value())
+            case 0.5:
+                return call.build.same(ops.Sqrt(), call.value())
+    return call.build.together(ops.Pow(), call.operand(), exponent)
+
+
+def _select(call: Call) -> Results:
+    """The second where the first is true, else the third; a constant may tell it."""
+    kinds = [
+        each.tensor.dtype if isinstance(each, Value) else each.dtype.name
+        for each in map(call.operand, (1, 2))
+    ]
+    operands = [call.operand(index) for index in range(3)]
+    return call.build.together(ops.Select(), *operands, dtype=kinds[0])
+
+
+def _elu(call: Call) -> Results:
+    """Where alpha is not 1, as alpha · min(eˣ − 1, 0) + max(x, 0)."""
+    value, alpha = call.value(), call.get("alpha", 1.0)
+    found = call.build.same(ops.ELU(), value)
+    if alpha == 1:
+        return found
+    low = call.build.together(ops.Minimum(), found, np.float32(0))
+    below = call.build.together(ops.Mul(), low, np.float32(alpha))
+    return call.build.together(ops.Add(), call.build.same(ops.ReLU(), value), below)
+
+
+def _selu(call: Call) -> Results:
+    alpha, gamma = call.get("alpha", 1.67326319217681884765625), call.get("gamma", 1.05070102214813)
+    whole = replace(call, attributes={"alpha": alpha})
+    return call.build.together(ops.Mul(), _elu(whole), np.float32(gamma))  # type: ignore[arg-type]
+
+
+def _gelu(call: Call) -> Results:
+    return call.build.same(ops.GELU(call.get("approximate", "none") == "tanh"), call.value())
+
+
+def _erf(call: Call) -> Results:
+    """A stand-in, because graphs have only the GELU that it is a part of."""
+    value = call.value()
+    op = ops.Unsupported("Erf")
+    return Value(call.build.add(op, value.tensor, shape=value.tensor.shape), value.order)
 
 
 def _clip(call: Call) -> Results:
@@ -201,7 +250,8 @@ def _sixth(call: Call, factor: Any, term: Any) -> Value:
     return call.build.together(ops.Mul(), value, np.float32(1 / 6))
 
 
-def _softmax(call: Call) -> Results:
+def _softmax(call: Call, op: Op | None = None) -> Results:
+    op = op or ops.Softmax()
     value = call.value()
     axis = call.axis(call.get("axis", 1 if call.opset < 13 else -1), value.rank)
     if call.opset < 13:  # over all axes from that one on
@@ -209,9 +259,9 @@ def _softmax(call: Call) -> Results:
         flat = (prod(shape[:axis]), prod(shape[axis:]))
         if flat[1] != shape[-1]:
             merged = call.build.last(call.build.reshaped(value, flat), 1)
-            return call.build.reshaped(call.build.same(ops.Softmax(), merged), shape)
+            return call.build.reshaped(call.build.same(op, merged), shape)
         axis = value.rank - 1
-    return call.build.same(ops.Softmax(), call.build.last(value, axis))
+    return call.build.same(op, call.build.last(value, axis))
 
 
 def _cast(call: Call) -> Results:
@@ -236,13 +286,15 @@ def _casted(call: Call, value: Value, name: str) -> Value:
 def _identity(call: Call) -> Results:
     if len(call.node.output) > 1 and call.node.output[1]:
         raise NotCoveredError("a mask")
+    if len(call.inputs) > 2 and call.node.op_type == "Dropout" and np.any(call.optional(2)):
+        raise NotCoveredError("training")
     return call.operand()
 
 
 # ----------------------------------------------------------------------------- windows, products
 
 
-def _sides(numbers: Sequence[int] | None, default: int, count: int = 2) -> tuple[int, ...]:
+def sides(numbers: Sequence[int] | None, default: int, count: int = 2) -> tuple[int, ...]:
     """An attribute with a number for each dimension, for rows and columns."""
     found = (default,) * count if numbers is None else tuple(int(n) for n in numbers)
     if len(found) == count // 2:
@@ -255,9 +307,9 @@ def _sides(numbers: Sequence[int] | None, default: int, count: int = 2) -> tuple
 def _window(call: Call, image: Tensor, size: ops.Pair) -> tuple[ops.Pair, ops.Padding, ops.Pair]:
     """Strides, padding and dilation of a window."""
     _, height, width, _ = image.shape
-    rows, columns = _sides(call.integers("strides"), 1)
+    rows, columns = sides(call.integers("strides"), 1)
     strides = (rows, columns)
-    down, right = _sides(call.integers("dilations"), 1)
+    down, right = sides(call.integers("dilations"), 1)
     dilation = (down, right)
     if min(*strides, *dilation, *size) < 1:
         raise EdgegolfError("it has an impossible window")
@@ -268,7 +320,7 @@ def _window(call: Call, image: Tensor, size: ops.Pair) -> tuple[ops.Pair, ops.Pa
             (top, bottom), (left, end) = padding
             padding = (bottom, top), (end, left)
         return strides, padding, dilation
-    top, left, bottom, end = _sides(call.integers("pads") if automatic == "NOTSET" else None, 0, 4)
+    top, left, bottom, end = sides(call.integers("pads") if automatic == "NOTSET" else None, 0, 4)
     if min(top, left, bottom, end) < 0:
         raise NotCoveredError("negative padding")
     return strides, ((top, bottom), (left, end)), dilation
@@ -307,7 +359,7 @@ def _pool(kind: type[ops.MaxPool2D | ops.AveragePool2D]) -> Callable[[Call], Res
             raise NotCoveredError("another order of storage")
         value = call.value()
         image = call.build.image(value)
-        height, width = _sides(call.integers("kernel_shape"), 1)
+        height, width = sides(call.integers("kernel_shape"), 1)
         strides, padding, dilation = _window(call, image, (height, width))
         if dilation != (1, 1):
             raise NotCoveredError("dilation")
@@ -413,18 +465,29 @@ def _gemm(call: Call) -> Results:
 
 def _matmul(call: Call) -> Results:
     left, right = call.operand(0), call.operand(1)
-    if isinstance(left, Value) and isinstance(right, Value):
-        raise NotCoveredError("two computed factors")
+    if min(len(left.shape), len(right.shape)) < 2:
+        raise NotCoveredError("a vector")
+    pair = left if isinstance(right, Value) else right
+    if isinstance(pair, Value) or pair.ndim != 2:
+        return _products(call)
     if isinstance(right, Value):  # (A·B)ᵀ = Bᵀ·Aᵀ
-        if len(left.shape) != 2 or right.rank < 2:
-            raise NotCoveredError("a constant that is no matrix")
         swapped = (*range(right.rank - 2), right.rank - 1, right.rank - 2)
         matrix = call.weight(0, np.asarray, (0, 0))
         product = _dense(call, call.build.transposed(right, swapped), matrix)
         return call.build.transposed(product, swapped)
-    if right.ndim != 2:
-        raise NotCoveredError("a constant that is no matrix")
     return _dense(call, call.value(), call.weight(1, np.transpose, (1, 0)))
+
+
+def _products(call: Call) -> Value:
+    """Products of matrices that may all be computed, each as it lies where it can."""
+    tensors, turned = [], []
+    for value in (call.value(0), call.value(1)):
+        plain = tuple(range(value.rank))
+        swapped = (*plain[:-2], plain[-1], plain[-2])
+        turned.append(value.order == swapped)
+        tensors.append(call.build.ordered(value, swapped if turned[-1] else plain))
+    found = call.build.add(ops.BatchMatMul(*turned), *tensors)
+    return Value(found, tuple(range(len(found.shape))))
 
 
 # ------------------------------------------------------------------------------- reduction
@@ -440,14 +503,27 @@ def _reduce(call: Call) -> tuple[Value, tuple[int, ...], bool]:
     return value, tuple(sorted(set(chosen))), bool(call.get("keepdims", 1))
 
 
+_POOLS: dict[type[Op], type[ops.MaxPool2D | ops.AveragePool2D]] = {
+    ops.Mean: ops.AveragePool2D,
+    ops.ReduceMax: ops.MaxPool2D,
+}
+
+
 def _mean(call: Call) -> Value:
+    return _reduced(call, ops.Mean)
+
+
+def _reduced(call: Call, kind: type[Any], given: Value | None = None) -> Value:
+    """One number for all elements along the axes, of another value if one is given."""
     value, axes, keeps = _reduce(call)
+    value = given or value
     if not axes:
         return value
-    if value.rank == 4 and axes == (2, 3):
-        return _reduced_image(call, ops.AveragePool2D, value, keeps)
+    pool = _POOLS.get(kind)
+    if pool is not None and value.rank == 4 and axes == (2, 3):
+        return _reduced_image(call, pool, value, keeps)
     stored = tuple(sorted(value.order.index(axis) for axis in axes))
-    tensor = call.build.add(ops.Mean(stored, keeps), value.tensor)
+    tensor = call.build.add(kind(stored, keeps), value.tensor)
     if keeps:
         return Value(tensor, value.order)
     kept = [axis for axis in range(value.rank) if axis not in axes]
@@ -470,11 +546,75 @@ def _sum(call: Call) -> Results:
     return call.build.together(ops.Mul(), _mean(call), np.float32(count))
 
 
-def _largest(call: Call) -> Results:
-    value, axes, keeps = _reduce(call)
-    if value.rank != 4 or axes != (2, 3):
-        raise NotCoveredError("axes that are not those of an image")
-    return _reduced_image(call, ops.MaxPool2D, value, keeps)
+def _extreme(kind: type[Op]) -> Callable[[Call], Results]:
+    return lambda call: _reduced(call, kind)
+
+
+def _norm(call: Call) -> Results:
+    squares = call.build.together(ops.Mul(), call.value(), call.value())
+    total = _reduced(call, ops.Sum, squares)
+    return total if call.node.op_type == "ReduceSumSquare" else call.build.same(ops.Sqrt(), total)
+
+
+def _absolute_sum(call: Call) -> Results:
+    return _reduced(call, ops.Sum, _absolute(call))  # type: ignore[arg-type]
+
+
+def _running_sum(call: Call) -> Results:
+    value = call.value()
+    axis = call.axis(int(call.constant(1).item()), value.rank)
+    op = ops.CumSum(
+        value.order.index(axis), bool(call.get("exclusive", 0)), bool(call.get("reverse", 0))
+    )
+    return call.build.same(op, value)
+
+
+def _place(kind: type[ops.ArgMax]) -> Callable[[Call], Results]:
+    def read(call: Call) -> Results:
+        value = call.value()
+        if call.get("select_last_index", 0):
+            raise NotCoveredError("the last of equal ones")
+        axis = call.axis(call.get("axis", 0), value.rank)
+        tensor = call.build.add(kind(axis), call.build.as_in_file(value), dtype="int64")
+        found = Value(tensor, tuple(range(value.rank - 1)))
+        if not call.get("keepdims", 1):
+            return found
+        shape = value.shape
+        return call.build.reshaped(found, (*shape[:axis], 1, *shape[axis + 1 :]))
+
+    return read
+
+
+def _standardized(call: Call, value: Value, axes: tuple[int, ...]) -> Value:
+    """Less the mean along some axes, divided by the standard deviation."""
+    stored = ops.Mean(tuple(sorted(value.order.index(axis) for axis in axes)), True)
+    epsilon = np.float32(call.get("epsilon", 1e-5))
+    centred = call.build.together(ops.Sub(), value, call.build.same(stored, value))
+    squares = call.build.together(ops.Mul(), centred, centred)
+    variance = call.build.together(ops.Add(), call.build.same(stored, squares), epsilon)
+    return call.build.together(ops.Mul(), centred, call.build.same(ops.Rsqrt(), variance))
+
+
+def _instance_normalization(call: Call) -> Results:
+    value = call.value()
+    if value.rank in (3, 4):
+        value = call.build.last(value, 1)
+    found = _standardized(call, value, tuple(range(2, value.rank)))
+    shape = (-1, *(1,) * (value.rank - 2))
+    scaled = call.build.together(ops.Mul(), found, call.constant(1).reshape(shape))
+    return call.build.together(ops.Add(), scaled, call.constant(2).reshape(shape))
+
+
+def _layer_normalization(call: Call) -> Results:
+    value = call.value()
+    if any(call.node.output[1:]):
+        raise NotCoveredError("the mean and the deviation as results")
+    axis = call.axis(call.get("axis", -1), value.rank)
+    found = call.build.together(
+        ops.Mul(), _standardized(call, value, tuple(range(axis, value.rank))), call.operand(1)
+    )
+    shifts = len(call.inputs) > 2 and call.inputs[2] is not None
+    return call.build.together(ops.Add(), found, call.operand(2)) if shifts else found
 
 
 # ---------------------------------------------------------------------------------- movement
@@ -591,10 +731,13 @@ def _split(call: Call) -> Results:
 
 
 def _gather(call: Call) -> Results:
-    value, indices = call.value(), call.constant(1)
-    if not isinstance(call.operand(), Value):
-        raise NotCoveredError("a table")
+    value, places = call.value(), call.operand(1)
     axis = call.axis(call.get("axis", 0), value.rank)
+    if isinstance(places, Value):
+        data, where = call.build.as_in_file(value), call.build.as_in_file(places)
+        tensor = call.build.add(ops.Gather(axis), data, where)
+        return Value(tensor, tuple(range(len(tensor.shape))))
+    indices = places
     length = value.shape[axis]
     numbers = [call.axis(int(index), length) for index in indices.ravel()]
     if not numbers or len(numbers) > _BRANCHES:
@@ -613,9 +756,9 @@ def _gather(call: Call) -> Results:
 
 
 def _pad(call: Call) -> Results:
-    value = call.value()
-    if call.get("mode", "constant") != "constant":
-        raise NotCoveredError(f"the mode {call.get('mode', '')}")
+    value, mode = call.value(), call.get("mode", "constant")
+    if mode not in ("constant", "reflect", "edge"):
+        raise NotCoveredError(f"the mode {mode}")
     numbers = call.integers("pads", 1) or ()
     axes = call.integers("axes", 3) or tuple(range(len(numbers) // 2))
     fill = call.attributes.get("value", call.optional(2))
@@ -634,6 +777,17 @@ def _pad(call: Call) -> Results:
     )
     if not any(map(any, stored)):
         return value
+    if mode == "reflect":
+        return call.build.same(ops.MirrorPad(stored), value)
+    if mode == "edge":
+        for axis, (before, after) in zip(value.order, stored, strict=True):
+            ends = (range(1), range(value.shape[axis] - 1, value.shape[axis]))
+            first, last = (_cut(call, value, {axis: end}).tensor for end in ends)
+            parts = [*[first] * before, value.tensor, *[last] * after]
+            if len(parts) > 1:
+                joined = call.build.add(ops.Concatenate(value.order.index(axis)), *parts)
+                value = Value(joined, value.order)
+        return value
     number = 0 if fill is None else np.asarray(fill).item()
     if value.tensor.quant is not None:
         number = signed(np.asarray(fill), np.zeros(()))[0].item()
@@ -647,8 +801,17 @@ def _expand(call: Call) -> Results:
     if prod(shape) == prod(value.shape):
         return call.build.reshaped(value, shape)
     if value.tensor.dtype != "float32":
-        raise NotCoveredError("copies of integers")
+        wide = call.build.reshaped(value, (1,) * (len(shape) - value.rank) + value.shape)
+        tensor = call.build.add(ops.BroadcastTo(), call.build.as_in_file(wide), shape=shape)
+        return Value(tensor, tuple(range(len(shape))))
     return call.build.together(ops.Mul(), value, np.ones(shape, np.float32))
+
+
+def _tile(call: Call) -> Results:
+    value, repeats = call.value(), call.integers("repeats", 1) or ()
+    if len(repeats) != value.rank:
+        raise EdgegolfError(f"it repeats {len(repeats)} of {value.rank} axes")
+    return call.build.same(ops.Tile(tuple(repeats[axis] for axis in value.order)), value)
 
 
 def _depth_to_space(call: Call) -> Results:
@@ -677,57 +840,90 @@ def _space_to_depth(call: Call) -> Results:
 OPERATORS: dict[str, Callable[[Call], Results]] = {
     "Abs": _absolute,
     "Add": _binary(ops.Add()),
+    "And": _binary(ops.LogicalAnd()),
+    "ArgMax": _place(ops.ArgMax),
+    "ArgMin": _place(ops.ArgMin),
     "AveragePool": _pool(ops.AveragePool2D),
     "BatchNormalization": _normalization,
     "Cast": _cast,
     "CastLike": _cast_like,
+    "Ceil": _unary(ops.Ceil()),
     "Clip": _clip,
     "Concat": _concatenate,
     "Conv": _convolution,
+    "Cos": _unary(ops.Cos()),
+    "CumSum": _running_sum,
     "DepthToSpace": _depth_to_space,
     "Div": _divide,
     "Dropout": _identity,
+    "Elu": _elu,
+    "Equal": _binary(ops.Equal(), "bool"),
+    "Erf": _erf,
+    "Exp": _unary(ops.Exp()),
     "Expand": _expand,
     "Flatten": _flatten,
+    "Floor": _unary(ops.Floor()),
     "Gather": _gather,
+    "Gelu": _gelu,
     "Gemm": _gemm,
     "GlobalAveragePool": _pool_all(ops.AveragePool2D),
     "GlobalMaxPool": _pool_all(ops.MaxPool2D),
     "Greater": _binary(ops.Greater(), "bool"),
+    "GreaterOrEqual": _binary(ops.GreaterEqual(), "bool"),
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _unary(ops.HardSwish()),
     "Identity": _identity,
+    "InstanceNormalization": _instance_normalization,
+    "LayerNormalization": _layer_normalization,
     "LeakyRelu": _leaky,
     "Less": _binary(ops.Less(), "bool"),
+    "LessOrEqual": _binary(ops.LessEqual(), "bool"),
+    "Log": _unary(ops.Log()),
+    "LogSoftmax": lambda call: _softmax(call, ops.LogSoftmax()),
     "MatMul": _matmul,
     "Max": _binary(ops.Maximum()),
     "MaxPool": _pool(ops.MaxPool2D),
     "Min": _binary(ops.Minimum()),
     "Mul": _binary(ops.Mul()),
     "Neg": _negative,
+    "Not": _unary(ops.LogicalNot()),
+    "Or": _binary(ops.LogicalOr()),
     "PRelu": _parametric,
     "Pad": _pad,
     "Pow": _power,
-    "ReduceMax": _largest,
+    "Reciprocal": _reciprocal,
+    "ReduceL1": _absolute_sum,
+    "ReduceL2": _norm,
+    "ReduceMax": _extreme(ops.ReduceMax),
     "ReduceMean": _mean,
+    "ReduceMin": _extreme(ops.ReduceMin),
     "ReduceSum": _sum,
+    "ReduceSumSquare": _norm,
     "Relu": _unary(ops.ReLU()),
     "Reshape": _reshape,
+    "Round": _unary(ops.Round()),
+    "Selu": _selu,
     "Sigmoid": _unary(ops.Logistic()),
+    "Sign": _unary(ops.Sign()),
+    "Sin": _unary(ops.Sin()),
     "Slice": _slice,
     "Softmax": _softmax,
     "SpaceToDepth": _space_to_depth,
     "Split": _split,
+    "Sqrt": _unary(ops.Sqrt()),
     "Squeeze": _squeeze,
     "Sub": _binary(ops.Sub()),
     "Sum": _binary(ops.Add()),
     "Tanh": _unary(ops.Tanh()),
+    "Tile": _tile,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
+    "Where": _select,
 }
 
 #: Operators that see images with their channels first.
 OF_IMAGES = frozenset({
-    "AveragePool", "BatchNormalization", "Conv", "DepthToSpace", "GlobalAveragePool",
-    "GlobalMaxPool", "MaxPool", "SpaceToDepth", "QLinearConv",
+    "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "DepthToSpace",
+    "GlobalAveragePool", "GlobalMaxPool", "InstanceNormalization", "MaxPool", "QLinearConv",
+    "Resize", "SpaceToDepth", "Upsample",
 })  # fmt: skip

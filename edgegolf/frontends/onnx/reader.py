@@ -11,7 +11,7 @@ import numpy as np
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import check_size, read_bounded
-from edgegolf.formats.onnx.inlining import inlined
+from edgegolf.formats.onnx.inlining import inlined, nested_graphs
 from edgegolf.formats.onnx.schema import DATA_TYPES
 from edgegolf.frontends.onnx.folding import Folder
 from edgegolf.frontends.onnx.fusing import fused
@@ -25,8 +25,10 @@ from edgegolf.frontends.onnx.operators import (
     UnsupportedOperatorError,
 )
 from edgegolf.frontends.onnx.quantized import QUANTIZED
+from edgegolf.frontends.onnx.recurrent import RECURRENT
+from edgegolf.frontends.onnx.resizing import RESIZING
 from edgegolf.frontends.onnx.tidying import tidied
-from edgegolf.ir import Graph, Tensor
+from edgegolf.ir import Graph, Tensor, ops
 from edgegolf.ir.tensor import BITS, Array, Shape
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
 
 FLOATS = ("float16", "float64", "bfloat16")  # in the graph they are float32
 OLDEST = 7  # version of the operators that is read
-UNROLLED = 20_000  # nodes that loops may unfold to
+UNROLLED = 20_000  # nodes that loops and functions may unfold to
+READERS = OPERATORS | QUANTIZED | RECURRENT | RESIZING
 
 # What sees no images: an input that reaches a convolution through others is one.
 _MOVES_AXES = frozenset(("Flatten", "Gemm", "MatMul", "Reshape", "Squeeze", "Transpose"))
@@ -126,6 +129,8 @@ class _Reader:
         results = tuple(value.tensor for value in given)
         nodes = tidied(self.build, self.build.nodes, results)
         nodes = tidied(self.build, fused(self.build, nodes, results), results)
+        if left := [node.op.name for node in nodes if isinstance(node.op, ops.Unsupported)]:
+            raise UnsupportedOperatorError(f"the operator {left[0]} is not supported")
         found = Graph(tuple(value.tensor for value in taken), results, nodes)
         orders = (tuple(value.order for value in values) for values in (taken, given))
         return Read(found, *orders)
@@ -273,12 +278,66 @@ class _Reader:
                 return list(results)
         if name in ("If", "Loop"):
             return self.branch(node, inputs) if name == "If" else self.turns(node, inputs)
-        read = OPERATORS.get(name) or QUANTIZED.get(name)
+        read = READERS.get(name)
         if read is None:
+            if (inlined_results := self.function(node, inputs)) is not None:
+                return inlined_results
             raise UnsupportedOperatorError(f"the operator {name} is not supported")
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         found = read(Call(node, inputs, attributes, self.opset, self.build))
         return list(found) if isinstance(found, list | tuple) else [found]  # type: ignore[list-item]
+
+    def function(self, node: NodeProto, inputs: Sequence[Operand | None]) -> list[Operand] | None:
+        """What an operator computes that the standard defines by others; None if it does not."""
+        import onnx
+        import onnx.inliner
+
+        if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type):
+            return None
+        schema = onnx.defs.get_schema(node.op_type, self.opset)
+        newest = onnx.defs.onnx_opset_version()
+        version = max(  # the newest that has the same operator: later ones define more
+            each
+            for each in range(self.opset, newest + 1)
+            if onnx.defs.get_schema(node.op_type, each).since_version == schema.since_version
+        )
+        given = {name: each for name, each in zip(node.input, inputs, strict=True) if name}
+        types = [
+            onnx.helper.make_tensor_value_info(
+                name,
+                onnx.helper.np_dtype_to_tensor_dtype(
+                    np.dtype(each.tensor.dtype if isinstance(each, Value) else each.dtype)
+                ),
+                each.shape,
+            )
+            for name, each in given.items()
+            if each is not None
+        ]
+        results = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+        usual = (each.default_value for each in schema.attributes.values())
+        own = {attribute.name for attribute in node.attribute}
+        whole = onnx.NodeProto()
+        whole.CopyFrom(node)
+        whole.attribute.extend(each for each in usual if each.name and each.name not in own)
+        graph = onnx.helper.make_graph([whole], "function", types, results)
+        imports = [onnx.helper.make_opsetid("", version)]
+        model = onnx.helper.make_model(graph, opset_imports=imports, ir_version=10)
+        inner = onnx.inliner.inline_selected_functions(
+            model, [("", node.op_type)], inline_schema_functions=True
+        ).graph
+        if any(each.op_type == node.op_type or any(nested_graphs(each)) for each in inner.node):
+            return None
+        given = {f"{node.output[0]}: {name}": each for name, each in given.items()}
+        for info in (*inner.input, *inner.output):
+            info.name = f"{node.output[0]}: {info.name}"
+        for each in inner.node:  # names that are nowhere else
+            each.input[:] = [name and f"{node.output[0]}: {name}" for name in each.input]
+            each.output[:] = [name and f"{node.output[0]}: {name}" for name in each.output]
+        opset, self.opset = self.opset, version
+        self.folding.opset = version
+        found = iter(self.inside(inner, [given[info.name] for info in inner.input]))
+        self.opset = self.folding.opset = opset
+        return [next(found) if name else None for name in node.output]  # type: ignore[misc]
 
     def branch(self, node: NodeProto, inputs: Sequence[Operand | None]) -> list[Operand]:
         """The branch of an If whose condition is known."""
@@ -332,7 +391,7 @@ class _Reader:
 
         Weights are `DequantizeLinear` of integers, or `Cast` and multiplied by one scale.
         """
-        first, *others = inputs
+        first, *others = inputs or [None]
         if first is None or not results:
             return
         known = self.build.decoded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from edgegolf.frontends.onnx.layout import Builder
 from edgegolf.ir import Node, Tensor, ops
+from edgegolf.ir.graph import needed
 from edgegolf.ir.tensor import Array
 
 _Replacement: TypeAlias = tuple[Node, ...] | None
@@ -23,21 +24,10 @@ def tidied(build: Builder, nodes: Sequence[Node], outputs: tuple[Tensor, ...]) -
 
     A constant that is added to a layer becomes its bias, one that a dense layer is multiplied by
     part of its matrix; where an image is flattened with its channels first, the columns of the
-    matrix are put in the other order; a HardSwish is found again.
+    matrix are put in the other order; a HardSwish and a GELU are found again.
     """
     tidying = _Tidying(build, needed(nodes, outputs), outputs)
     return needed([new for node in tidying.nodes for new in tidying.replaced(node)], outputs)
-
-
-def needed(nodes: Sequence[Node], outputs: Iterable[Tensor]) -> tuple[Node, ...]:
-    """Those of some nodes whose results are used."""
-    used = set(outputs)
-    kept = []
-    for node in reversed(nodes):
-        if not used.isdisjoint(node.outputs):
-            used.update(node.computed)
-            kept.append(node)
-    return tuple(reversed(kept))
 
 
 class _Tidying:
@@ -52,7 +42,7 @@ class _Tidying:
 
     def replaced(self, node: Node) -> tuple[Node, ...]:
         """What a node becomes; what only it read is left behind."""
-        for rule in (self.merged, self.hard_swish, self.unflattened):
+        for rule in (self.merged, self.hard_swish, self.gelu, self.unflattened):
             found = rule(node)
             if found is not None:
                 self.origins.update((new.output, new) for new in found)
@@ -135,6 +125,47 @@ class _Tidying:
         found, constant = _with_constant(before)
         is_sum = isinstance(before.op, ops.Add) and found is source
         return is_sum and constant is not None and _is(constant.values, 3)
+
+    def gelu(self, node: Node) -> _Replacement:
+        """x · (1 + erf(x / √2)) / 2, its factors in any order."""
+        if node.op != ops.Mul():
+            return None
+        parts = [self.origins.get(tensor) for tensor in node.inputs if tensor is not None]
+        shares = {
+            t for part in (node, *parts) if part and part.op == ops.Mul() for t in part.inputs
+        }
+        for share in shares:
+            source = self.within_erf(share)
+            if share is not None and source is not None:
+                number, rest = self.factors(node.output, (source, share))
+                if rest == {source, share} and np.isclose(number, 0.5, rtol=1e-6):
+                    return (Node(ops.GELU(), (source,), node.outputs),)
+        return None
+
+    def within_erf(self, tensor: Tensor | None) -> Tensor | None:
+        """The x of 1 + erf(x / √2)."""
+        node = self.origins.get(tensor) if tensor is not None else None
+        if node is None or not isinstance(node.op, ops.Add):
+            return None
+        before, one = _with_constant(node)
+        curve = self.origins.get(before) if before is not None else None
+        if one is None or not _is(one.values, 1) or curve is None:
+            return None
+        inner = self.origins.get(curve.source) if curve.op == ops.Unsupported("Erf") else None
+        source, factor = _with_constant(inner) if inner and inner.op == ops.Mul() else (None, None)
+        return source if factor is not None and _is(factor.values, 0.5**0.5) else None
+
+    def factors(
+        self, tensor: Tensor | None, known: tuple[Tensor, Tensor]
+    ) -> tuple[float, set[Tensor | None]]:
+        """A number and the tensors that a product is of, those that are known not taken apart."""
+        node = self.origins.get(tensor) if tensor is not None and tensor not in known else None
+        if tensor is not None and tensor.data is not None and tensor.elements == 1:
+            return float(tensor.values.item()), set()
+        if node is None or node.op != ops.Mul():
+            return 1.0, {tensor}
+        (first, left), (second, right) = (self.factors(each, known) for each in node.inputs)
+        return first * second, left | right
 
     def unflattened(self, node: Node) -> _Replacement:
         """A dense layer that reads an image as it lies."""

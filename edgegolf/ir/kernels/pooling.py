@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edgegolf.ir import ops
@@ -62,11 +64,12 @@ def _(op: ops.Mean | ops.Sum, call: Call) -> Array:
     return np.trunc(means).astype(data.dtype) if kind[0] == "i" else means
 
 
+@compute.register(ops.ReduceAny)
 @compute.register(ops.ReduceMax)
 @compute.register(ops.ReduceMin)
-def _(op: ops.ReduceMax | ops.ReduceMin, call: Call) -> Array:
+def _(op: ops.ReduceAny | ops.ReduceMax | ops.ReduceMin, call: Call) -> Array:
     """Quantized tensors must have one scale."""
-    reduce = np.max if isinstance(op, ops.ReduceMax) else np.min
+    reduce: Any = {ops.ReduceAny: np.any, ops.ReduceMax: np.max, ops.ReduceMin: np.min}[type(op)]
     axes = tuple(axis + 1 for axis in op.axes)
     return np.asarray(reduce(call.array(), axis=axes, keepdims=op.keep_dims))
 

@@ -51,6 +51,10 @@ class Sum(_Reduction):
     """The sum."""
 
 
+class ReduceAny(_Reduction):
+    """Whether one of the elements is true."""
+
+
 class ReduceMax(_Reduction):
     """The largest element."""
 
