@@ -26,7 +26,7 @@ from edgegolf.ir.fixed_point import (
 )
 from edgegolf.ir.functions import FUNCTIONS
 from edgegolf.ir.graph import Node
-from edgegolf.ir.tensor import Array, Tensor
+from edgegolf.ir.tensor import Array, QuantParams, Tensor
 
 #: Bits by which Add and Sub shift their inputs to the left before they are brought to one scale.
 ADDITION_BITS = 20
@@ -35,6 +35,15 @@ DIFFERENCE_BITS = 7
 COMPARISON_BITS = 8
 #: Differences of logits in a softmax are fixed-point numbers with 5 integer and 26 other bits.
 SOFTMAX_INTEGER_BITS = 5
+
+#: What kernels insist on: an output's quantization.
+FIXED: dict[type[ops.Op], QuantParams] = {
+    ops.L2Normalize: QuantParams((1 / 128,), (0,)),
+    ops.Logistic: QuantParams((1 / 256,), (-128,)),
+    ops.LogSoftmax: QuantParams((1 / 16,), (127,)),
+    ops.Softmax: QuantParams((1 / 256,), (-128,)),
+    ops.Tanh: QuantParams((1 / 128,), (0,)),
+}
 
 
 @dataclass(frozen=True)
