@@ -85,9 +85,7 @@ def read_card(folder: Path) -> Card | None:
         EdgegolfError: There is one, but it is not valid.
     """
     path = folder / CARD_NAME
-    if not path.is_file():
-        return None
-    return from_file(path, Card, MAXIMUM_CARD_BYTES)
+    return from_file(path, Card, MAXIMUM_CARD_BYTES) if path.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -109,9 +107,7 @@ def read_record(path: Path) -> ExportRecord | None:
     Raises:
         EdgegolfError: There is one, but it is not valid.
     """
-    if not path.is_file():
-        return None
-    return from_file(path, ExportRecord, MAXIMUM_CARD_BYTES)
+    return from_file(path, ExportRecord, MAXIMUM_CARD_BYTES) if path.is_file() else None
 
 
 def stale_warning(path: Path) -> str | None:

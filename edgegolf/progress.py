@@ -9,7 +9,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 3.0
 
 
-class Work:
+class Work(AbstractContextManager["Work"]):
     """Something that goes on until `end`, or to the end of a `with` block, on standard error.
 
     Args:
@@ -44,9 +44,6 @@ class Work:
     def end(self) -> None:
         """Take the line away."""
         _lines.remove(self)
-
-    def __enter__(self) -> Work:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.end()

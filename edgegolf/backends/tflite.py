@@ -19,6 +19,7 @@ from edgegolf.formats.tflite.schema import number
 from edgegolf.ir import Graph, Node, QuantParams, Tensor, ops
 from edgegolf.ir.interpreter import constant_results
 from edgegolf.ir.tensor import Array, Shape, packed
+from edgegolf.ir.tflite_names import BINARY, UNARY
 
 _NEEDING_OPTIONS = ("MIRROR_PAD",)  # which have no defaults
 
@@ -567,7 +568,7 @@ def _simple(name: str, options: str | None = None, *fields: str, **named: str) -
 
 
 _RULES: dict[type, _Make] = {
-    ops.Abs: _simple("ABS"),
+    **{op: _simple(name) for name, op in (UNARY | BINARY).items()},
     ops.Add: _arithmetic,
     ops.ArgMax: _along("ARG_MAX", "ArgMaxOptions"),
     ops.ArgMin: _along("ARG_MIN", "ArgMinOptions"),
@@ -580,49 +581,24 @@ _RULES: dict[type, _Make] = {
         "BROADCAST_TO", constants=(_integers(*node.output.shape),)
     ),
     ops.Cast: _cast,
-    ops.Ceil: _simple("CEIL"),
     ops.Concatenate: _simple("CONCATENATION", "ConcatenationOptions", "axis"),
     ops.Conv2D: _convolution,
-    ops.Cos: _simple("COS"),
     ops.CumSum: _along("CUMSUM", "CumsumOptions", exclusive="exclusive", reverse="reverse"),
     ops.DepthToSpace: _simple("DEPTH_TO_SPACE", "DepthToSpaceOptions", block_size="block"),
     ops.DepthwiseConv2D: _convolution,
-    ops.Dequantize: _simple("DEQUANTIZE"),
     ops.Div: _arithmetic,
-    ops.ELU: _simple("ELU"),
-    ops.Equal: _simple("EQUAL"),
-    ops.Exp: _simple("EXP"),
-    ops.Floor: _simple("FLOOR"),
     ops.FullyConnected: _fully_connected,
     ops.Gather: _simple("GATHER", "GatherOptions", "axis", batch_dims="batch_axes"),
     ops.GELU: _simple("GELU", "GeluOptions", "approximate"),
-    ops.Greater: _simple("GREATER"),
-    ops.GreaterEqual: _simple("GREATER_EQUAL"),
-    ops.HardSwish: _simple("HARD_SWISH"),
     ops.L2Normalize: _simple("L2_NORMALIZATION"),
     ops.LeakyReLU: _simple("LEAKY_RELU", "LeakyReluOptions", alpha="slope"),
-    ops.Less: _simple("LESS"),
-    ops.LessEqual: _simple("LESS_EQUAL"),
-    ops.Log: _simple("LOG"),
-    ops.LogicalAnd: _simple("LOGICAL_AND"),
-    ops.LogicalNot: _simple("LOGICAL_NOT"),
-    ops.LogicalOr: _simple("LOGICAL_OR"),
-    ops.Logistic: _simple("LOGISTIC"),
-    ops.LogSoftmax: _simple("LOG_SOFTMAX"),
-    ops.Maximum: _simple("MAXIMUM"),
     ops.MaxPool2D: _pool,
     ops.Mean: _reduction("MEAN"),
-    ops.Minimum: _simple("MINIMUM"),
     ops.MirrorPad: lambda op, node: _Rule(
         "MIRROR_PAD", "MirrorPadOptions", {"mode": int(op.symmetric)}, (_integers(*op.margins),)
     ),
     ops.Mul: _arithmetic,
-    ops.Neg: _simple("NEG"),
-    ops.NotEqual: _simple("NOT_EQUAL"),
     ops.Pad: _pad,
-    ops.Pow: _simple("POW"),
-    ops.PReLU: _simple("PRELU"),
-    ops.Quantize: _simple("QUANTIZE"),
     ops.ReduceAny: _reduction("REDUCE_ANY"),
     ops.ReduceMax: _reduction("REDUCE_MAX"),
     ops.ReduceMin: _reduction("REDUCE_MIN"),
@@ -631,25 +607,17 @@ _RULES: dict[type, _Make] = {
     ops.ResizeBilinear: _resize("RESIZE_BILINEAR", "ResizeBilinearOptions"),
     ops.ResizeNearest: _resize("RESIZE_NEAREST_NEIGHBOR", "ResizeNearestNeighborOptions"),
     ops.Reverse: lambda op, node: _Rule("REVERSE_V2", constants=(_integers(*op.axes),)),
-    ops.Round: _simple("ROUND"),
-    ops.Rsqrt: _simple("RSQRT"),
     ops.Select: _simple("SELECT_V2"),
-    ops.Sign: _simple("SIGN"),
-    ops.Sin: _simple("SIN"),
     ops.Slice: _slice,
     ops.Softmax: _simple("SOFTMAX", "SoftmaxOptions", "beta"),
     ops.SpaceToBatch: _blocks("SPACE_TO_BATCH_ND"),
     ops.SpaceToDepth: _simple("SPACE_TO_DEPTH", "SpaceToDepthOptions", block_size="block"),
     ops.Split: _split,
-    ops.Sqrt: _simple("SQRT"),
-    ops.Square: _simple("SQUARE"),
-    ops.SquaredDifference: _simple("SQUARED_DIFFERENCE"),
     ops.Stack: lambda op, node: _Rule(
         "PACK", "PackOptions", {"axis": op.axis, "values_count": len(node.inputs)}
     ),
     ops.Sub: _arithmetic,
     ops.Sum: _reduction("SUM"),
-    ops.Tanh: _simple("TANH"),
     ops.Tile: lambda op, node: _Rule("TILE", constants=(_integers(*op.multiples),)),
     ops.Transpose: lambda op, node: _Rule("TRANSPOSE", constants=(_integers(*op.axes),)),
     ops.TransposeConv2D: _transpose_conv,

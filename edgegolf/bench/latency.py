@@ -16,6 +16,7 @@ from edgegolf.bench.result import Latency
 from edgegolf.errors import EdgegolfError
 from edgegolf.runtimes import Array, Session, TensorInfo, open_session
 from edgegolf.runtimes.registry import find_runtime
+from edgegolf.runtimes.session import Nothing
 
 OUTLIER_FENCE = 3.0  # quartile distances above the third quartile; Tukey's "far out"
 NOISY_P90 = 1.2  # p90 over p50 of an undisturbed machine stays well below this
@@ -161,18 +162,7 @@ def noise_warnings(samples: Array) -> tuple[str, ...]:
 
 def overhead() -> float:
     """Median microseconds that timing adds to an inference, from a model that does nothing."""
-    return float(np.median(time_calls(_Nothing().invoke, OVERHEAD_SECONDS))) / 1000
-
-
-class _Nothing(Session):
-    """A model without inputs, operators and outputs."""
-
-    def _set_inputs(self, arrays: object) -> None: ...
-
-    def _invoke(self) -> None: ...
-
-    def _get_outputs(self) -> list[Array]:
-        return []
+    return float(np.median(time_calls(Nothing().invoke, OVERHEAD_SECONDS))) / 1000
 
 
 def _time_copies(session: Session, inputs: list[Array], seconds: float) -> tuple[float, float]:

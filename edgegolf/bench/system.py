@@ -9,7 +9,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import edgegolf
-from edgegolf.bench.board import board_model, governor, temperature, throttled_bits, throttling
+from edgegolf.bench.board import (
+    board_model,
+    governor,
+    read_text,
+    temperature,
+    throttled_bits,
+    throttling,
+)
 from edgegolf.surroundings import available_cores, current_commit, output_of, package_versions
 
 # Those that inference kernels choose their code by.
@@ -54,7 +61,7 @@ def describe_system() -> System:
     """This machine, now."""
     import psutil
 
-    cpuinfo = _read("/proc/cpuinfo") or ""
+    cpuinfo = read_text("/proc/cpuinfo") or ""
     return System(
         cpu=_cpu_model(cpuinfo),
         architecture=platform.machine(),
@@ -124,12 +131,5 @@ def _frequency() -> float | None:
 
 def _gpus() -> tuple[str, ...]:
     found = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    models = (_cpuinfo_field(_read(str(path)) or "", "Model") for path in found)
+    models = (_cpuinfo_field(read_text(str(path)) or "", "Model") for path in found)
     return tuple(filter(None, models))
-
-
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text(errors="replace").strip()
-    except OSError:
-        return None

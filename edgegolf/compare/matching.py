@@ -12,20 +12,8 @@ from itertools import product
 
 import numpy as np
 
+from edgegolf.ir import ops
 from edgegolf.ir.graph import Graph, Node
-from edgegolf.ir.ops import (
-    Cast,
-    Concatenate,
-    Dequantize,
-    Loop,
-    Pad,
-    Quantize,
-    Reshape,
-    Slice,
-    Softmax,
-    Stack,
-    Transpose,
-)
 from edgegolf.ir.tensor import Array, Tensor
 from edgegolf.passes.rerolling import unroll
 
@@ -41,7 +29,17 @@ SMALLEST_FACTOR = 1e-4
 RESCALED, CLOSE = 10.0, 0.03
 SLIGHTLY = 0.1  # better: then the results of the same place in both layers are a pair
 MOST_STEPS = 1000
-_MOVING = (Cast, Concatenate, Dequantize, Pad, Quantize, Reshape, Slice, Stack, Transpose)
+_MOVING = (
+    ops.Cast,
+    ops.Concatenate,
+    ops.Dequantize,
+    ops.Pad,
+    ops.Quantize,
+    ops.Reshape,
+    ops.Slice,
+    ops.Stack,
+    ops.Transpose,
+)
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ class Pair:
 
 def without_loops(graph: Graph) -> Graph:
     """The graph with every counted loop written out."""
-    while any(isinstance(node.op, Loop) for node in graph.nodes):
+    while any(isinstance(node.op, ops.Loop) for node in graph.nodes):
         graph = unroll(graph).graph
     return graph
 
@@ -147,7 +145,7 @@ def _is_activation(node: Node) -> bool:
         and node.computed[0].shape == node.output.shape
         and not node.parameters
         and not node.graphs
-        and not isinstance(node.op, Softmax)
+        and not isinstance(node.op, ops.Softmax)
     )
 
 

@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -66,7 +66,7 @@ class _Job:
             self.connection.shutdown(socket.SHUT_RDWR)
 
 
-class Decoder:
+class Decoder(AbstractContextManager["Decoder"]):
     """Makes of image files what nets take, in children; any number of threads may use it.
 
     Raises:
@@ -123,10 +123,6 @@ class Decoder:
             os.killpg(self._template.pid, signal.SIGKILL)
         self._template.wait()
         self._control.close()
-
-    def __enter__(self) -> Decoder:
-        """Itself, to be closed at the end of the block."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Close it."""

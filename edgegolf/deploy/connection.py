@@ -7,7 +7,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from getpass import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -59,7 +59,7 @@ def agent_program() -> bytes:
     ).encode()
 
 
-class Connection:
+class Connection(AbstractContextManager["Connection"]):
     """An SSH connection to a device, closed at the end of a `with` block.
 
     Args:
@@ -79,10 +79,6 @@ class Connection:
         except BaseException:
             self._loop.close()
             raise
-
-    def __enter__(self) -> Connection:
-        """Itself."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Close the connection, also in the middle of something."""

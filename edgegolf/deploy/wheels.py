@@ -115,16 +115,13 @@ def marker_environment(device: Device) -> dict[str, str]:
     }
 
 
-def requirements(device: Device, extras: Iterable[str] = ()) -> tuple[Requirement, ...]:
+def requirements(device: Device) -> tuple[Requirement, ...]:
     """What edgegolf itself needs on a device, without what others of it need."""
     environment = marker_environment(device)
     found = {}
     for line in distribution("edgegolf").requires or ():
         requirement = Requirement(line)
-        marker = requirement.marker
-        if marker is None or any(
-            marker.evaluate({**environment, "extra": extra}) for extra in ("", *extras)
-        ):
+        if requirement.marker is None or requirement.marker.evaluate(environment):
             requirement.marker = None
             found[str(requirement)] = requirement
     return tuple(found[key] for key in sorted(found))

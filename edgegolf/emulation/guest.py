@@ -13,23 +13,10 @@ from edgegolf.bench.inputs import example_inputs, run_closed
 from edgegolf.errors import EdgegolfError
 from edgegolf.runtimes.classify import scores
 from edgegolf.runtimes.registry import open_session
-from edgegolf.runtimes.session import Array, Session, TensorInfo
+from edgegolf.runtimes.session import Array, Nothing, Session, TensorInfo
 
 WARM_UP = 9  # Python specialises its bytecode after eight calls
 REPEATS = 5
-
-
-class _Nothing(Session):
-    """A model that does nothing, for what marking and calling cost."""
-
-    def _set_inputs(self, arrays: Sequence[Array]) -> None:
-        pass
-
-    def _invoke(self) -> None:
-        pass
-
-    def _get_outputs(self) -> list[Array]:
-        return []
 
 
 def mark_inferences(cases: Sequence[tuple[Path, str]]) -> list[str | None]:
@@ -42,7 +29,7 @@ def mark_inferences(cases: Sequence[tuple[Path, str]]) -> list[str | None]:
         For each case what is wrong, or None if it was marked.
     """
     gc.disable()
-    _mark(_Nothing().invoke)
+    _mark(Nothing().invoke)
     return [_mark_model(path, runtime) for path, runtime in cases]
 
 

@@ -144,6 +144,4 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _spread(items: Sequence[T], most: int) -> list[T]:
-    if len(items) <= most:
-        return list(items)
-    return [items[index] for index in np.linspace(0, len(items) - 1, most).astype(int)]
+    return [items[i] for i in np.linspace(0, len(items) - 1, min(most, len(items))).astype(int)]

@@ -16,7 +16,7 @@ from itertools import count
 from math import inf
 from pathlib import Path
 from statistics import median
-from typing import ClassVar, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -85,14 +85,10 @@ class Task:
         return self.compiled.answers(found)
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """One file that a network can be deployed as."""
+@dataclass(frozen=True, kw_only=True)
+class Candidate(Draft):
+    """One file that a network can be deployed as, measured."""
 
-    SCHEMA: ClassVar[str] = "edgegolf.candidate/3"
-
-    name: str  # what is special about it
-    compute: Compute  # the arithmetic: `int8-weights` computes in float32
     size_bytes: int  # its size
     # On the validation samples, a fraction; None where outputs are no classes.
     accuracy: float | None
@@ -101,9 +97,6 @@ class Candidate:
     latency_us: Mapping[str, float]
     # The same divided by the stock float32 file's, both measured alternately.
     latency_ratio: Mapping[str, float]
-    data: bytes = field(repr=False)  # the file
-    shared: bool = False  # as in `Draft`
-    compiled: bool = True  # as in `Draft`
     # The same divided by the golfed stock int8 file's, in the preferred runtime; None where there
     # is none.
     to_stock: float | None = None
@@ -170,16 +163,12 @@ def measure(
         own, (_, doubt) = found[preferred]
         candidates.append(
             Candidate(
-                name=draft.name,
-                compute=draft.compute,
+                **vars(draft),
                 size_bytes=len(draft.data),
                 accuracy=quality[0],
                 sqnr=quality[1],
                 latency_us={name: median(times) for name, (times, _) in found.items()},
                 latency_ratio={name: to_first for name, (_, (to_first, _)) in found.items()},
-                data=draft.data,
-                shared=draft.shared,
-                compiled=draft.compiled,
                 to_stock=ratio(own, stock_times)[0] if stock_times else None,
                 doubt=doubt,
             )

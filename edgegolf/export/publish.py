@@ -73,7 +73,7 @@ def publish_all(
     """
     ordered = sorted(folders, key=_expected_cost, reverse=True)
     tasks = [
-        Task(f"exporting {folder}", _publish, (folder, dataset.name, options)) for folder in ordered
+        Task(f"exporting {folder}", publish, (folder, dataset.name, options)) for folder in ordered
     ]
     for index, result in _run(tasks):
         yield ordered[index], result
@@ -111,7 +111,7 @@ def publish_files(
     source = Path(samples) if samples else load_dataset(dataset).name
     unnamed = () if samples or dataset else (unnamed_dataset(str(source)),)
     for model in dict.fromkeys(models):
-        task = Task(f"exporting {model}", _publish_file, (model, out, source, options))
+        task = Task(f"exporting {model}", publish_file, (model, out, source, options))
         for _, result in _run([task]):
             yield model, replace(result, notes=(*unnamed, *result.notes))
 
@@ -136,23 +136,6 @@ def _run(tasks: Sequence[Task]) -> Generator[tuple[int, Published], None, None]:
             yield from tracked
 
 
-def _publish(
-    folder: Path, dataset: str, options: ExportOptions, send: Callable[[object], None]
-) -> Published:
-    return publish(folder, load_dataset(dataset), options, send)
-
-
-def _publish_file(
-    model: Path,
-    out: Path | None,
-    source: str | Path,
-    options: ExportOptions,
-    send: Callable[[object], None],
-) -> Published:
-    found = load_dataset(source) if isinstance(source, str) else source
-    return publish_file(model, out, found, options, send)
-
-
 def _expected_cost(folder: Path) -> int:
     card = read_card(folder)
     return card.macs if card is not None else 0
@@ -160,7 +143,7 @@ def _expected_cost(folder: Path) -> int:
 
 def publish(
     folder: Path,
-    dataset: Dataset,
+    dataset: Dataset | str,
     options: ExportOptions,
     note: Callable[[str], None] = lambda step: None,
 ) -> Published:
@@ -171,7 +154,7 @@ def publish(
 
     Args:
         folder: Holds `model.keras` and `card.json`, as training left them.
-        dataset: What the net was trained on.
+        dataset: What the net was trained on, or its name.
         options: What to export, and how.
         note: Called with each step.
 
@@ -198,12 +181,13 @@ def publish(
         return Published((), {}, card, folder)
     if not is_here:
         raise EdgegolfError(f"{model} does not exist", hint="edgegolf train makes it")
-    if card.dataset_checksum != dataset.checksum:
+    data = load_dataset(dataset) if isinstance(dataset, str) else dataset
+    if card.dataset_checksum != data.checksum:
         raise EdgegolfError(
-            f"the net in {folder} was trained on {card.dataset}, not on this {dataset.name}",
+            f"the net in {folder} was trained on {card.dataset}, not on this {data.name}",
             hint=f"--dataset {card.dataset}",
         )
-    dataset = dataset.with_validation_images(int(card.recipe.get("validation_images", 0)))
+    data = data.with_validation_images(int(card.recipe.get("validation_images", 0)))
     _remove_strangers(folder, "", known)
     made: list[ExportedFile] = []
 
@@ -211,7 +195,7 @@ def publish(
         nonlocal card
         assert card is not None
         made.extend(files)
-        new = {each.name: _facts(folder / each.name, each, dataset, options) for each in files}
+        new = {each.name: _facts(folder / each.name, each, data, options) for each in files}
         kept = {name: facts for name, facts in card.files.items() if (folder / name).is_file()}
         # The choices were counted with the files before.
         card = replace(card, files=dict(sorted({**kept, **new}.items())), choices=())
@@ -221,7 +205,7 @@ def publish(
     exported = export_model(
         model,
         folder,
-        dataset,
+        data,
         options,
         skip=fresh,
         show=lambda file_format, found: candidates.update({file_format: found}),
@@ -237,7 +221,7 @@ def publish(
 def publish_file(
     model: Path,
     out: Path | None,
-    source: Dataset | Path,
+    source: Dataset | Path | str,
     options: ExportOptions,
     note: Callable[[str], None] = lambda step: None,
 ) -> Published:
@@ -247,11 +231,12 @@ def publish_file(
         model: The file.
         out: The folder of its files, which holds one model's; None: beside it, where their names
             begin with its own, unless that is `model.keras`.
-        source: A data set, or what else `read_data` takes.
+        source: A data set, its name, or the path of what else `read_data` takes.
         options: What to export, and how.
         note: Called with each step.
     """
     kind_of(model)
+    source = load_dataset(source) if isinstance(source, str) else source
     folder = out or model.parent
     card = read_card(folder) if out is None else None
     plain = out is not None or (model.name == MODEL_NAME and card is None)

@@ -207,13 +207,7 @@ class _Reader:
             raise UnsupportedLayerError(f"layer {layer.name!r} is not along the last axis")
         return self.add(ops.Softmax(), inputs)
 
-    def sum(self, layer: Any, inputs: list[Tensor]) -> Tensor:
-        return self._chain(ops.Add(), layer, inputs)
-
-    def difference(self, layer: Any, inputs: list[Tensor]) -> Tensor:
-        return self._chain(ops.Sub(), layer, inputs)
-
-    def _chain(self, op: Op, layer: Any, inputs: list[Tensor]) -> Tensor:
+    def chain(self, op: Op, layer: Any, inputs: list[Tensor]) -> Tensor:
         if any(tensor.shape != inputs[0].shape for tensor in inputs):
             raise UnsupportedLayerError(f"layer {layer.name!r} takes unequal shapes")
         total = inputs[0]
@@ -221,24 +215,12 @@ class _Reader:
             total = self.add(op, [total, tensor])
         return total
 
-    def max_pooling(self, layer: Any, inputs: list[Tensor]) -> Tensor:
-        return self._pool(ops.MaxPool2D, layer, inputs)
-
-    def average_pooling(self, layer: Any, inputs: list[Tensor]) -> Tensor:
-        return self._pool(ops.AveragePool2D, layer, inputs)
-
-    def _pool(self, kind: Pooling, layer: Any, inputs: list[Tensor]) -> Tensor:
+    def pool(self, kind: Pooling, layer: Any, inputs: list[Tensor]) -> Tensor:
         size, strides = _pair(layer.pool_size), _pair(layer.strides)
         padding = self._padding(layer, inputs[0], size, strides)
         return self.add(kind(strides, padding, size), inputs)
 
-    def global_max(self, layer: Any, inputs: list[Tensor]) -> Tensor:
-        return self._pool_all(ops.MaxPool2D, layer, inputs)
-
-    def global_average(self, layer: Any, inputs: list[Tensor]) -> Tensor:
-        return self._pool_all(ops.AveragePool2D, layer, inputs)
-
-    def _pool_all(self, kind: Pooling, layer: Any, inputs: list[Tensor]) -> Tensor:
+    def pool_all(self, kind: Pooling, layer: Any, inputs: list[Tensor]) -> Tensor:
         pooled = self.add(kind(size=_image(inputs[0])), inputs)
         if layer.keepdims:
             return pooled
@@ -280,12 +262,12 @@ _LAYERS: dict[str, Callable[[_Reader, Any, list[Tensor]], Tensor]] = {
     "LeakyReLU": _Reader.rectifier,
     "Activation": _Reader.activation,
     "Softmax": _Reader.softmax,
-    "Add": _Reader.sum,
-    "Subtract": _Reader.difference,
-    "MaxPooling2D": _Reader.max_pooling,
-    "AveragePooling2D": _Reader.average_pooling,
-    "GlobalMaxPooling2D": _Reader.global_max,
-    "GlobalAveragePooling2D": _Reader.global_average,
+    "Add": lambda reader, *layer: reader.chain(ops.Add(), *layer),
+    "Subtract": lambda reader, *layer: reader.chain(ops.Sub(), *layer),
+    "MaxPooling2D": lambda reader, *layer: reader.pool(ops.MaxPool2D, *layer),
+    "AveragePooling2D": lambda reader, *layer: reader.pool(ops.AveragePool2D, *layer),
+    "GlobalMaxPooling2D": lambda reader, *layer: reader.pool_all(ops.MaxPool2D, *layer),
+    "GlobalAveragePooling2D": lambda reader, *layer: reader.pool_all(ops.AveragePool2D, *layer),
     "Cropping2D": _Reader.crop,
     "ZeroPadding2D": _Reader.pad,
     "Flatten": _Reader.reshape,

@@ -13,13 +13,14 @@ import numpy as np
 from edgegolf.errors import EdgegolfError
 from edgegolf.formats.tflite.flatbuffer import MAXIMUM_DEPTH, Table
 from edgegolf.formats.tflite.model import TfliteModel, read_tflite, type_name
-from edgegolf.formats.tflite.schema import ENUMERATIONS, number
+from edgegolf.formats.tflite.schema import ENUMERATIONS, TABLES, number
 from edgegolf.frontends.constants import Constants
 from edgegolf.frontends.tflite_rows import with_rows
 from edgegolf.ir import Graph, Node, Op, QuantParams, Tensor, ops
 from edgegolf.ir.interpreter import constant_results
 from edgegolf.ir.kernels.call import MAXIMUM_ELEMENTS
 from edgegolf.ir.tensor import BITS, COMPUTED_BITS, Array, Shape
+from edgegolf.ir.tflite_names import BINARY, UNARY
 
 _FEW_BYTES = 512  # of what is computed from constants
 
@@ -94,6 +95,10 @@ class _Call:
         if not -rank <= axis < rank:
             raise EdgegolfError(f"{self.name} along axis {axis} of {rank}")
         return axis % rank
+
+    def axes(self, index: int) -> tuple[int, ...]:
+        """A constant input of axes of the first one, counted from 0."""
+        return tuple(self.axis(axis, len(self.shape())) for axis in self.integers(index))
 
     @property
     def activation(self) -> ops.ReLU | None:
@@ -197,14 +202,14 @@ class _Reader:
             return self.loop(operator, inputs, outputs, depth)
         if name not in _OPERATORS:
             return Node(ops.Unsupported(name), inputs, outputs), {}
-        make, expected = _OPERATORS[name]
+        expected = _options_of(name)
         options = operator.builtin_options or Table(expected, {})
         if expected and options.table_name != expected:
             raise EdgegolfError(f"{name} has options of another operator, {options.table_name}")
         if len(outputs) != 1 and not name.startswith(("SPLIT", "UNPACK")):
             raise EdgegolfError(f"{name} does not have {len(outputs)} outputs")
         try:
-            op, chosen = make(_Call(name, inputs, outputs, options))
+            op, chosen = _OPERATORS[name](_Call(name, inputs, outputs, options))
             positions = range(min(chosen, len(inputs))) if isinstance(chosen, int) else chosen
             if any(position >= len(inputs) for position in positions):
                 raise EdgegolfError(f"{name} lacks an input")
@@ -428,8 +433,8 @@ def _arithmetic(call: _Call) -> _Made:
 
 def _reduction(kind: Callable[[tuple[int, ...], bool], Op]) -> Callable[[_Call], _Made]:
     def make(call: _Call) -> _Made:
-        axes = {call.axis(axis, len(call.shape())) for axis in call.integers(1)}
-        return kind(tuple(sorted(axes)), bool(call.options.keep_dims)), 1
+        axes = tuple(sorted(set(call.axes(1))))
+        return kind(axes, bool(call.options.keep_dims)), 1
 
     return make
 
@@ -545,10 +550,6 @@ def _transpose_conv(call: _Call) -> _Made:
     return op, (2, 1, 3) if len(call.inputs) > 3 else (2, 1)
 
 
-def _batch_matmul(call: _Call) -> _Made:
-    return ops.BatchMatMul(bool(call.options.adj_x), bool(call.options.adj_y)), 2
-
-
 def _resize(call: _Call) -> _Made:
     kind = ops.ResizeBilinear if call.name == "RESIZE_BILINEAR" else ops.ResizeNearest
     if call.integers(1) != call.output.shape[1:3] or call.shape()[3:] != call.output.shape[3:]:
@@ -577,14 +578,6 @@ def _pairs(numbers: Sequence[int]) -> tuple[ops.Pair, ...]:
     return tuple(zip(numbers[::2], numbers[1::2], strict=False))
 
 
-def _reverse(call: _Call) -> _Made:
-    return ops.Reverse(tuple(call.axis(axis, len(call.shape())) for axis in call.integers(1))), 1
-
-
-def _mirror_pad(call: _Call) -> _Made:
-    return ops.MirrorPad(_pairs(call.integers(1)), None, bool(call.options.mode)), 1
-
-
 def _space_to_batch(call: _Call) -> _Made:
     kind = ops.SpaceToBatch if call.name == "SPACE_TO_BATCH_ND" else ops.BatchToSpace
     return kind(call.integers(1), _pairs(call.integers(2))), 1
@@ -610,113 +603,84 @@ def _simple(op: Op, inputs: int = 1) -> Callable[[_Call], _Made]:
     return lambda call: (op, inputs)
 
 
-def _leaky_relu(call: _Call) -> _Made:
-    return ops.LeakyReLU(call.options.alpha), 1
+#: The tables of options that are not called as their operators are.
+_OTHER_OPTIONS = {
+    "AVERAGE_POOL_2D": "Pool2DOptions",
+    "L2_NORMALIZATION": "L2NormOptions",
+    "MAXIMUM": "MaximumMinimumOptions",
+    "MAX_POOL_2D": "Pool2DOptions",
+    "MINIMUM": "MaximumMinimumOptions",
+    **dict.fromkeys(("MEAN", "REDUCE_ANY", "REDUCE_MAX", "REDUCE_MIN", "SUM"), "ReducerOptions"),
+}
+_OPTIONS = {table.removesuffix("Options").upper(): table for table in TABLES}
 
 
-def _softmax(call: _Call) -> _Made:
-    return ops.Softmax(call.options.beta), 1
+def _options_of(name: str) -> str:
+    """The table of an operator's options, empty if it has none."""
+    return _OTHER_OPTIONS.get(name) or _OPTIONS.get(name.replace("_", ""), "")
 
 
-def _transpose(call: _Call) -> _Made:
-    rank = len(call.shape())
-    return ops.Transpose(tuple(call.axis(axis, rank) for axis in call.integers(1))), 1
-
-
-#: How each operator becomes one of `ops`, and the table of its options.
-_OPERATORS: dict[str, tuple[Callable[[_Call], _Made], str]] = {
-    "ABS": (_simple(ops.Abs()), "AbsOptions"),
-    "ADD": (_arithmetic, "AddOptions"),
-    "ARG_MAX": (_extreme, "ArgMaxOptions"),
-    "ARG_MIN": (_extreme, "ArgMinOptions"),
-    "AVERAGE_POOL_2D": (_pool, "Pool2DOptions"),
-    "BATCH_MATMUL": (_batch_matmul, "BatchMatMulOptions"),
-    "BATCH_TO_SPACE_ND": (_space_to_batch, "BatchToSpaceNDOptions"),
-    "BROADCAST_TO": (_broadcast_to, "BroadcastToOptions"),
-    "CAST": (_simple(ops.Cast()), "CastOptions"),
-    "CEIL": (_simple(ops.Ceil()), ""),
-    "CONCATENATION": (_concatenate, "ConcatenationOptions"),
-    "CONV_2D": (_conv_2d, "Conv2DOptions"),
-    "COS": (_simple(ops.Cos()), "CosOptions"),
-    "CUMSUM": (_cumsum, "CumsumOptions"),
-    "DEPTHWISE_CONV_2D": (_conv_2d, "DepthwiseConv2DOptions"),
-    "DEPTH_TO_SPACE": (
-        lambda call: (ops.DepthToSpace(call.options.block_size), 1),
-        "DepthToSpaceOptions",
+#: How each operator becomes one of `ops`.
+_OPERATORS: dict[str, Callable[[_Call], _Made]] = {
+    **{name: _simple(op()) for name, op in UNARY.items()},
+    **{name: _simple(op(), 2) for name, op in BINARY.items()},
+    "ADD": _arithmetic,
+    "ARG_MAX": _extreme,
+    "ARG_MIN": _extreme,
+    "AVERAGE_POOL_2D": _pool,
+    "BATCH_MATMUL": lambda call: (
+        ops.BatchMatMul(bool(call.options.adj_x), bool(call.options.adj_y)),
+        2,
     ),
-    "DEQUANTIZE": (_simple(ops.Dequantize()), "DequantizeOptions"),
-    "DIV": (_arithmetic, "DivOptions"),
-    "ELU": (_simple(ops.ELU()), ""),
-    "EQUAL": (_simple(ops.Equal(), 2), "EqualOptions"),
-    "EXP": (_simple(ops.Exp()), "ExpOptions"),
-    "EXPAND_DIMS": (_reshape, "ExpandDimsOptions"),
-    "FILL": (_broadcast_to, "FillOptions"),
-    "FLOOR": (_simple(ops.Floor()), ""),
-    "FULLY_CONNECTED": (_fully_connected, "FullyConnectedOptions"),
-    "GATHER": (_gather, "GatherOptions"),
-    "GELU": (lambda call: (ops.GELU(bool(call.options.approximate)), 1), "GeluOptions"),
-    "GREATER": (_simple(ops.Greater(), 2), "GreaterOptions"),
-    "GREATER_EQUAL": (_simple(ops.GreaterEqual(), 2), "GreaterEqualOptions"),
-    "HARD_SWISH": (_simple(ops.HardSwish()), "HardSwishOptions"),
-    "L2_NORMALIZATION": (_l2_normalization, "L2NormOptions"),
-    "LEAKY_RELU": (_leaky_relu, "LeakyReluOptions"),
-    "LESS": (_simple(ops.Less(), 2), "LessOptions"),
-    "LESS_EQUAL": (_simple(ops.LessEqual(), 2), "LessEqualOptions"),
-    "LOG": (_simple(ops.Log()), ""),
-    "LOGICAL_AND": (_simple(ops.LogicalAnd(), 2), "LogicalAndOptions"),
-    "LOGICAL_NOT": (_simple(ops.LogicalNot()), "LogicalNotOptions"),
-    "LOGICAL_OR": (_simple(ops.LogicalOr(), 2), "LogicalOrOptions"),
-    "LOGISTIC": (_simple(ops.Logistic()), ""),
-    "LOG_SOFTMAX": (_simple(ops.LogSoftmax()), "LogSoftmaxOptions"),
-    "MAXIMUM": (_simple(ops.Maximum(), 2), "MaximumMinimumOptions"),
-    "MAX_POOL_2D": (_pool, "Pool2DOptions"),
-    "MEAN": (_reduction(ops.Mean), "ReducerOptions"),
-    "MINIMUM": (_simple(ops.Minimum(), 2), "MaximumMinimumOptions"),
-    "MIRROR_PAD": (_mirror_pad, "MirrorPadOptions"),
-    "MUL": (_arithmetic, "MulOptions"),
-    "NEG": (_simple(ops.Neg()), "NegOptions"),
-    "NOT_EQUAL": (_simple(ops.NotEqual(), 2), "NotEqualOptions"),
-    "PACK": (_pack, "PackOptions"),
-    "PAD": (_pad, "PadOptions"),
-    "PADV2": (_pad, "PadV2Options"),
-    "POW": (_simple(ops.Pow(), 2), "PowOptions"),
-    "PRELU": (_simple(ops.PReLU(), 2), ""),
-    "QUANTIZE": (_simple(ops.Quantize()), "QuantizeOptions"),
-    "REDUCE_ANY": (_reduction(ops.ReduceAny), "ReducerOptions"),
-    "REDUCE_MAX": (_reduction(ops.ReduceMax), "ReducerOptions"),
-    "REDUCE_MIN": (_reduction(ops.ReduceMin), "ReducerOptions"),
-    "RELU": (_simple(ops.ReLU()), ""),
-    "RELU6": (_simple(ops.ReLU(high=6.0)), ""),
-    "RELU_N1_TO_1": (_simple(ops.ReLU(-1.0, 1.0)), ""),
-    "RESHAPE": (_reshape, "ReshapeOptions"),
-    "RESIZE_BILINEAR": (_resize, "ResizeBilinearOptions"),
-    "RESIZE_NEAREST_NEIGHBOR": (_resize, "ResizeNearestNeighborOptions"),
-    "REVERSE_V2": (_reverse, "ReverseV2Options"),
-    "ROUND": (_simple(ops.Round()), ""),
-    "RSQRT": (_simple(ops.Rsqrt()), ""),
-    "SELECT": (_simple(ops.Select(), 3), "SelectOptions"),
-    "SELECT_V2": (_simple(ops.Select(), 3), "SelectV2Options"),
-    "SIGN": (_simple(ops.Sign()), ""),
-    "SIN": (_simple(ops.Sin()), ""),
-    "SLICE": (_slice, "SliceOptions"),
-    "SOFTMAX": (_softmax, "SoftmaxOptions"),
-    "SPACE_TO_BATCH_ND": (_space_to_batch, "SpaceToBatchNDOptions"),
-    "SPACE_TO_DEPTH": (
-        lambda call: (ops.SpaceToDepth(call.options.block_size), 1),
-        "SpaceToDepthOptions",
+    "BATCH_TO_SPACE_ND": _space_to_batch,
+    "BROADCAST_TO": _broadcast_to,
+    "CONCATENATION": _concatenate,
+    "CONV_2D": _conv_2d,
+    "CUMSUM": _cumsum,
+    "DEPTHWISE_CONV_2D": _conv_2d,
+    "DEPTH_TO_SPACE": lambda call: (ops.DepthToSpace(call.options.block_size), 1),
+    "DIV": _arithmetic,
+    "EXPAND_DIMS": _reshape,
+    "FILL": _broadcast_to,
+    "FULLY_CONNECTED": _fully_connected,
+    "GATHER": _gather,
+    "GELU": lambda call: (ops.GELU(bool(call.options.approximate)), 1),
+    "L2_NORMALIZATION": _l2_normalization,
+    "LEAKY_RELU": lambda call: (ops.LeakyReLU(call.options.alpha), 1),
+    "MAX_POOL_2D": _pool,
+    "MEAN": _reduction(ops.Mean),
+    "MIRROR_PAD": lambda call: (
+        ops.MirrorPad(_pairs(call.integers(1)), None, bool(call.options.mode)),
+        1,
     ),
-    "SPLIT": (_split, "SplitOptions"),
-    "SPLIT_V": (_split, "SplitVOptions"),
-    "SQRT": (_simple(ops.Sqrt()), ""),
-    "SQUARE": (_simple(ops.Square()), "SquareOptions"),
-    "SQUARED_DIFFERENCE": (_simple(ops.SquaredDifference(), 2), "SquaredDifferenceOptions"),
-    "SQUEEZE": (_reshape, "SqueezeOptions"),
-    "STRIDED_SLICE": (_strided_slice, "StridedSliceOptions"),
-    "SUB": (_arithmetic, "SubOptions"),
-    "SUM": (_reduction(ops.Sum), "ReducerOptions"),
-    "TANH": (_simple(ops.Tanh()), ""),
-    "TILE": (lambda call: (ops.Tile(call.integers(1)), 1), "TileOptions"),
-    "TRANSPOSE": (_transpose, "TransposeOptions"),
-    "TRANSPOSE_CONV": (_transpose_conv, "TransposeConvOptions"),
-    "UNPACK": (_unpack, "UnpackOptions"),
+    "MUL": _arithmetic,
+    "PACK": _pack,
+    "PAD": _pad,
+    "PADV2": _pad,
+    "REDUCE_ANY": _reduction(ops.ReduceAny),
+    "REDUCE_MAX": _reduction(ops.ReduceMax),
+    "REDUCE_MIN": _reduction(ops.ReduceMin),
+    "RELU": _simple(ops.ReLU()),
+    "RELU6": _simple(ops.ReLU(high=6.0)),
+    "RELU_N1_TO_1": _simple(ops.ReLU(-1.0, 1.0)),
+    "RESHAPE": _reshape,
+    "RESIZE_BILINEAR": _resize,
+    "RESIZE_NEAREST_NEIGHBOR": _resize,
+    "REVERSE_V2": lambda call: (ops.Reverse(call.axes(1)), 1),
+    "SELECT": _simple(ops.Select(), 3),
+    "SELECT_V2": _simple(ops.Select(), 3),
+    "SLICE": _slice,
+    "SOFTMAX": lambda call: (ops.Softmax(call.options.beta), 1),
+    "SPACE_TO_BATCH_ND": _space_to_batch,
+    "SPACE_TO_DEPTH": lambda call: (ops.SpaceToDepth(call.options.block_size), 1),
+    "SPLIT": _split,
+    "SPLIT_V": _split,
+    "SQUEEZE": _reshape,
+    "STRIDED_SLICE": _strided_slice,
+    "SUB": _arithmetic,
+    "SUM": _reduction(ops.Sum),
+    "TILE": lambda call: (ops.Tile(call.integers(1)), 1),
+    "TRANSPOSE": lambda call: (ops.Transpose(call.axes(1)), 1),
+    "TRANSPOSE_CONV": _transpose_conv,
+    "UNPACK": _unpack,
 }

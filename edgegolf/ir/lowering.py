@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import singledispatch
 from math import prod
-from typing import TypeAlias
 
 import numpy as np
 
@@ -27,12 +26,7 @@ from edgegolf.ir.fixed_point import (
 )
 from edgegolf.ir.functions import FUNCTIONS
 from edgegolf.ir.graph import Node
-from edgegolf.ir.tensor import Array, Tensor
-
-Convolution: TypeAlias = ops.Conv2D | ops.DepthwiseConv2D | ops.TransposeConv2D
-Comparison: TypeAlias = (
-    ops.Less | ops.LessEqual | ops.Greater | ops.GreaterEqual | ops.Equal | ops.NotEqual
-)
+from edgegolf.ir.tensor import Array, QuantParams, Tensor
 
 #: Bits by which Add and Sub shift their inputs to the left before they are brought to one scale.
 ADDITION_BITS = 20
@@ -41,6 +35,15 @@ DIFFERENCE_BITS = 7
 COMPARISON_BITS = 8
 #: Differences of logits in a softmax are fixed-point numbers with 5 integer and 26 other bits.
 SOFTMAX_INTEGER_BITS = 5
+
+#: What kernels insist on: an output's quantization.
+FIXED: dict[type[ops.Op], QuantParams] = {
+    ops.L2Normalize: QuantParams((1 / 128,), (0,)),
+    ops.Logistic: QuantParams((1 / 256,), (-128,)),
+    ops.LogSoftmax: QuantParams((1 / 16,), (127,)),
+    ops.Softmax: QuantParams((1 / 256,), (-128,)),
+    ops.Tanh: QuantParams((1 / 128,), (0,)),
+}
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,10 @@ def _requants(op: ops.Op, node: Node) -> tuple[Requant, ...]:
     raise EdgegolfError(f"{type(op).__name__} has no integer arithmetic")
 
 
-@_requants.register
-def _(op: Convolution, node: Node) -> tuple[Requant, ...]:
+@_requants.register(ops.Conv2D)
+@_requants.register(ops.DepthwiseConv2D)
+@_requants.register(ops.TransposeConv2D)
+def _(op: ops.Op, node: Node) -> tuple[Requant, ...]:
     """Of the sum."""
     if node.source.dtype == "uint8":
         return _product_in_float32(node)
@@ -160,8 +165,13 @@ def _(op: ops.SquaredDifference, node: Node) -> tuple[Requant, ...]:
     return tuple(Requant.of(factor) for factor in (*(s / twice_larger for s in scales), back))
 
 
-@_requants.register
-def _(op: Comparison, node: Node) -> tuple[Requant, ...]:
+@_requants.register(ops.Less)
+@_requants.register(ops.LessEqual)
+@_requants.register(ops.Greater)
+@_requants.register(ops.GreaterEqual)
+@_requants.register(ops.Equal)
+@_requants.register(ops.NotEqual)
+def _(op: ops.Op, node: Node) -> tuple[Requant, ...]:
     """Of both inputs, to units of 2^-`COMPARISON_BITS`."""
     return tuple(Requant.of(np.float64(tensor.scale)) for tensor in _inputs(node, 2))
 
@@ -196,8 +206,9 @@ def _(op: ops.LeakyReLU, node: Node) -> tuple[Requant, ...]:
 
 @_requants.register(ops.MaxPool2D)
 @_requants.register(ops.AveragePool2D)
-def _(op: ops.MaxPool2D | ops.AveragePool2D, node: Node) -> tuple[Requant, ...]:
-    """None: pooling keeps scale and zero point."""
+@_requants.register(ops.L2Normalize)
+def _(op: ops.Op, node: Node) -> tuple[Requant, ...]:
+    """None: pooling keeps scale and zero point, and the scale of what is normalized is 1/128."""
     return ()
 
 
@@ -211,12 +222,6 @@ def _(op: ops.Mean, node: Node) -> tuple[Requant, ...]:
     bits = min(count.bit_length() - 1, 32, 31 + requant.shift[0])
     multiplier = (int(requant.multiplier[0]) << bits) // count
     return (Requant((multiplier,), (requant.shift[0] - bits,)),)
-
-
-@_requants.register
-def _(op: ops.L2Normalize, node: Node) -> tuple[Requant, ...]:
-    """None: the result's scale is 1/128."""
-    return ()
 
 
 @_requants.register(ops.Quantize)

@@ -11,11 +11,11 @@ import numpy as np
 from edgegolf.ir import ops
 from edgegolf.ir.graph import Graph, Node
 from edgegolf.ir.interpreter import run
+from edgegolf.ir.lowering import FIXED
 from edgegolf.ir.ops import LeakyReLU, Loop, ReLU
 from edgegolf.ir.tensor import Array, QuantParams, Tensor
 from edgegolf.quantize.clipping import METHODS, Histogram, Range
 from edgegolf.quantize.quantization import (
-    FIXED,
     Quantization,
     activations_of,
     channel_axis,

@@ -12,19 +12,10 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.ir import ops
 from edgegolf.ir.graph import Graph, Node
 from edgegolf.ir.interpreter import constant_results
-from edgegolf.ir.lowering import quantize
+from edgegolf.ir.lowering import FIXED, quantize
 from edgegolf.ir.tensor import Array, QuantParams, Tensor
 
 LAYERS = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected, ops.TransposeConv2D)
-
-#: What kernels insist on: an output's quantization.
-FIXED: dict[type[ops.Op], QuantParams] = {
-    ops.L2Normalize: QuantParams((1 / 128,), (0,)),
-    ops.Logistic: QuantParams((1 / 256,), (-128,)),
-    ops.LogSoftmax: QuantParams((1 / 16,), (127,)),
-    ops.Softmax: QuantParams((1 / 256,), (-128,)),
-    ops.Tanh: QuantParams((1 / 128,), (0,)),
-}
 
 # Computed in float32: TFLite has no int8 kernel, or one that is wrong (SUM in its reference
 # kernels, DIV by shifts of more than 31 bits), or 8 bits are too few for such curves.

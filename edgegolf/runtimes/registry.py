@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from edgegolf.errors import EdgegolfError, unknown
 from edgegolf.files import check_size
 from edgegolf.runtimes.onnxruntime import OnnxSession, onnxruntime
 from edgegolf.runtimes.session import Session
-from edgegolf.runtimes.tflite_interpreter import (
-    litert,
-    open_litert,
-    open_reference,
-    open_tflite_runtime,
-    tflite_runtime,
-)
+from edgegolf.runtimes.tflite_interpreter import TfliteSession, litert, tflite_runtime
 
 MAXIMUM_THREADS = 256
 
@@ -32,11 +28,15 @@ class Runtime:
     open: Callable[[Path, str, int], Session]
 
 
+def _tflite(name: str, package: str, load: Callable[[], Any], kernels: str = "") -> Runtime:
+    return Runtime(".tflite", package, load, partial(TfliteSession, load, name, kernels))
+
+
 # Preferred first.
 RUNTIMES: dict[str, Runtime] = {
-    "litert": Runtime(".tflite", "ai-edge-litert", litert, open_litert),
-    "tflite-runtime": Runtime(".tflite", "tflite-runtime", tflite_runtime, open_tflite_runtime),
-    "litert-reference": Runtime(".tflite", "ai-edge-litert", litert, open_reference),
+    "litert": _tflite("litert", "ai-edge-litert", litert),
+    "tflite-runtime": _tflite("tflite-runtime", "tflite-runtime", tflite_runtime),
+    "litert-reference": _tflite("litert-reference", "ai-edge-litert", litert, "BUILTIN_REF"),
     "onnxruntime": Runtime(".onnx", "onnxruntime", onnxruntime, OnnxSession),
 }
 

@@ -146,6 +146,17 @@ class Session(ABC):
     def _get_outputs(self) -> list[Array]: ...
 
 
+class Nothing(Session):
+    """A model without inputs, operators and outputs: it tells what calling costs."""
+
+    def _set_inputs(self, arrays: object) -> None: ...
+
+    def _invoke(self) -> None: ...
+
+    def _get_outputs(self) -> list[Array]:
+        return []
+
+
 def one_line(error: Exception) -> str:
     """What a runtime's exception says, on one line."""
     return " ".join(str(error).split()) or type(error).__name__

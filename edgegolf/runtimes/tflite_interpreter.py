@@ -55,31 +55,16 @@ def tflite_runtime() -> Any:
     return interpreter
 
 
-def open_litert(path: Path, provider: str, threads: int) -> Session:
-    """Load a file with LiteRT's default kernels."""
-    return TfliteSession(litert, path, "litert", provider, threads)
-
-
-def open_reference(path: Path, provider: str, threads: int) -> Session:
-    """Load a file with LiteRT's reference kernels."""
-    return TfliteSession(litert, path, "litert-reference", provider, threads, "BUILTIN_REF")
-
-
-def open_tflite_runtime(path: Path, provider: str, threads: int) -> Session:
-    """Load a file with TensorFlow Lite's default kernels."""
-    return TfliteSession(tflite_runtime, path, "tflite-runtime", provider, threads)
-
-
 class TfliteSession(Session):
     """A `.tflite` file in an `Interpreter`; its main graph is run.
 
     Args:
         import_module: Gives the package's module.
-        path: The model file.
         runtime: The runtime's name.
+        kernels: Which, as the package calls its resolvers of operators; its default if empty.
+        path: The model file.
         provider: Must be `cpu`.
         threads: How many threads an operator may use.
-        kernels: Which, as the package calls its resolvers of operators; its default if empty.
 
     Raises:
         EdgegolfError: Another provider, or the runtime cannot load the file.
@@ -88,11 +73,11 @@ class TfliteSession(Session):
     def __init__(
         self,
         import_module: Callable[[], Any],
-        path: Path,
         runtime: str,
+        kernels: str,
+        path: Path,
         provider: str,
         threads: int,
-        kernels: str = "",
     ) -> None:
         """Load the file."""
         if provider != "cpu":

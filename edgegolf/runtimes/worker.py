@@ -17,7 +17,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
@@ -31,7 +31,7 @@ _TEMPLATE = ("-c", "from edgegolf.runtimes.worker import main; main()")
 _CAN_FORK = sys.platform == "linux"  # elsewhere not every library survives it
 
 
-class Worker:
+class Worker(AbstractContextManager["Worker"]):
     """Calls the methods of an object that lives in a process of its own.
 
     A process that died is started again at the next call.
@@ -81,10 +81,6 @@ class Worker:
         if self._template is not None:
             succeeded, _ = self._template.ask(None)
             self._give_back(succeeded)
-
-    def __enter__(self) -> Worker:
-        """Itself, to be closed at the end of the block."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """End the process."""

@@ -36,12 +36,8 @@ class Goal:
 @cache
 def published_records() -> tuple[Published, ...]:
     """The records that `published.toml` lists."""
-    import cattrs
-
     content = parse_toml((files(__package__) / "published.toml").read_text("utf-8"))
-    return cattrs.Converter(forbid_extra_keys=True).structure(
-        content["records"], tuple[Published, ...]
-    )
+    return tuple(Published(**record) for record in content["records"])
 
 
 def pareto_front(nets: Iterable[NetSummary]) -> tuple[NetSummary, ...]:

@@ -28,11 +28,18 @@ from edgegolf.quantize.quantization import Quantization
 from edgegolf.runtimes import open_session
 from edgegolf.runtimes.classify import scores
 
+
+def candidate(name: str, size: int, ratio: float, accuracy: float | None, noise: float, **more):
+    latency = {"litert": ratio}
+    return Candidate(
+        name, more.pop("compute", "int8"), b"", size_bytes=size, accuracy=accuracy, sqnr=noise,
+        latency_us=latency, latency_ratio=latency, **more,
+    )  # fmt: skip
+
+
 candidates = st.lists(
     st.builds(
-        lambda size, latency, accuracy: Candidate(
-            "", "int8", size, accuracy / 10, 20.0, {"litert": latency}, {"litert": latency}, b""
-        ),
+        lambda size, latency, accuracy: candidate("", size, latency, accuracy / 10, 20.0),
         size=st.integers(1, 6),
         latency=st.integers(1, 6).map(float),
         accuracy=st.integers(0, 10),
@@ -134,16 +141,11 @@ def test_what_is_smaller_and_no_faster_than_float_is_not_the_balanced_one() -> N
     assert choose([folded, plain], "size", "litert") == folded
 
 
-def candidate(name: str, size: int, ratio: float, accuracy: float | None, noise: float, **more):
-    latency = {"litert": ratio}
-    return Candidate(name, "int8", size, accuracy, noise, latency, latency, b"", **more)
-
-
 def against_stock(name: str, size: int, ratio: float, noise: float, **more):
     return candidate(name, size, ratio, None, noise, to_stock=ratio / 0.8, **more)
 
 
-EXACT = Candidate("stock", "float32", 4000, None, 120.0, {"litert": 1.0}, {"litert": 1.0}, b"")
+EXACT = candidate("stock", 4000, 1.0, None, 120.0, compute="float32")
 
 
 def test_the_main_file_is_never_worse_than_the_stock_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from types import ModuleType
@@ -120,6 +121,15 @@ def test_types_are_the_published_ones(published: ModuleType) -> None:
             assert (field.element in SCALARS) == bool(flags), (name, field.name)
             if flags:
                 assert flags[1].lower() == field.element, (name, field.name)
+            assert field.is_vector == ("j" in inspect.signature(reader).parameters)
+            made = re.search(r"obj = (\w+)\(", source)
+            if made:
+                assert made[1] == ("Table" if field.type in UNION_NAMES else field.element)
+            elif flags and not field.is_vector:
+                default = ast.literal_eval(source.split("return ")[-1].strip())
+                assert field.default == default, (name, field.name)
+            else:
+                assert field.is_vector or field.type == "string", (name, field.name)
 
 
 def test_every_member_of_the_enumerations_is_known(published: ModuleType) -> None:
@@ -131,6 +141,8 @@ def test_every_member_of_the_enumerations_is_known(published: ModuleType) -> Non
         }
         known = {member: number for number, member in enumerate(members)}
         assert numbers.items() <= known.items(), f"new members of {name}"
+        if published.__name__ == PUBLISHED[0]:
+            assert numbers == known, name
     unions = {
         name.removesuffix("Creator")
         for name, member in vars(published).items()
@@ -155,3 +167,17 @@ def test_every_integer_that_sounds_like_an_index_is_one_or_known_to_be_none() ->
     }
     assert not referring & NO_INDICES
     assert all(SOUNDS_LIKE_AN_INDEX.search(field) for _, field in referring)
+
+
+NAMED_OTHERWISE = {
+    "called_computations": "subgraph", "group": "external_buffer_group", "inputs": "tensor",
+    "intermediates": "tensor", "opcode_index": "operator_code", "outputs": "tensor",
+    "scales": "tensor", "zero_points": "tensor",
+}  # fmt: skip
+
+
+def test_indices_are_of_what_their_names_say() -> None:
+    for name, fields in TABLES.items():
+        for field in fields:
+            if field.refers_to and field.refers_to not in field.name:
+                assert NAMED_OTHERWISE[field.name] == field.refers_to, (name, field.name)

@@ -425,6 +425,32 @@ def test_what_onnxruntime_quantizes(
     assert found.graph.macs == graph_statistics(path).macs
 
 
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_bias_counts_in_its_own_scale(factor: int) -> None:
+    """Kernels take its scale for the product of the others: one that is not stays real."""
+    nodes = [
+        node("QuantizeLinear", "x s z", "q"),
+        node("DequantizeLinear", "q s z", "xq"),
+        node("DequantizeLinear", "w t", "wq"),
+        node("DequantizeLinear", "b u", "bq"),
+        node("Gemm", "xq wq bq", "g", transB=1),
+        node("QuantizeLinear", "g r z", "o"),
+        node("DequantizeLinear", "o r z", "y"),
+    ]
+    random = np.random.default_rng(0)
+    data = net(
+        nodes, (1, 8), s=np.float32(0.05), z=np.uint8(128), r=np.float32(0.1), t=np.float32(0.02),
+        u=np.float32(factor * 0.05 * 0.02), w=random.integers(-99, 99, (4, 8)).astype(np.int8),
+        b=random.integers(-3000, 3000, 4).astype(np.int32),
+    )  # fmt: skip
+    x = random.normal(size=(1, 8)).astype(np.float32)
+    found = read_graph(data)
+    (expected,) = session(data).run(None, {"x": x})
+    (result,) = in_interpreter(found, [x])
+    np.testing.assert_allclose(result, expected, atol=0.101)  # one step
+    assert kinds(found.graph).count("FullyConnected") == 1
+
+
 def test_our_own_files_in_integers() -> None:
     for path in COMMITTED:
         if path.stem == "float32" or path.parts[-3] != "mnist":

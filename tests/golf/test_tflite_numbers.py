@@ -21,12 +21,16 @@ TIGHT = Path(__file__).parents[2] / "models" / "mnist" / "tight_resnet" / "int8.
 
 @pytest.fixture
 def named() -> Table:
-    """A net with a loop, its tensors named apart, with a signature."""
+    """A net with a loop, its tensors named apart, with a signature and one in blocks."""
     root = read_tflite(TIGHT).root
-    subgraphs = [
-        each.replace(tensors=[t.replace(name=f"{n} of {g}") for n, t in enumerate(each.tensors)])
-        for g, each in enumerate(root.subgraphs)
-    ]
+    # Quantization names tensors, too: those of its scales.
+    subgraphs = []
+    for g, each in enumerate(root.subgraphs):
+        last = len(each.tensors) - 1
+        details = table("BlockwiseQuantization", scales=last, zero_points=1)
+        blockwise = table("QuantizationParameters", details=details)
+        first, *others = (t.replace(name=f"{n} of {g}") for n, t in enumerate(each.tensors))
+        subgraphs.append(each.replace(tensors=[first.replace(quantization=blockwise), *others]))
     entries = [table("TensorMap", name="a", tensor_index=3)]
     signature = table("SignatureDef", inputs=entries, outputs=entries, subgraph_index=1)
     return root.replace(subgraphs=subgraphs, signature_defs=[signature])

@@ -44,8 +44,9 @@ LONG = f"{FOLDER}/int8-smallest.tflite"
 BENCHED = read_results(DOCS / "costs" / "cifar10.json")
 RUNTIMES = {"tflite-runtime": 1_234.5, "litert": 12_345.6}
 CANDIDATES = [
-    Candidate(f"unrolled, {name}, dead pixels cut, mirrored", kind, 123_456, 0.9876, 32.1, RUNTIMES,
-              dict.fromkeys(RUNTIMES, 1.234), b"")
+    Candidate(f"unrolled, {name}, dead pixels cut, mirrored", kind, b"", size_bytes=123_456,
+              accuracy=0.9876, sqnr=32.1, latency_us=RUNTIMES,
+              latency_ratio=dict.fromkeys(RUNTIMES, 1.234))
     for name in ("one scale for all channels", "biases of each iteration")
     for kind in ("int8", "int8-weights")
 ]  # fmt: skip

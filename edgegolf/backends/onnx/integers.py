@@ -22,22 +22,6 @@ from edgegolf.backends.onnx.lowering import (
     pooling_attributes,
 )
 from edgegolf.ir import Graph, Node, Op, Tensor, ops
-from edgegolf.ir.ops import (
-    Add,
-    AveragePool2D,
-    Conv2D,
-    DepthwiseConv2D,
-    Dequantize,
-    FullyConnected,
-    LeakyReLU,
-    Loop,
-    MaxPool2D,
-    Pad,
-    Quantize,
-    ReLU,
-    Softmax,
-    Sub,
-)
 from edgegolf.ir.tensor import Array
 
 RUNTIME_DOMAIN, RUNTIME_VERSION = "com.microsoft", 1
@@ -97,11 +81,13 @@ class IntegerLowering(FloatLowering):
         """Add the nodes of a graph whose inputs have names."""
         for node in graph.nodes:
             readers = graph.readers[node.outputs[0]]
-            if isinstance(node.op, FullyConnected) and [type(r.op) for r in readers] == [Softmax]:
+            if isinstance(node.op, ops.FullyConnected) and [type(r.op) for r in readers] == [
+                ops.Softmax
+            ]:
                 self.real.add(node.output)
         super().add_nodes(graph)
 
-    def add_loop(self, loop: Loop, node: Node) -> None:
+    def add_loop(self, loop: ops.Loop, node: Node) -> None:
         """Refuse it: unrolled, it takes hardly more bytes and less time."""
         raise NotInOnnxError("a loop that computes in integers")
 
@@ -112,7 +98,7 @@ class IntegerLowering(FloatLowering):
             return tensor
         if not node.output.is_quantized:
             return super().activated(node, tensor)
-        if activation != ReLU():
+        if activation != ops.ReLU():
             raise NotInOnnxError("integers between two bounds")
         if node.output.zero_point == -_OFFSET:
             return tensor
@@ -124,7 +110,8 @@ class IntegerLowering(FloatLowering):
         tensors = [t for t in (*node.inputs, *node.outputs) if t is not None]
         if not any(tensor.is_quantized for tensor in tensors):
             return self.activated_reals(node)
-        if not self.real.isdisjoint(node.computed) and not isinstance(node.op, Softmax):
+        follows = not self.real.isdisjoint(node.computed)
+        if follows and not isinstance(node.op, ops.Softmax | ops.Dequantize):
             raise NotInOnnxError("something else than the output follows a softmax")
         return super().computed(node)
 
@@ -143,9 +130,9 @@ class IntegerLowering(FloatLowering):
             raise NotInOnnxError(f"{type(op).__name__} of integers with several scales")
         return super().lower(op, node)
 
-    @lower.register(Conv2D)
-    @lower.register(DepthwiseConv2D)
-    def _(self, op: Conv2D | DepthwiseConv2D, node: Node) -> str:
+    @lower.register(ops.Conv2D)
+    @lower.register(ops.DepthwiseConv2D)
+    def _(self, op: ops.Conv2D | ops.DepthwiseConv2D, node: Node) -> str:
         return self.call(
             "QLinearConv",
             *self.factors(node, arranged_filter(op, node.filter.values)),
@@ -155,7 +142,7 @@ class IntegerLowering(FloatLowering):
         )
 
     @lower.register
-    def _(self, op: FullyConnected, node: Node) -> str:
+    def _(self, op: ops.FullyConnected, node: Node) -> str:
         is_image = not self.channels_last
         if op.keep_dims and not is_image and len(node.source.shape) != 2:
             raise NotInOnnxError("a dense layer along the rows of a matrix")
@@ -195,52 +182,52 @@ class IntegerLowering(FloatLowering):
         return [self.constants.name(node.bias.values)]
 
     @lower.register
-    def _(self, op: Dequantize, node: Node) -> str:
+    def _(self, op: ops.Dequantize, node: Node) -> str:
         return self.in_real(node.source)
 
-    @lower.register(Quantize)
-    @lower.register(LeakyReLU)
-    @lower.register(ReLU)
-    def _(self, op: Quantize | LeakyReLU | ReLU, node: Node) -> str:
+    @lower.register(ops.Quantize)
+    @lower.register(ops.LeakyReLU)
+    @lower.register(ops.ReLU)
+    def _(self, op: ops.Quantize | ops.LeakyReLU | ops.ReLU, node: Node) -> str:
         """Where zero is the smallest integer of the result, storing it there is a ReLU."""
         if node.source.dtype == "float32":
             return self.call("QuantizeLinear", *self.tensors(node), *self.quant(node.output))
-        if isinstance(op, Quantize) and node.output.zero_point != -_OFFSET:
+        if isinstance(op, ops.Quantize) and node.output.zero_point != -_OFFSET:
             raise NotInOnnxError("integers of one quantization in another")
-        if isinstance(op, ReLU) and op != ReLU():
+        if isinstance(op, ops.ReLU) and op != ops.ReLU():
             raise NotInOnnxError("integers between two bounds")
         return self.runtime_call(
             "QLinearLeakyRelu",
             *self.tensors(node),
             *self.quant(node.source),
             *self.quant(node.output),
-            alpha=float(op.slope) if isinstance(op, LeakyReLU) else 0.0,
+            alpha=float(op.slope) if isinstance(op, ops.LeakyReLU) else 0.0,
         )
 
     @lower.register
-    def _(self, op: Softmax, node: Node) -> str:
+    def _(self, op: ops.Softmax, node: Node) -> str:
         self.real.add(node.output)
         if len(node.output.shape) != 2:
             raise NotInOnnxError("a softmax of something else than a vector")
         return self.call("Softmax", self.in_real(node.source))
 
-    @lower.register(Add)
-    @lower.register(Sub)
-    def _(self, op: Add | Sub, node: Node) -> str:
+    @lower.register(ops.Add)
+    @lower.register(ops.Sub)
+    def _(self, op: ops.Add | ops.Sub, node: Node) -> str:
         first, second = (tensor for tensor in node.inputs if tensor is not None)
         one, other = self.tensors(node)
         scale, zero_point = self.quant(second)
-        if isinstance(op, Sub):  # with a negative scale, integers mean −value
+        if isinstance(op, ops.Sub):  # with a negative scale, integers mean −value
             scale = self.constants.name(-second.scale)
         terms = (one, *self.quant(first), other, scale, zero_point)
         return self.runtime_call("QLinearAdd", *terms, *self.quant(node.output))
 
     @lower.register
-    def _(self, op: MaxPool2D, node: Node) -> str:
+    def _(self, op: ops.MaxPool2D, node: Node) -> str:
         return self.call("MaxPool", *self.tensors(node), **pooling_attributes(op))
 
     @lower.register
-    def _(self, op: AveragePool2D, node: Node) -> str:
+    def _(self, op: ops.AveragePool2D, node: Node) -> str:
         return self.runtime_call(
             "QLinearAveragePool",
             *self.tensors(node),
@@ -261,7 +248,7 @@ class IntegerLowering(FloatLowering):
         return found if op.keep_dims else self.reshape(found, node.output.shape)
 
     @lower.register
-    def _(self, op: Pad, node: Node) -> str:
+    def _(self, op: ops.Pad, node: Node) -> str:
         if node.output in self.not_merged:
             raise NotInOnnxError("zero padding before pooling, which onnxruntime merges wrongly")
         _, zero_point = self.quant(node.source)

@@ -8,6 +8,7 @@ into them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 from math import inf, pi, prod, sqrt
@@ -27,23 +28,6 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.formats.onnx.protobuf import message
 from edgegolf.ir import Graph, Node, Op, Tensor, ops
 from edgegolf.ir.interpreter import run
-from edgegolf.ir.ops import (
-    NO_PADDING,
-    AveragePool2D,
-    Conv2D,
-    DepthwiseConv2D,
-    Dequantize,
-    FullyConnected,
-    LeakyReLU,
-    Loop,
-    MaxPool2D,
-    Mul,
-    Pad,
-    ReLU,
-    Reshape,
-    Slice,
-    Softmax,
-)
 from edgegolf.ir.tensor import Array, Shape
 
 OPSET, NEWER_OPSET = 9, 12
@@ -69,14 +53,14 @@ _REDUCTIONS: dict[type[Op], str] = {
 
 # Those that ONNX defines for channels first, and those that are the same either way.
 _CHANNELS_FIRST = (
-    Conv2D, DepthwiseConv2D, MaxPool2D, AveragePool2D, ops.TransposeConv2D, ops.ResizeBilinear,
-    ops.SpaceToDepth, ops.DepthToSpace,
+    ops.Conv2D, ops.DepthwiseConv2D, ops.MaxPool2D, ops.AveragePool2D, ops.TransposeConv2D,
+    ops.ResizeBilinear, ops.SpaceToDepth, ops.DepthToSpace,
 )  # fmt: skip
 _EITHER = (
-    *_NAMES, *_REDUCTIONS, ReLU, LeakyReLU, Pad, Slice, Loop, Dequantize, ops.Quantize, ops.Cast,
-    ops.Concatenate, ops.CumSum, ops.GELU, ops.HardSwish, ops.L2Normalize, ops.NotEqual,
-    ops.ResizeNearest, ops.Reverse, ops.Rsqrt, ops.Split, ops.Square, ops.SquaredDifference,
-    ops.Tile,
+    *_NAMES, *_REDUCTIONS, ops.Cast, ops.Concatenate, ops.CumSum, ops.Dequantize, ops.GELU,
+    ops.HardSwish, ops.L2Normalize, ops.LeakyReLU, ops.Loop, ops.NotEqual, ops.Pad, ops.Quantize,
+    ops.ReLU, ops.ResizeNearest, ops.Reverse, ops.Rsqrt, ops.Slice, ops.Split, ops.Square,
+    ops.SquaredDifference, ops.Tile,
 )  # fmt: skip
 _NEWER = (
     ops.CumSum, ops.Equal, ops.GreaterEqual, ops.LessEqual, ops.NotEqual, ops.ResizeBilinear,
@@ -140,7 +124,7 @@ def opset_of(graph: Graph, packed: bool = True) -> int:
         return low
     for node in graph.walk():
         numbers = {t.dtype for t in node.outputs} - {"float32"}
-        steps = node.op.steps if isinstance(node.op, Slice) else ()
+        steps = node.op.steps if isinstance(node.op, ops.Slice) else ()
         if numbers or isinstance(node.op, _NEWER) or set(steps) > {1}:
             return NEWER_OPSET
     return OPSET
@@ -226,11 +210,11 @@ class FloatLowering:
         self.not_merged |= _wrongly_merged(graph)
         for node in graph.nodes:
             self.channels_last = self.takes_channels_last(node)
-            if isinstance(node.op, Loop):
+            if isinstance(node.op, ops.Loop):
                 self.add_loop(node.op, node)
-            elif isinstance(node.op, Dequantize) and node.source.data is not None:
+            elif isinstance(node.op, ops.Dequantize) and node.source.data is not None:
                 self.decoded[node.output] = node.source
-            elif isinstance(node.op, Mul) and all(map(self.is_weight, node.inputs)):
+            elif isinstance(node.op, ops.Mul) and all(map(self.is_weight, node.inputs)):
                 self.products[node.output] = tuple(tensor for tensor in node.inputs if tensor)
             elif node.outputs[0] in for_dense and node.source in self.names:
                 self.flattened[node.output] = node.source.shape
@@ -291,7 +275,7 @@ class FloatLowering:
         op, rank = node.op, len(node.outputs[0].shape)
         if isinstance(op, _CHANNELS_FIRST):
             return False
-        if isinstance(op, FullyConnected):
+        if isinstance(op, ops.FullyConnected):
             return not (rank == len(node.source.shape) == 4 and self.is_constant(node.filter))
         if not isinstance(op, _EITHER):
             return True
@@ -323,7 +307,7 @@ class FloatLowering:
         activation = getattr(node.op, "activation", None)
         return tensor if activation is None else self.rectified(activation, tensor)
 
-    def rectified(self, relu: ReLU, tensor: str) -> str:
+    def rectified(self, relu: ops.ReLU, tensor: str) -> str:
         """Add a ReLU."""
         if (relu.low, relu.high) == (0.0, inf):
             return self.call("Relu", tensor)
@@ -332,7 +316,7 @@ class FloatLowering:
         bounds = (self.constants.name(np.float32(bound)) for bound in (relu.low, relu.high))
         return self.call("Clip", tensor, *bounds)
 
-    def add_loop(self, loop: Loop, node: Node) -> None:
+    def add_loop(self, loop: ops.Loop, node: Node) -> None:
         """Add a node that runs a body again and again."""
         if self.inner_names is not None:
             raise NotInOnnxError("a loop in a loop")
@@ -441,6 +425,8 @@ class FloatLowering:
             return self.call(_NAMES[type(op)], *self.tensors(node))
         if type(op) in _REDUCTIONS:
             return self.reduction(op, node)
+        if type(op) in _RULES:
+            return _RULES[type(op)](self, op, node, *self.tensors(node))
         name = op.name if isinstance(op, ops.Unsupported) else type(op).__name__
         raise NotInOnnxError(f"{name} cannot be written as ONNX")
 
@@ -467,15 +453,19 @@ class FloatLowering:
         rank = max(len(t.shape) for t in (*node.inputs, *node.outputs) if t is not None)
         return [self.operand(t, rank) for t in node.inputs if t is not None]
 
+    def squared(self, tensor: str) -> str:
+        """Add a square."""
+        return self.call("Mul", tensor, tensor)
+
     def number(self, number: float) -> str:
         """The name of a float32 scalar."""
         return self.constants.name(np.float32(number))
 
     # ---------------------------------------------------------------------------- operations
 
-    @lower.register(Conv2D)
-    @lower.register(DepthwiseConv2D)
-    def _(self, op: Conv2D | DepthwiseConv2D, node: Node) -> str:
+    @lower.register(ops.Conv2D)
+    @lower.register(ops.DepthwiseConv2D)
+    def _(self, op: ops.Conv2D | ops.DepthwiseConv2D, node: Node) -> str:
         name = self.weight(node.filter, _arrangement(op))
         inputs = (self.name(node.source), name, *self.bias(node))
         return self.call("Conv", *inputs, **convolution_attributes(op, node))
@@ -496,7 +486,7 @@ class FloatLowering:
         return self.call("ConvTranspose", *inputs, **attributes)
 
     @lower.register
-    def _(self, op: FullyConnected, node: Node) -> str:
+    def _(self, op: ops.FullyConnected, node: Node) -> str:
         tensor, source = self.name(node.source), node.source
         rows = (*node.output.shape[:-1], node.filter.shape[1])
         if rows != source.shape:
@@ -531,58 +521,27 @@ class FloatLowering:
         return self.call("MatMul", *factors)
 
     @lower.register
-    def _(self, op: ReLU, node: Node) -> str:
-        return self.rectified(op, *self.tensors(node))
-
-    @lower.register
-    def _(self, op: LeakyReLU, node: Node) -> str:
+    def _(self, op: ops.LeakyReLU, node: Node) -> str:
         # With its slope as a tensor, which several nodes can share, it takes fewer bytes.
         return self.call("PRelu", *self.tensors(node), self.constants.name(np.float32(op.slope)))
 
     @lower.register
-    def _(self, op: Softmax, node: Node) -> str:
+    def _(self, op: ops.Softmax, node: Node) -> str:
         (tensor,) = self.tensors(node)
         if op.beta != 1:
             tensor = self.call("Mul", tensor, self.number(op.beta))
         return self.along_last("Softmax", node, tensor)
 
-    @lower.register
-    def _(self, op: ops.LogSoftmax, node: Node) -> str:
-        return self.along_last("LogSoftmax", node, *self.tensors(node))
+    def normalized(self, node: Node, tensor: str) -> str:
+        """Add the nodes that divide by a norm."""
+        rank = len(node.output.shape)
+        norm = self.call("ReduceL2", tensor, axes=(self.axis(rank - 1, rank),))
+        return self.call("Div", tensor, self.call("Max", norm, self.number(1e-6)))
 
     def along_last(self, operator: str, node: Node, tensor: str) -> str:
         """Before opset 13, it is over all axes from one on, which by default is the second."""
         rank = len(node.output.shape)
         return self.call(operator, tensor, **({} if rank == 2 else {"axis": rank - 1}))
-
-    @lower.register
-    def _(self, op: ops.L2Normalize, node: Node) -> str:
-        (tensor,), rank = self.tensors(node), len(node.output.shape)
-        norm = self.call("ReduceL2", tensor, axes=(self.axis(rank - 1, rank),))
-        return self.call("Div", tensor, self.call("Max", norm, self.number(1e-6)))
-
-    @lower.register
-    def _(self, op: ops.Square, node: Node) -> str:
-        (tensor,) = self.tensors(node)
-        return self.call("Mul", tensor, tensor)
-
-    @lower.register
-    def _(self, op: ops.SquaredDifference, node: Node) -> str:
-        difference = self.call("Sub", *self.tensors(node))
-        return self.call("Mul", difference, difference)
-
-    @lower.register
-    def _(self, op: ops.Rsqrt, node: Node) -> str:
-        return self.call("Reciprocal", self.call("Sqrt", *self.tensors(node)))
-
-    @lower.register
-    def _(self, op: ops.NotEqual, node: Node) -> str:
-        return self.call("Not", self.call("Equal", *self.tensors(node)))
-
-    @lower.register
-    def _(self, op: ops.HardSwish, node: Node) -> str:
-        (tensor,) = self.tensors(node)
-        return self.call("Mul", tensor, self.call("HardSigmoid", tensor, alpha=1 / 6, beta=0.5))
 
     @lower.register
     def _(self, op: ops.GELU, node: Node) -> str:
@@ -599,28 +558,18 @@ class FloatLowering:
         return self.call("Mul", product, self.number(0.5))
 
     @lower.register
-    def _(self, op: ops.Cast, node: Node) -> str:
-        return self.call("Cast", *self.tensors(node), to=DATA_TYPES[node.output.dtype])
-
-    @lower.register
-    def _(self, op: Dequantize, node: Node) -> str:
+    def _(self, op: ops.Dequantize, node: Node) -> str:
         if node.source.dtype != "float16":
             raise NotInOnnxError("integers that are decoded among floats")
         return self.call("Cast", *self.tensors(node), to=DATA_TYPES["float32"])
 
-    @lower.register
-    def _(self, op: MaxPool2D, node: Node) -> str:
-        return self.pool("MaxPool", op, node)
-
-    @lower.register
-    def _(self, op: AveragePool2D, node: Node) -> str:
-        return self.pool("AveragePool", op, node)
-
-    def pool(self, operator: str, op: MaxPool2D | AveragePool2D, node: Node) -> str:
+    def pool(
+        self, operator: str, op: ops.MaxPool2D | ops.AveragePool2D, node: Node, image: str
+    ) -> str:
         """Add a pooling node, of the short form where the window is the whole image."""
-        if op.size == node.source.shape[1:3] and op.padding == NO_PADDING:
-            return self.call(f"Global{operator}", *self.tensors(node))
-        return self.call(operator, *self.tensors(node), **pooling_attributes(op))
+        if op.size == node.source.shape[1:3] and op.padding == ops.NO_PADDING:
+            return self.call(f"Global{operator}", image)
+        return self.call(operator, image, **pooling_attributes(op))
 
     def reduction(self, op: Any, node: Node) -> str:
         """Add a node that summarises along axes."""
@@ -654,7 +603,7 @@ class FloatLowering:
         return self.call("CumSum", *self.tensors(node), axis, **options)
 
     @lower.register
-    def _(self, op: Slice, node: Node) -> str:
+    def _(self, op: ops.Slice, node: Node) -> str:
         ranges = list(zip(op.starts, op.steps, op.sizes, node.source.shape, strict=True))
         ends = [start + step * (size - 1) + (1 if step > 0 else -1)
                 for start, step, size, _ in ranges]  # fmt: skip
@@ -685,7 +634,7 @@ class FloatLowering:
         return self.cut(self.name(node.source), starts, ends, steps)
 
     @lower.register
-    def _(self, op: Pad, node: Node) -> str:
+    def _(self, op: ops.Pad, node: Node) -> str:
         value = op.value
         if node.output in self.not_merged and not value:
             value = _NEXT_TO_NOTHING
@@ -749,18 +698,13 @@ class FloatLowering:
             coordinate_transformation_mode=mode,
         )
 
-    @lower.register(ops.SpaceToDepth)
-    @lower.register(ops.DepthToSpace)
-    def _(self, op: ops.SpaceToDepth | ops.DepthToSpace, node: Node) -> str:
-        return self.call(type(op).__name__, *self.tensors(node), blocksize=op.block)
-
     @lower.register
     def _(self, op: ops.SpaceToBatch, node: Node) -> str:
         shape, count = node.source.shape, len(op.block)
         margins = ((0, 0), *op.margins, *((0, 0),) * (len(shape) - count - 1))
         tensor = self.name(node.source)
         if any(map(any, margins)):
-            pad = Pad(margins)
+            pad = ops.Pad(margins)
             padded = Tensor(pad.shape([node.source]), node.source.dtype)
             tensor = str(self.lower(pad, Node(pad, (node.source,), (padded,))))
             shape = padded.shape
@@ -787,20 +731,6 @@ class FloatLowering:
         starts = (0, *(before for before, _ in op.margins), *(0,) * (len(whole) - count - 1))
         ends = tuple(s + n for s, n in zip(starts, node.output.shape, strict=True))
         return self.cut(tensor, starts, ends, (1,) * len(whole))
-
-    @lower.register
-    def _(self, op: ops.Transpose, node: Node) -> str:
-        return self.call("Transpose", *self.tensors(node), perm=op.axes)
-
-    @lower.register
-    def _(self, op: ops.Tile, node: Node) -> str:
-        repeats = self.constants.integers(*self.ordered(op.multiples))
-        return self.call("Tile", *self.tensors(node), repeats)
-
-    @lower.register
-    def _(self, op: ops.BroadcastTo, node: Node) -> str:
-        shape = self.constants.integers(*node.output.shape)
-        return self.call("Expand", *self.tensors(node), shape)
 
     @lower.register
     def _(self, op: ops.Gather, node: Node) -> str:
@@ -833,7 +763,7 @@ class FloatLowering:
         return self.call("Concat", *parts, axis=op.axis)
 
     @lower.register
-    def _(self, op: Reshape, node: Node) -> str:
+    def _(self, op: ops.Reshape, node: Node) -> str:
         before, after = node.source.shape, node.output.shape
         is_image = len(before) == 4 and node.source in self.names
         self.channels_last = not (is_image and (before == after or _is_same_either_way(before)))
@@ -845,10 +775,35 @@ class FloatLowering:
         self.channels_last = len(after) != 4 or not _is_same_either_way(after)
         return self.reshape(tensor, after if self.channels_last else to_channels_first(after))
 
-    @lower.register
-    def _(self, op: ops.Concatenate, node: Node) -> str:
-        axis = self.axis(op.axis, len(node.output.shape))
-        return self.call("Concat", *self.tensors(node), axis=axis)
+
+#: Operators of few nodes, from the lowering, the operator, its node and the names of its inputs.
+_RULES: dict[type[Op], Callable[..., str]] = {
+    ops.AveragePool2D: lambda self, op, node, x: self.pool("AveragePool", op, node, x),
+    ops.BroadcastTo: lambda self, op, node, x: self.call(
+        "Expand", x, self.constants.integers(*node.output.shape)
+    ),
+    ops.Cast: lambda self, op, node, x: self.call("Cast", x, to=DATA_TYPES[node.output.dtype]),
+    ops.Concatenate: lambda self, op, node, *parts: self.call(
+        "Concat", *parts, axis=self.axis(op.axis, len(node.output.shape))
+    ),
+    ops.DepthToSpace: lambda self, op, node, x: self.call("DepthToSpace", x, blocksize=op.block),
+    ops.HardSwish: lambda self, op, node, x: self.call(
+        "Mul", x, self.call("HardSigmoid", x, alpha=1 / 6, beta=0.5)
+    ),
+    ops.L2Normalize: lambda self, op, node, x: self.normalized(node, x),
+    ops.LogSoftmax: lambda self, op, node, x: self.along_last("LogSoftmax", node, x),
+    ops.MaxPool2D: lambda self, op, node, x: self.pool("MaxPool", op, node, x),
+    ops.NotEqual: lambda self, op, node, *pair: self.call("Not", self.call("Equal", *pair)),
+    ops.ReLU: lambda self, op, node, x: self.rectified(op, x),
+    ops.Rsqrt: lambda self, op, node, x: self.call("Reciprocal", self.call("Sqrt", x)),
+    ops.SpaceToDepth: lambda self, op, node, x: self.call("SpaceToDepth", x, blocksize=op.block),
+    ops.Square: lambda self, op, node, x: self.squared(x),
+    ops.SquaredDifference: lambda self, op, node, *pair: self.squared(self.call("Sub", *pair)),
+    ops.Tile: lambda self, op, node, x: self.call(
+        "Tile", x, self.constants.integers(*self.ordered(op.multiples))
+    ),
+    ops.Transpose: lambda self, op, node, x: self.call("Transpose", x, perm=op.axes),
+}
 
 
 def _wrongly_merged(graph: Graph) -> set[Tensor]:
@@ -860,15 +815,15 @@ def _wrongly_merged(graph: Graph) -> set[Tensor]:
     found: set[Tensor] = set()
     margins: dict[Tensor, Array] = {}
     for node in graph.nodes:
-        if isinstance(node.op, Pad) and not isinstance(node.op, ops.MirrorPad):
+        if isinstance(node.op, ops.Pad) and not isinstance(node.op, ops.MirrorPad):
             # It merges several in a row.
             margins[node.output] = np.array(node.op.margins) + margins.get(node.source, 0)
         if not node.inputs or node.inputs[0] not in margins:
             continue
-        if isinstance(node.op, MaxPool2D | AveragePool2D):
+        if isinstance(node.op, ops.MaxPool2D | ops.AveragePool2D):
             pairs = zip(margins[node.source][1:3], node.op.size, strict=True)
             too_large = any(max(sides) >= length for sides, length in pairs)
-            if isinstance(node.op, MaxPool2D) or node.op.padding != NO_PADDING or too_large:
+            if isinstance(node.op, ops.MaxPool2D) or node.op.padding != ops.NO_PADDING or too_large:
                 found.add(node.source)
     return found
 
@@ -881,22 +836,22 @@ def _dense_only(graph: Graph) -> set[Tensor]:
     return {
         node.output
         for node in graph.nodes
-        if isinstance(node.op, Reshape)
+        if isinstance(node.op, ops.Reshape)
         and len(node.source.shape) == 4
         and len(node.output.shape) == 2
-        and all(isinstance(reader.op, FullyConnected) for reader in graph.readers[node.output])
+        and all(isinstance(reader.op, ops.FullyConnected) for reader in graph.readers[node.output])
         and node.output not in graph.outputs
     }
 
 
-def _arrangement(op: Conv2D | DepthwiseConv2D) -> Any:
+def _arrangement(op: ops.Conv2D | ops.DepthwiseConv2D) -> Any:
     """From TFLite's layout of a filter to [outputs, inputs of a group, height, width]."""
-    if isinstance(op, DepthwiseConv2D):
+    if isinstance(op, ops.DepthwiseConv2D):
         return lambda values: values.transpose(3, 0, 1, 2)
     return lambda values: values.transpose(0, 3, 1, 2)
 
 
-def arranged_filter(op: Conv2D | DepthwiseConv2D, values: Array) -> Array:
+def arranged_filter(op: ops.Conv2D | ops.DepthwiseConv2D, values: Array) -> Array:
     """A filter as [outputs, inputs of a group, height, width]."""
     found: Array = _arrangement(op)(values)
     return found
@@ -926,7 +881,7 @@ def convolution_attributes(op: Any, node: Node) -> dict[str, AttributeValue]:
     """Those that differ from ONNX's defaults."""
     attributes: dict[str, AttributeValue] = {}
     channels = node.source.shape[3]
-    groups = channels if isinstance(op, DepthwiseConv2D) else channels // node.filter.shape[3]
+    groups = channels if isinstance(op, ops.DepthwiseConv2D) else channels // node.filter.shape[3]
     if groups > 1:
         attributes["group"] = groups
     if op.dilation != (1, 1):
@@ -934,7 +889,7 @@ def convolution_attributes(op: Any, node: Node) -> dict[str, AttributeValue]:
     return attributes | _window_attributes(op)
 
 
-def pooling_attributes(op: MaxPool2D | AveragePool2D) -> dict[str, AttributeValue]:
+def pooling_attributes(op: ops.MaxPool2D | ops.AveragePool2D) -> dict[str, AttributeValue]:
     """Those that differ from ONNX's defaults."""
     return {"kernel_shape": op.size} | _window_attributes(op)
 
@@ -943,7 +898,7 @@ def _window_attributes(op: Any) -> dict[str, AttributeValue]:
     attributes: dict[str, AttributeValue] = {}
     if op.strides != (1, 1):
         attributes["strides"] = op.strides
-    if op.padding != NO_PADDING:
+    if op.padding != ops.NO_PADDING:
         (top, bottom), (left, right) = op.padding
         attributes["pads"] = (top, left, bottom, right)
     return attributes

@@ -15,14 +15,10 @@ import numpy as np
 from edgegolf.frontends.onnx.layout import MOVING, Builder
 from edgegolf.ir import Node, QuantParams, Tensor, ops
 from edgegolf.ir.graph import needed
+from edgegolf.ir.lowering import FIXED
 
 _LAYERS = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)
 _ELEMENTWISE = (ops.Add, ops.Sub, ops.Mul, ops.ReLU, ops.LeakyReLU, ops.HardSwish, ops.Mean)
-_FIXED = {  # whose integer kernels give one scale only
-    ops.Logistic: QuantParams((1 / 256,), (-128,)),
-    ops.Softmax: QuantParams((1 / 256,), (-128,)),
-    ops.Tanh: QuantParams((1 / 128,), (0,)),
-}
 _BIAS_TOLERANCE = 1e-3  # of a bias's scale, as a share
 
 
@@ -125,7 +121,7 @@ class _Fusing:
             return False
         if isinstance(op, ops.Concatenate):
             inputs = [self.requantized(tensor, target) for tensor in inputs]
-        elif not isinstance(op, _ELEMENTWISE) and _FIXED.get(type(op)) != target.quant:
+        elif not isinstance(op, _ELEMENTWISE) and FIXED.get(type(op)) != target.quant:
             return False
         self.add(op, inputs, target)
         return True

@@ -90,6 +90,10 @@ class Call:
         check_size(np.broadcast_shapes(*shapes))
         return tuple(array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True))
 
+    def pair(self) -> tuple[Array, ...]:
+        """Both operands as they are, so aligned."""
+        return self.aligned(self.array(0), self.array(1))
+
     def stored(self, integers: Array) -> Array:
         """Int64 results less the zero point, as the output stores them."""
         low, high = self.arithmetic.low, self.arithmetic.high

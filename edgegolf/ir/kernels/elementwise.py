@@ -20,22 +20,20 @@ _NUMBERS = (*QUANTIZED, "float32", "int32", "int64")
 @compute.register(ops.Add)
 @compute.register(ops.Sub)
 def _(op: ops.Add | ops.Sub, call: Call) -> Array:
-    sign = 1 if isinstance(op, ops.Add) else -1
+    combined = np.add if isinstance(op, ops.Add) else np.subtract
     if call.kind(*_NUMBERS, inputs=2) not in QUANTIZED:
-        left, right = call.aligned(call.array(0), call.array(1))
-        return _plain(call, left + right if sign > 0 else left - right)
+        return _plain(call, combined(*call.pair()))
     first, second, back = call.arithmetic.requants
     left, right = call.aligned(
         first(call.centred(0) << ADDITION_BITS), second(call.centred(1) << ADDITION_BITS)
     )
-    return call.stored(back(left + sign * right))
+    return call.stored(back(combined(left, right)))
 
 
 @compute.register
 def _(op: ops.Mul, call: Call) -> Array:
     if call.kind(*_NUMBERS, inputs=2) not in QUANTIZED:
-        left, right = call.aligned(call.array(0), call.array(1))
-        return _plain(call, left * right)
+        return _plain(call, np.multiply(*call.pair()))
     left, right = call.aligned(call.centred(0), call.centred(1))
     return call.stored(_only(call)(left * right))
 
@@ -43,7 +41,7 @@ def _(op: ops.Mul, call: Call) -> Array:
 @compute.register
 def _(op: ops.Div, call: Call) -> Array:
     if call.kind(*_NUMBERS, inputs=2) not in QUANTIZED:
-        left, right = call.aligned(call.array(0), call.array(1))
+        left, right = call.pair()
         if left.dtype.kind == "f":
             return _plain(call, left / right)
         return np.trunc(left / right).astype(left.dtype)  # exact for int32
@@ -63,20 +61,12 @@ def _(op: ops.Div, call: Call) -> Array:
 @compute.register
 def _(op: ops.SquaredDifference, call: Call) -> Array:
     if call.kind(*_NUMBERS, inputs=2) not in QUANTIZED:
-        left, right = call.aligned(call.array(0), call.array(1))
-        return np.square(left - right)
+        return np.square(np.subtract(*call.pair()))
     first, second, back = call.arithmetic.requants
     left, right = call.aligned(
         first(call.centred(0) << DIFFERENCE_BITS), second(call.centred(1) << DIFFERENCE_BITS)
     )
     return call.stored(back(np.square(left - right)))
-
-
-@compute.register
-def _(op: ops.Pow, call: Call) -> Array:
-    call.kind("float32", "int32", inputs=2)
-    left, right = call.aligned(call.array(0), call.array(1))
-    return np.power(left, right)
 
 
 def _plain(call: Call, result: Array) -> Array:
@@ -104,7 +94,7 @@ def _(op: ops.LeakyReLU, call: Call) -> Array:
 @compute.register
 def _(op: ops.PReLU, call: Call) -> Array:
     if call.kind(*QUANTIZED, "float32", inputs=2) not in QUANTIZED:
-        data, slopes = call.aligned(call.array(0), call.array(1))
+        data, slopes = call.pair()
         return np.where(data >= 0, data, data * slopes)
     kept, leaked = call.arithmetic.requants
     data, slopes = call.aligned(call.centred(0), call.centred(1))
@@ -122,14 +112,25 @@ for kind in FUNCTIONS:
     compute.register(kind)(_function)
 
 
-@compute.register(ops.Maximum)
-@compute.register(ops.Minimum)
-def _(op: ops.Maximum | ops.Minimum, call: Call) -> Array:
+# With the types that they take.
+_OF_TWO: dict[type[ops.Op], tuple[Callable[..., Array], tuple[str, ...]]] = {
+    ops.LogicalAnd: (np.logical_and, ("bool",)),
+    ops.LogicalOr: (np.logical_or, ("bool",)),
+    ops.Maximum: (np.maximum, _NUMBERS),
+    ops.Minimum: (np.minimum, _NUMBERS),
+    ops.Pow: (np.power, ("float32", "int32")),
+}
+
+
+def _of_two(op: ops.Op, call: Call) -> Array:
     """Quantized operands must have one scale."""
-    call.kind(*_NUMBERS, inputs=2)
-    function = np.maximum if isinstance(op, ops.Maximum) else np.minimum
-    result: Array = function(*call.aligned(call.array(0), call.array(1)))
-    return result
+    function, types = _OF_TWO[type(op)]
+    call.kind(*types, inputs=2)
+    return function(*call.pair())
+
+
+for kind in _OF_TWO:
+    compute.register(kind)(_of_two)
 
 
 _COMPARISONS: dict[type[ops.Op], Callable[..., Array]] = {
@@ -155,14 +156,6 @@ def _comparison(op: ops.Op, call: Call) -> Array:
 
 for kind in _COMPARISONS:
     compute.register(kind)(_comparison)
-
-
-@compute.register(ops.LogicalAnd)
-@compute.register(ops.LogicalOr)
-def _(op: ops.LogicalAnd | ops.LogicalOr, call: Call) -> Array:
-    function = np.logical_and if isinstance(op, ops.LogicalAnd) else np.logical_or
-    result: Array = function(*call.aligned(call.array(0), call.array(1)))
-    return result
 
 
 @compute.register

@@ -37,6 +37,13 @@ class Op:
         return 0
 
 
+class Told(Op):
+    """One whose results only the output tensors tell the shapes of."""
+
+    def shape(self, inputs: Inputs) -> None:
+        """Unknown."""
+
+
 @dataclass(frozen=True)
 class ReLU(Op):
     """The input, kept between two bounds: ReLU6 has `high` 6."""
@@ -46,14 +53,11 @@ class ReLU(Op):
 
 
 @dataclass(frozen=True)
-class Unsupported(Op):
+class Unsupported(Told):
     """An operator that is not covered; `name` is what its file calls it."""
 
     name: str  # for messages
     why: str = ""  # what exactly is not covered, empty if the operator is
-
-    def shape(self, inputs: Inputs) -> None:
-        """Unknown."""
 
     def macs(self, inputs: Inputs, outputs: Sequence[Tensor]) -> None:
         """Unknown."""

@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from math import prod
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.ir.ops.base import Inputs, Op, Padding, Pair, input_shape, name_of
+from edgegolf.ir.ops.base import Inputs, Op, Padding, Pair, Told, input_shape, name_of
 from edgegolf.ir.tensor import Shape
 
 
-class Reshape(Op):
+class Reshape(Told):
     """The same elements in the same order, in the output tensor's shape."""
-
-    def shape(self, inputs: Inputs) -> None:
-        """Only the output tensor tells it."""
 
 
 @dataclass(frozen=True)
@@ -117,23 +114,17 @@ class Stack(Op):
 
 
 @dataclass(frozen=True)
-class Unstack(Op):
+class Unstack(Told):
     """An output for each element of an axis, which goes."""
 
     axis: int
 
-    def shape(self, inputs: Inputs) -> None:
-        """Only the output tensors tell it."""
-
 
 @dataclass(frozen=True)
-class Split(Op):
+class Split(Told):
     """Pieces of an axis, one for each output, whose lengths the output tensors tell."""
 
     axis: int
-
-    def shape(self, inputs: Inputs) -> None:
-        """Only the output tensors tell it."""
 
 
 @dataclass(frozen=True)
@@ -166,11 +157,8 @@ class Tile(Op):
         return tuple(size * count for size, count in zip(shape, self.multiples, strict=True))
 
 
-class BroadcastTo(Op):
+class BroadcastTo(Told):
     """The input in the output tensor's shape."""
-
-    def shape(self, inputs: Inputs) -> None:
-        """Only the output tensor tells it."""
 
 
 @dataclass(frozen=True)
