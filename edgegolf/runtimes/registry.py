@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from edgegolf.errors import EdgegolfError, unknown
 from edgegolf.files import check_size
@@ -26,10 +28,16 @@ class Runtime:
     """A program that runs model files."""
 
     suffix: str  # of the files that it runs
-    package: str  # the name of its package, as in `pip install`
+    package: str  # the name of its package, as in `pip install`, or of a compiler
     check: Callable[[], object]  # imports it; raises EdgegolfError saying what to install
     # Loads a file, given the path, the provider and the number of threads.
     open: Callable[[Path, str, int], Session]
+    is_usual: bool = True  # whether it is used where none is named, too
+
+
+def _of_c(name: str) -> Callable[..., Any]:
+    """A function of the one runtime that is a back end: known here by its name only."""
+    return lambda *given: getattr(import_module("edgegolf.backends.c.library"), name)(*given)
 
 
 # Preferred first.
@@ -38,6 +46,7 @@ RUNTIMES: dict[str, Runtime] = {
     "tflite-runtime": Runtime(".tflite", "tflite-runtime", tflite_runtime, open_tflite_runtime),
     "litert-reference": Runtime(".tflite", "ai-edge-litert", litert, open_reference),
     "onnxruntime": Runtime(".onnx", "onnxruntime", onnxruntime, OnnxSession),
+    "c": Runtime(".tflite", "gcc", _of_c("command"), _of_c("CSession"), is_usual=False),
 }
 
 
@@ -62,8 +71,8 @@ def runtimes_for(path: Path) -> tuple[str, ...]:
 
 
 def installed_runtimes(path: Path) -> tuple[str, ...]:
-    """Those of `runtimes_for` that work here."""
-    return tuple(name for name in runtimes_for(path) if _works(name))
+    """Those of `runtimes_for` that are usual and work here."""
+    return tuple(name for name in _usual(path) if _works(name))
 
 
 def preferred_runtime(path: Path) -> str:
@@ -72,7 +81,7 @@ def preferred_runtime(path: Path) -> str:
     Raises:
         EdgegolfError: None runs files of this suffix, or none of those is installed.
     """
-    names = runtimes_for(path)
+    names = _usual(path)
     for name in names:
         if _works(name):
             return name
@@ -122,6 +131,10 @@ def check_file(path: Path) -> None:
         path.open("rb").close()
     except OSError as error:
         raise EdgegolfError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _usual(path: Path) -> tuple[str, ...]:
+    return tuple(name for name in runtimes_for(path) if RUNTIMES[name].is_usual)
 
 
 def _works(name: str) -> bool:
