@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgegolf.backends.c.compiling import find_compiler
-from edgegolf.backends.c.library import has_c
 from edgegolf.bench.quick import latencies_in_turns
 from edgegolf.bench.system import describe_system
 from edgegolf.errors import EdgegolfError
+from edgegolf.export.c_library import has_c
 from edgegolf.export.samples import Samples, inputs_of, read_data
 from edgegolf.footprint.heap import heap_bytes
 from edgegolf.footprint.holding import measure_holdings

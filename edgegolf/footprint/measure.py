@@ -13,11 +13,11 @@ from edgegolf.anatomy.parts import BIASES, WEIGHTS
 from edgegolf.anatomy.tflite import dissect_tflite
 from edgegolf.backends.c import write
 from edgegolf.backends.c.compiling import DEVICES, footprint
-from edgegolf.backends.c.library import has_c
 from edgegolf.bench.bench import TIMEOUT
 from edgegolf.bench.inputs import example_inputs, run_closed
 from edgegolf.bench.inspect_file import inspect_file
 from edgegolf.bench.memory import ProcessMemory, measure_memory
+from edgegolf.export.c_library import has_c
 from edgegolf.files import read_bounded
 from edgegolf.footprint.heap import heap_bytes
 from edgegolf.footprint.result import (

@@ -36,8 +36,8 @@ class Runtime:
 
 
 def _of_c(name: str) -> Callable[..., Any]:
-    """A function of the one runtime that is a back end: known here by its name only."""
-    return lambda *given: getattr(import_module("edgegolf.backends.c.library"), name)(*given)
+    """A function of the one runtime that exports what it runs: known here by its name only."""
+    return lambda *given: getattr(import_module("edgegolf.export.c_library"), name)(*given)
 
 
 # Preferred first.

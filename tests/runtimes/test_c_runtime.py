@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgegolf.backends.c import library
 from edgegolf.errors import EdgegolfError
+from edgegolf.export import c_library as library
 from edgegolf.runtimes import installed_runtimes, open_session
 from edgegolf.runtimes.registry import runtimes_for
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from edgegolf.backends import c as backend
+from edgegolf.backends.c import NotInCError, in_integers, unsupported, write
 from edgegolf.backends.c.compiling import find_compiler
-from edgegolf.backends.c.layer import NotInCError
-from edgegolf.backends.c.writer import in_integers, unsupported, write
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import atomic_path, read_bounded
 from edgegolf.frontends.tflite import read_graph
@@ -112,7 +112,7 @@ def _info(
 @functools.cache
 def _generator() -> bytes:
     """What decides how a file is compiled besides its content."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    sources = [*sorted(Path(backend.__file__).parent.glob("*.py")), Path(__file__)]
     return b"".join([*(path.read_bytes() for path in sources), *map(str.encode, command())])
 
 
