@@ -93,10 +93,10 @@ test-arm: setup ## Run the tests on emulated Raspberry Pis (installed if root)
 	$(VENV)/bin/python -m pytest -m arm -rs --numprocesses 2 --dist loadfile tests/arm
 
 test-mcu: setup ## Run C on emulated microcontrollers (installed if root)
-	@if [ "$$(id -u)" = 0 ] && ! command -v simavr >/dev/null; then \
+	@if [ "$$(id -u)" = 0 ] && [ ! -d /usr/share/arduino ]; then \
 	  apt-get update -qq && \
-	  apt-get install -qq -y --no-install-recommends $$(PYTHONPATH=benchmarks $(VENV)/bin/python -c \
-	    'from cores import PACKAGES; print(PACKAGES)') >/dev/null; \
+	  apt-get install -qq -y --no-install-recommends arduino-core-avr libsimavr-dev libelf-dev $$($(VENV)/bin/python -c \
+	    'from edgegolf.emulation.cores import PACKAGES; print(PACKAGES)') >/dev/null; \
 	fi
 	$(VENV)/bin/python -m pytest -m mcu -rs tests/mcu
 

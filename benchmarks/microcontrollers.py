@@ -1,8 +1,8 @@
 """What nets as C take on emulated microcontrollers: benchmarks/microcontrollers.json, docs/c.md.
 
-    python benchmarks/microcontrollers.py
+    python benchmarks/microcontrollers.py [NET...]
 
-Needs the compilers and emulators that `make test-mcu` installs.
+Without names all are measured. Needs the compilers and emulators that `make test-mcu` installs.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cores import CORES, run_on_core
-
 from edgegolf.backends import c
+from edgegolf.emulation.cores import CORES, run_on_core
 from edgegolf.export.c_files import random_inputs
 from edgegolf.files import write_atomically
 from edgegolf.frontends.tflite import read_graph
@@ -32,16 +32,17 @@ NETS: dict[str, dict[c.Optimize, tuple[str, ...]]] = {
     "mnist/double_cnn-2/int8-smallest": {"size": tuple(CORES), "speed": ARM_RISCV},
     "mnist/tight_resnet/int8": {"size": ARM_RISCV, "speed": ARM_RISCV},
     "mlperf_tiny_kws_int8": {"size": ("cortex-m4",), "speed": ("cortex-m4",)},
-    "mlperf_tiny_resnet8_int8": {"size": ("cortex-m4",), "speed": ("cortex-m4",)},
+    "mlperf_tiny_resnet8_int8": dict.fromkeys(("size", "speed", "ram"), ("cortex-m4",)),
 }
 
 
 def main() -> None:
-    """Measure all nets, and write both files."""
-    found = {
-        name: {optimize: measured(name, optimize, cores) for optimize, cores in runs.items()}
-        for name, runs in NETS.items()
-    }
+    """Measure nets, and write both files."""
+    found = json.loads(COUNTS.read_text())
+    for name in sys.argv[1:] or NETS:
+        runs = NETS[name].items()
+        found[name] = {optimize: measured(name, optimize, cores) for optimize, cores in runs}
+    found = {name: found[name] for name in NETS}
     write_atomically(COUNTS, json.dumps(found, indent=2) + "\n")
     text = re.sub(
         r"(?<=<!-- cores -->\n).*?(?=<!-- end -->)", table(found), PAGE.read_text(), flags=re.S

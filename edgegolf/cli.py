@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from edgegolf.bench.result import BenchResult
+    from edgegolf.emulation.cores import CoreCount
     from edgegolf.emulation.instructions import Instructions
     from edgegolf.export import ExportOptions
     from edgegolf.export.publish import Published
@@ -550,7 +551,7 @@ def _count_for_boards(paths: Sequence[Path], architecture: str) -> tuple[Instruc
     "runtimes",
     default=(),
     type=NAMES,
-    help="Of litert,litert-reference,tflite-runtime,onnxruntime.",
+    help="Of litert,litert-reference,tflite-runtime,onnxruntime,c.",
 )
 @usual("--provider", "cpu", "Of cpu,cuda,tensorrt,...", names=("providers",), type=NAMES)
 @usual("--threads", "1", "Such as 1,2.", type=COUNTS)
@@ -574,8 +575,9 @@ def _count_for_boards(paths: Sequence[Path], architecture: str) -> tuple[Instruc
 @device_options
 @option(
     "--emulate",
-    type=click.Choice(["aarch64", "armv7l"]),
-    help="Count the instructions of an inference on emulated Raspberry Pis instead.",
+    type=click.Choice(["aarch64", "armv7l", "cortex-m0", "cortex-m4", "rv32imac", "atmega328p"]),
+    help="Count the instructions of an inference on emulated Raspberry Pis instead, or of C on a "
+    "microcontroller.",
 )
 @click.pass_context
 def bench(
@@ -598,6 +600,7 @@ def bench(
     edgegolf bench models/mnist/tight_resnet/*.onnx --baseline before.json
     edgegolf bench tight_resnet --on pi@raspberrypi.local
     edgegolf bench tight_resnet --emulate aarch64
+    edgegolf bench models/mnist/tight_resnet/int8.tflite --emulate cortex-m0
     """
     from edgegolf.bench.bench import BenchOptions
     from edgegolf.bench.bench import bench as run_bench
@@ -652,21 +655,30 @@ def _count_instructions(
     form: str | None,
     output: Path | None,
 ) -> int:
+    from edgegolf.emulation.cores import CORES, count_on_core
     from edgegolf.emulation.instructions import count_instructions
     from edgegolf.records import to_json
-    from edgegolf.report.instruction_tables import instructions_table
+    from edgegolf.report.instruction_tables import cores_table, instructions_table
 
     if form not in (None, "json"):
         raise click.UsageError(f"--emulate prints a table or --json, not --{form}")
-    results = count_instructions(paths, architecture, runtimes)
+    results: Sequence[Instructions | CoreCount]
+    if architecture in CORES:
+        if runtimes not in ((), ("c",)):
+            raise click.UsageError(f"on {architecture} there is only the runtime c")
+        results = counts = count_on_core(paths, architecture)
+        table = cores_table(counts)
+    else:
+        results = found = count_instructions(paths, architecture, runtimes)
+        table = instructions_table(found)
     if form is None and output is None:
-        _print(instructions_table(results))
+        _print(table)
     else:
         _write(to_json(results), output)
     return _tell_errors(results)
 
 
-def _tell_errors(results: Iterable[BenchResult | Instructions]) -> int:
+def _tell_errors(results: Iterable[BenchResult | CoreCount | Instructions]) -> int:
     """Say why there are no figures; the exit code."""
     errors = dict.fromkeys(result.error for result in results if result.error is not None)
     for error in errors:
@@ -765,12 +777,17 @@ def compare(
 
 @cli.command()
 @argument("model", type=FILE)
-@to_file("The .c file; MODEL's name if absent.")
+@to_file("The .c file, or the project's folder; MODEL's name if absent.")
 @usual(
     "--optimize",
     "size",
     "Code and weights, time, or arena and stack.",
     type=click.Choice(["size", "speed", "ram"]),
+)
+@option(
+    "--project",
+    type=click.Choice(["arduino", "platformio", "pico", "zephyr"]),
+    help="Write a project that takes images on a serial line and answers with classes.",
 )
 @option("--fits", metavar="DEVICE", help="Refuse what this does not hold, say atmega328p.")
 @flag("--check", "Compile it here, compare every bit of the outputs.")
@@ -782,6 +799,7 @@ def c(model: Path, as_json: bool, **how: Any) -> None:
     \b
     edgegolf c models/mnist/double_cnn-2/int8-smallest.tflite -o digits.c --check
     edgegolf c models/mnist/tight_resnet/int8.tflite -o net.c --optimize speed
+    edgegolf c models/mnist/pooled_linear/int8.tflite --project arduino -o digits
     """
     from edgegolf.export.c_files import write_c
     from edgegolf.progress import Work

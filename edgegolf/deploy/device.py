@@ -124,7 +124,8 @@ def runtimes_of(device: Device) -> tuple[str, ...]:
     if device.bits == 32:
         return ("tflite-runtime",)
     old_enough = device.python_version <= LAST_PYTHON_OF_TFLITE_RUNTIME
-    return tuple(name for name in RUNTIMES if old_enough or name != "tflite-runtime")
+    names = (name for name, runtime in RUNTIMES.items() if runtime.is_usual)
+    return tuple(name for name in names if old_enough or name != "tflite-runtime")
 
 
 def warnings(device: Device) -> tuple[str, ...]:

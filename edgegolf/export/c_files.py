@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -16,6 +17,8 @@ from edgegolf.backends.c.compiling import (
     find_compiler,
     footprint,
 )
+from edgegolf.backends.c.projects import Project
+from edgegolf.backends.c.projects import project as project_files
 from edgegolf.cards import read_card
 from edgegolf.data import DatasetUnavailableError, load_dataset
 from edgegolf.errors import EdgegolfError, unknown
@@ -49,17 +52,19 @@ class CResult:
 
 def write_c(
     path: Path, output: Path | None = None, fits: str | None = None, check: bool = False,
-    selftest: bool = False, optimize: c.Optimize = "size",
+    selftest: bool = False, optimize: c.Optimize = "size", project: Project | None = None,
 ) -> CResult:  # fmt: skip
-    """Write a `.c` file and its header.
+    """Write a `.c` file and its header, or a project with them.
 
     Args:
         path: A `.tflite` or `.onnx` file that computes in 8-bit integers.
-        output: The `.c` file; named after the model, in the current folder, if None.
+        output: The `.c` file, or the project's folder; named after the model, in the current
+            folder, if None.
         fits: A device that it must fit, one of `DEVICES`.
         check: Whether to compile it here and to compare its outputs with the interpreter's.
         selftest: Whether it shall hold two inputs with their outputs.
         optimize: What to make small.
+        project: What to write a project for, if for anything.
 
     Raises:
         EdgegolfError: C has no way to compute it, it does not fit, a compiler is missing, or an
@@ -69,15 +74,17 @@ def write_c(
         raise unknown(f"there is no device {fits!r}", fits, DEVICES)
     device = DEVICES[fits] if fits else None
     command = find_compiler(device)
-    destination = output or Path(f"{c.identifier(path.stem)}.c")
-    if destination.suffix != ".c":
-        raise EdgegolfError(f"{destination} does not end in .c")
-    graph = _read(path)
+    suffix = "" if project else ".c"
+    destination = output or Path(f"{c.identifier(path.stem)}{suffix}")
+    if destination.suffix != suffix:
+        what = "is no folder's name" if project else "does not end in .c"
+        raise EdgegolfError(f"{destination} {what}")
+    graph = read_model(path)
     try:
         plain = c.in_integers(graph)
         given = plain.inputs[0]
         golden = random_inputs(given, _GOLDEN) if selftest else None
-        files = c.write(plain, destination.stem, golden, optimize)
+        files = c.write(plain, destination.resolve().stem, golden, optimize)
     except c.NotInCError as error:
         raise EdgegolfError(f"{path}: C cannot have {error.message}", error.hint) from None
     except EdgegolfError as error:
@@ -100,17 +107,21 @@ def write_c(
         if wrong:
             raise EdgegolfError(f"{path}: {wrong} outputs in C differ from the interpreter's")
         compared = (len(parts[0]), len(parts[1]))
-    header = destination.with_name(f"{files.name}.h")
-    with atomic_path(header) as above, atomic_path(destination) as below:  # both or none
-        above.write_bytes(files.header.encode())
-        below.write_bytes(files.source.encode())
+    texts = {destination.with_name(f"{files.name}.h"): files.header, destination: files.source}
+    if project:
+        made = project_files(project, destination.resolve().name, files, given)
+        texts = {destination / name: text for name, text in made.items()}
+    with ExitStack() as stack:  # all or none
+        for place, text in texts.items():
+            stack.enter_context(atomic_path(place)).write_bytes(text.encode())
     return CResult(
-        str(path), (str(destination), str(header)), files.macs, given.elements, taken,
+        str(path), tuple(map(str, reversed(texts))), files.macs, given.elements, taken,
         fits, flash_left, ram_left, compared,
     )  # fmt: skip
 
 
-def _read(path: Path) -> Graph:
+def read_model(path: Path) -> Graph:
+    """The graph of a `.tflite` or `.onnx` file. Raises EdgegolfError if it is damaged."""
     if model_format(path) == "tflite":
         return tflite.read_graph(path)
     return onnx.read_graph(read_bounded(path), str(path), folder=path.parent).graph

@@ -9,13 +9,15 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgegolf.backends.c.compiling import find_compiler
 from edgegolf.bench.quick import latencies_in_turns
 from edgegolf.bench.system import describe_system
 from edgegolf.errors import EdgegolfError
+from edgegolf.export.c_library import has_c
 from edgegolf.export.samples import Samples, inputs_of, read_data
 from edgegolf.footprint.heap import heap_bytes
 from edgegolf.footprint.holding import measure_holdings
-from edgegolf.footprint.measure import file_costs, heap_costs, resident_costs
+from edgegolf.footprint.measure import c_costs, file_costs, heap_costs, resident_costs
 from edgegolf.footprint.nets import Net, accuracy_of, compared_nets, find_family, random_net
 from edgegolf.footprint.result import LATENCY, Cost, Footprint, NetFootprint, Variant
 from edgegolf.footprint.variants import (
@@ -119,13 +121,15 @@ def _compare(
     )
     run = []
     for file in (*stock, *ours):
-        runtimes = tuple(name for name in installed_runtimes(file.path) if name != REFERENCE)
+        runtimes = _deployed(file.path)
         memory = [
             cost
             for runtime in runtimes
             for cost in (*heap_costs(file.path, runtime), *resident_costs(file.path, runtime))
         ]
-        run.append(_Measured(file, (*file_costs(file.path), *memory), runtimes))
+        run.append(
+            _Measured(file, (*file_costs(file.path), *c_costs(file.path), *memory), runtimes)
+        )
     return [*run, *(_Measured(file, tuple(file_costs(file.path))) for file in golfed)]
 
 
@@ -136,9 +140,15 @@ def _grow(net: Net, calibration: Samples, folder: Path) -> list[_Measured]:
     run = []
     for file in (*stock, *sharing_files(net.model, calibration, folder)):
         runtime = preferred_runtime(file.path)
-        costs = (*file_costs(file.path), *heap_costs(file.path, runtime))
+        costs = (*file_costs(file.path), *c_costs(file.path), *heap_costs(file.path, runtime))
         run.append(_Measured(file, costs, (runtime,)))
     return [*run, *(_Measured(file, tuple(file_costs(file.path))) for file in golfed)]
+
+
+def _deployed(path: Path) -> tuple[str, ...]:
+    """The runtimes here that a file is deployed with, C among them where it can be had."""
+    usual = tuple(name for name in installed_runtimes(path) if name != REFERENCE)
+    return (*usual, "c") if find_compiler(None) and has_c(path) else usual
 
 
 def _records(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,14 +11,19 @@ from pathlib import Path
 from edgegolf.anatomy.onnx import dissect_onnx
 from edgegolf.anatomy.parts import BIASES, WEIGHTS
 from edgegolf.anatomy.tflite import dissect_tflite
+from edgegolf.backends.c import write
+from edgegolf.backends.c.compiling import DEVICES, footprint
 from edgegolf.bench.bench import TIMEOUT
 from edgegolf.bench.inputs import example_inputs, run_closed
 from edgegolf.bench.inspect_file import inspect_file
 from edgegolf.bench.memory import ProcessMemory, measure_memory
+from edgegolf.export.c_library import has_c
 from edgegolf.files import read_bounded
 from edgegolf.footprint.heap import heap_bytes
 from edgegolf.footprint.result import (
     ACTIVATIONS,
+    C_FLASH,
+    C_RAM,
     COMPRESSED,
     COMPRESSED_UPDATE,
     FILE,
@@ -30,6 +36,7 @@ from edgegolf.footprint.result import (
     Cost,
 )
 from edgegolf.formats.model_format import model_format
+from edgegolf.frontends.tflite import read_graph
 from edgegolf.runtimes import TensorInfo, open_session
 from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.registry import find_runtime
@@ -55,6 +62,16 @@ def file_costs(path: Path) -> Iterator[Cost]:
         yield Cost(ACTIVATIONS, facts.graph.activation_peak_bytes)
     if facts.graph.macs is not None:
         yield Cost(MACS, facts.graph.macs)
+
+
+def c_costs(path: Path) -> Iterator[Cost]:
+    """What a file takes as C on a Cortex-M0+; nothing where it has none, or no compiler is here."""
+    device = DEVICES["rp2040"]
+    if shutil.which(device.compiler[0]) is None or not has_c(path):
+        return
+    taken = footprint(write(read_graph(path), "net"), device.compiler)
+    yield Cost(C_FLASH, taken.flash_bytes)
+    yield Cost(C_RAM, taken.ram_bytes)
 
 
 def heap_costs(path: Path, runtime: str) -> Iterator[Cost]:

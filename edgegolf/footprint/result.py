@@ -19,14 +19,15 @@ RESTING_HEAP = "heap at rest"
 RESTING_RESIDENT = "RSS at rest"
 PEAK_RESIDENT = "RSS at peak"
 LATENCY = "latency, µs"
+C_FLASH = "flash as C"  # on a Cortex-M0+: code and constants
+C_RAM = "RAM as C"  # there: arena and stack
 
 
 @dataclass(frozen=True)
 class Cost:
     """One thing that a file costs.
 
-    Costs of other kinds, such as a circuit's gates or a microcontroller's flash, are further
-    names.
+    Costs of other kinds, such as a circuit's gates, are further names.
     """
 
     name: str  # what it is, with its unit where that is not bytes

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from edgegolf.emulation.choice import board_choices
 from edgegolf.emulation.instructions import Instructions
 from edgegolf.report.table import UNKNOWN, Table
+
+if TYPE_CHECKING:
+    from edgegolf.emulation.cores import CoreCount
 
 FLOAT = "float32"
 
@@ -37,6 +41,28 @@ def instructions_table(results: Sequence[Instructions]) -> Table:
         title="ARM instructions per inference, one thread",
         caption=f"Instructions, not time: counted under QEMU {qemu}. "
         "Equal numbers can take different times.",
+        headings=1,
+    )
+
+
+def cores_table(results: Sequence[CoreCount]) -> Table:
+    """A row for each file and what its C was made for."""
+
+    def text(number: int | None) -> str:
+        return "failed" if number is None else f"{number:,}"
+
+    rows = (
+        (str(PurePath(each.file).parent), PurePath(each.file).name, each.optimize,
+         *map(text, (each.flash_bytes, each.arena_bytes, each.scratch_bytes, each.count)))
+        for each in results
+    )  # fmt: skip
+    units = "/".join(dict.fromkeys(each.unit for each in results))
+    return Table(
+        ("folder", "file", "for", "flash, B", "arena, B", "arrays on\nthe stack, B", units),
+        tuple(rows),
+        labels=3,
+        title=f"C on an emulated {'/'.join(dict.fromkeys(each.core for each in results))}",
+        caption="Of one inference; flash without that of an empty program.",
         headings=1,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,16 @@ class Runtime:
     """A program that runs model files."""
 
     suffix: str  # of the files that it runs
-    package: str  # the name of its package, as in `pip install`
+    package: str  # the name of its package, as in `pip install`, or of a compiler
     check: Callable[[], object]  # imports it; raises EdgegolfError saying what to install
     # Loads a file, given the path, the provider and the number of threads.
     open: Callable[[Path, str, int], Session]
+    is_usual: bool = True  # whether it is used where none is named, too
+
+
+def _of_c(name: str) -> Callable[..., Any]:
+    """A function of the one runtime that exports what it runs: known here by its name only."""
+    return lambda *given: getattr(import_module("edgegolf.export.c_library"), name)(*given)
 
 
 def _tflite(name: str, package: str, load: Callable[[], Any], kernels: str = "") -> Runtime:
@@ -38,6 +45,7 @@ RUNTIMES: dict[str, Runtime] = {
     "tflite-runtime": _tflite("tflite-runtime", "tflite-runtime", tflite_runtime),
     "litert-reference": _tflite("litert-reference", "ai-edge-litert", litert, "BUILTIN_REF"),
     "onnxruntime": Runtime(".onnx", "onnxruntime", onnxruntime, OnnxSession),
+    "c": Runtime(".tflite", "gcc", _of_c("command"), _of_c("CSession"), is_usual=False),
 }
 
 
@@ -62,8 +70,8 @@ def runtimes_for(path: Path) -> tuple[str, ...]:
 
 
 def installed_runtimes(path: Path) -> tuple[str, ...]:
-    """Those of `runtimes_for` that work here."""
-    return tuple(name for name in runtimes_for(path) if _works(name))
+    """Those of `runtimes_for` that are usual and work here."""
+    return tuple(name for name in _usual(path) if _works(name))
 
 
 def preferred_runtime(path: Path) -> str:
@@ -72,7 +80,7 @@ def preferred_runtime(path: Path) -> str:
     Raises:
         EdgegolfError: None runs files of this suffix, or none of those is installed.
     """
-    names = runtimes_for(path)
+    names = _usual(path)
     for name in names:
         if _works(name):
             return name
@@ -122,6 +130,10 @@ def check_file(path: Path) -> None:
         path.open("rb").close()
     except OSError as error:
         raise EdgegolfError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _usual(path: Path) -> tuple[str, ...]:
+    return tuple(name for name in runtimes_for(path) if RUNTIMES[name].is_usual)
 
 
 def _works(name: str) -> bool:

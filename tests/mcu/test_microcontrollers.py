@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
-from cores import CORES, Core, missing, run_on_core
 from ir_nets import pixels, uneven_net
 
 from edgegolf.backends import c
+from edgegolf.emulation.cores import CORES, Core, missing, run_on_core
 from edgegolf.export.c_files import random_inputs
 from edgegolf.frontends.tflite import read_graph
 from edgegolf.quantize.calibration import Scheme, calibrate, ranges

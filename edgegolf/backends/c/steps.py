@@ -71,6 +71,7 @@ class Steps:
 
     source: Source = field(default_factory=Source)  # where functions and constants go
     fast: bool = False  # whether the C shall be fast rather than small
+    strips: bool = True  # whether all rows that a window sees may be copied for that
     # Tensors that lie where another one does.
     same: dict[Tensor, Tensor] = field(default_factory=dict)
     # What tensors are between, where that is less than their type.
@@ -163,7 +164,11 @@ class Steps:
         if counted:
             layer.add("unsigned n = 0;")
         given = layer, chain.source, geometry, before, fill, limits
-        seen = strip(*given, form == "planes") if form else slide(*given, _is_grouped(head))
+        if form:
+            seen = strip(*given, form == "planes")
+        else:
+            in_one_piece = self.fast and isinstance(head.op, Conv2D) and geometry.size != (1, 1)
+            seen = slide(*given, in_one_piece or _is_grouped(head))
         current = chain.source if before is None else before.output
         copies = seen.is_copy
         stages = list(chain.stages)
@@ -200,7 +205,9 @@ class Steps:
     def form(self, node: Node, geometry: Geometry) -> str:
         """How a copy of the rows is laid that the first stage sees, empty if there is none."""
         op = node.op
-        if not self.fast or not isinstance(op, Conv2D | DepthwiseConv2D) or _is_grouped(node):
+        if not (self.fast and self.strips and isinstance(op, Conv2D | DepthwiseConv2D)):
+            return ""
+        if _is_grouped(node):
             return ""
         if geometry.size == (1, 1) or geometry.dilation != (1, 1) or 1 in geometry.outputs:
             return ""

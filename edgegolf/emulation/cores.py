@@ -9,16 +9,20 @@ import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
-from edgegolf.backends.c import CFiles
+from edgegolf.backends import c
 from edgegolf.emulation.emulator import plugin
 from edgegolf.errors import EdgegolfError
+from edgegolf.export.c_files import random_inputs, read_model
+from edgegolf.progress import track
 
 _MAIN = Path(__file__).with_name("core_main.c")
 _SMALL = ("-std=gnu99", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections")
-_TIMEOUT_S = 60
+_TIMEOUT_S = 600
 
 
 def _picolibc(flash: str, ram: str, size: str) -> tuple[str, ...]:
@@ -77,49 +81,124 @@ class Run:
     count: int  # of `Core.unit`, of one inference up to the logits
 
 
+@dataclass(frozen=True)
+class CoreCount:
+    """What a model file as C takes on an emulated microcontroller."""
+
+    SCHEMA: ClassVar[str] = "edgegolf.core/1"
+
+    file: str  # the path as it was given
+    core: str  # the name of a `Core`
+    optimize: str  # what the C was made for, `size` or `speed`
+    unit: str  # what is counted, `instructions` or `cycles`
+    count: int | None = None  # of one inference up to the logits; None if it failed
+    flash_bytes: int | None = None  # program and constants, less an empty program's
+    arena_bytes: int | None = None  # of the static array
+    scratch_bytes: int | None = None  # of the arrays on the stack
+    error: str | None = None  # why there is no figure; None if there is
+
+
+def count_on_core(paths: Iterable[Path], name: str) -> tuple[CoreCount, ...]:
+    """Count for each file, once made small and once made fast.
+
+    Args:
+        paths: `.tflite` and `.onnx` files in 8-bit integers.
+        name: One of `CORES`.
+
+    Raises:
+        EdgegolfError: A compiler or emulator is not installed. A file of which there is no C, or
+            whose C is wrong there, is a result with an error.
+    """
+    core = CORES[name]
+    _check(core)
+    ways: tuple[c.Optimize, ...] = ("size", "speed")
+    cases = [(path, optimize) for path in paths for optimize in ways]
+    return tuple(_counted(core, *case) for case in track(cases, "emulating", len(cases)))
+
+
+def _counted(core: Core, path: Path, optimize: c.Optimize) -> CoreCount:
+    failed = CoreCount(path.as_posix(), core.name, optimize, core.unit)
+    try:
+        graph = read_model(path)
+        files = c.write(graph, "net", random_inputs(c.in_integers(graph).inputs[0], 2), optimize)
+        found = run_on_core(core, files, optimize == "speed")
+    except c.NotInCError as error:
+        return replace(failed, error=f"{path}: C cannot have {error.message}")
+    except EdgegolfError as error:
+        return replace(failed, error=f"{path}: {error.message}")
+    return replace(
+        failed, count=found.count, flash_bytes=found.flash_bytes, arena_bytes=files.arena_bytes,
+        scratch_bytes=files.scratch_bytes,
+    )  # fmt: skip
+
+
 def missing(core: Core) -> str | None:
     """A program that is not installed, None if all are."""
     names = (core.compiler[0], core.emulator[0])
     return next((name for name in names if shutil.which(name) is None), None)
 
 
-def run_on_core(core: Core, files: CFiles, fast: bool = False) -> Run:
+def _check(core: Core) -> None:
+    lacks = missing(core)
+    if lacks is not None:
+        raise EdgegolfError(f"{lacks} is not installed", hint=f"apt-get install {PACKAGES}")
+
+
+def run_on_core(core: Core, files: c.CFiles, fast: bool = False) -> Run:
     """What a net with a self-test takes there, compiled to be small or to be fast.
 
     Raises:
         EdgegolfError: A program is missing or fails, or the net's outputs are wrong there.
     """
-    lacks = missing(core)
-    if lacks is not None:
-        raise EdgegolfError(f"{lacks} is not installed", hint=f"apt-get install {PACKAGES}")
+    _check(core)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / f"{files.name}.h").write_text(files.header)
-        (folder / f"{files.name}.c").write_text(files.source)
+        _save(files, folder)
         (folder / "empty.c").write_text("int main(void) { return 0; }\n")
         (folder / "use.c").write_text(
             f'#include "{files.name}.h"\nint main(void) {{ return {files.name}_argmax(); }}\n'
         )
-
-        def build(program: str, *sources: str, repeats: int = 0) -> Path:
-            option = core.fast if fast else "-Os"
-            command = [*core.compiler, *_SMALL, option, f"-DNET={files.name}",
-                       f"-DREPEATS={repeats}", *sources, "-o", program]  # fmt: skip
-            _called(command, folder)
-            return folder / program
-
         size = core.compiler[0].removesuffix("gcc") + "size"
-        net = f"{files.name}.c"
         used, empty = (
-            [int(n) for n in _called([size, str(path)], folder).splitlines()[1].split()[:3]]
-            for path in (build("use", "use.c", net), build("empty", "empty.c"))
+            [int(n) for n in _called([size, str(program)], folder).splitlines()[1].split()[:3]]
+            for program in (
+                _built(core, files, fast, folder, "use.c", f"{files.name}.c"),
+                _built(core, files, fast, folder, "empty.c"),
+            )
         )
-        counts = []
-        for repeats in (0, 1, 2):
-            path = build(f"run{repeats}", str(_MAIN), net, repeats=repeats)
-            counts.append(_count(core, path, folder))
+        _, once, twice = (_run(core, files, fast, folder, repeats) for repeats in (0, 1, 2))
         text, data, bss = (a - b for a, b in zip(used, empty, strict=True))
-        return Run(text + data, data + bss, counts[2] - counts[1])
+        return Run(text + data, data + bss, twice - once)
+
+
+def prove_on_core(core: Core, files: c.CFiles, fast: bool = False) -> None:
+    """Run a net's self-test there. Raises as `run_on_core` does."""
+    _check(core)
+    with tempfile.TemporaryDirectory() as name:
+        _save(files, Path(name))
+        _run(core, files, fast, Path(name), 0)
+
+
+def _save(files: c.CFiles, folder: Path) -> None:
+    (folder / f"{files.name}.h").write_text(files.header)
+    (folder / f"{files.name}.c").write_text(files.source)
+
+
+def _built(
+    core: Core, files: c.CFiles, fast: bool, folder: Path, *sources: str, repeats: int = 0
+) -> Path:
+    """A program, made of sources in a folder."""
+    program = folder / f"{Path(sources[0]).stem}{repeats}"
+    command = [*core.compiler, *_SMALL, core.fast if fast else "-Os", f"-DNET={files.name}",
+               f"-DREPEATS={repeats}", *sources, "-o", str(program)]  # fmt: skip
+    _called(command, folder)
+    return program
+
+
+def _run(core: Core, files: c.CFiles, fast: bool, folder: Path, repeats: int) -> int:
+    """What so many inferences take, the self-test for 0. Raises EdgegolfError if it fails."""
+    sources = str(_MAIN), f"{files.name}.c"
+    return _count(core, _built(core, files, fast, folder, *sources, repeats=repeats), folder)
 
 
 def _count(core: Core, program: Path, folder: Path) -> int:
