@@ -705,14 +705,12 @@ def golf(file: Path, output: Path | None, as_json: bool, **how: bool) -> None:
     edgegolf golf models/mnist/tight_resnet/float32.tflite -o smaller.tflite
     edgegolf golf models/mnist/tight_resnet/float32.onnx --keep-names -o s.onnx
     """
-    from edgegolf.golf.golf import golf_file
+    from edgegolf.api import golf as golf_file
     from edgegolf.progress import Work
     from edgegolf.report.file_tables import golf_table
-    from edgegolf.runtimes.compare import compare_files
 
-    destination = output or file.with_suffix(f".golfed{file.suffix}")
     with Work(f"golfing {file}"):
-        result = golf_file(file, destination, compare=compare_files, **how)
+        result = golf_file(file, output, **how)
     _show(result, as_json, golf_table(result))
 
 
