@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgegolf.completion import models as model_names
+from edgegolf.completion import nets as net_names
 from edgegolf.errors import EdgegolfError, unknown
 
 if TYPE_CHECKING:
@@ -140,8 +142,24 @@ class Resumable(click.Command):
             raise click.Abort("run it again to go on") from None
 
 
+def _install_completion(context: click.Context, option: Any, wanted: bool) -> None:
+    if wanted:
+        from edgegolf.completion import install_completion
+
+        _say(install_completion(context.command, Path.home()))
+        context.exit()
+
+
 @click.group(cls=Paragraphs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="edgegolf")
+@option(
+    "--install-completion",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_install_completion,
+    help="Teach this shell (bash, zsh or fish) to complete names.",
+)
 def cli() -> None:
     """Edge deployment for code-golfed neural networks.
 
@@ -156,7 +174,7 @@ def cli() -> None:
 
 
 @cli.command()
-@argument("net", required=False)
+@argument("net", required=False, shell_complete=net_names)
 def zoo(net: str | None) -> None:
     """List the nets, or show the layers of one.
 
@@ -198,7 +216,7 @@ def data(as_json: bool) -> None:
 
 
 @cli.command(cls=Resumable)
-@argument("nets", nargs=-1, metavar="[NET]...")
+@argument("nets", nargs=-1, metavar="[NET]...", shell_complete=net_names)
 @option("--dataset", help=THEIR_DATASET)
 @option("--epochs", type=COUNT, help="Instead of the recipe's.")
 @usual("--seed", 0, "First seed.", type=click.IntRange(0))
@@ -313,7 +331,7 @@ def _run_sweep(sweep: Sweep, title: str, store: Store, **how: Any) -> None:
 
 
 @cli.command(cls=Resumable)
-@argument("net")
+@argument("net", shell_complete=net_names)
 @option("--dataset", help="Data set; what the net is made for, or what stands in for it.")
 @option("--epochs", type=COUNT, help="Of each idea, instead of the file's.")
 @usual("--seeds", 1, "How many.", type=COUNT)
@@ -360,7 +378,7 @@ def ablate(
 
 
 @cli.command(cls=Resumable)
-@argument("models", nargs=-1, metavar="[NET|MODEL.keras]...")
+@argument("models", nargs=-1, metavar="[NET|MODEL.keras]...", shell_complete=model_names)
 @option("--dataset", help=THEIR_DATASET)
 @usual("--formats", "tflite,onnx", "What to write.", type=NAMES)
 @usual(
@@ -523,7 +541,7 @@ def _count_for_boards(paths: Sequence[Path], architecture: str) -> tuple[Instruc
 
 
 @cli.command()
-@argument("files", nargs=-1, required=True, metavar="FILE|NET...")
+@argument("files", nargs=-1, required=True, metavar="FILE|NET...", shell_complete=model_names)
 @option("--dataset", help=NET_DATASET)
 @option(
     "--runtime",
@@ -774,7 +792,7 @@ def c(model: Path, as_json: bool, **how: Any) -> None:
 
 
 @cli.command()
-@argument("net")
+@argument("net", shell_complete=net_names)
 @option("--dataset", help="Data set; MNIST where it is to be had, else digits.")
 @usual("--iterations", "1,2,4,8,16,32", "To grow over.", type=COUNTS)
 @option("--figures", type=FILE, help="Folder for the pictures.")
@@ -867,7 +885,7 @@ def circuit(
 
 @cli.command()
 @argument("host", metavar="[USER@]HOST")
-@argument("models", nargs=-1, metavar="FILE|NET...")
+@argument("models", nargs=-1, metavar="FILE|NET...", shell_complete=model_names)
 @option("--dataset", help=NET_DATASET)
 @device_options
 @option("--runtime", help="What runs the models there, instead of the preferred one.")
@@ -993,7 +1011,7 @@ def classify(
 
 
 @cli.command()
-@argument("models", nargs=-1, metavar="[FILE|NET]...")
+@argument("models", nargs=-1, metavar="[FILE|NET]...", shell_complete=model_names)
 @option("--dataset", help="Only the nets that were trained on it.")
 @usual("--host", "127.0.0.1", "Address to listen on.")
 @option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import circuits
+import cli_page
 import pytest
 import strangers
 import users
@@ -91,6 +92,10 @@ def test_tables_of_circuits_are_written_from_their_record() -> None:
         for name, content in sections.items():
             assert page != "docs/circuit.md" or content in text
             assert replace_section(text, name, content) == text, "run make docs"
+
+
+def test_the_page_of_verbs_is_what_they_tell() -> None:
+    assert cli_page.PAGE.read_text() == cli_page.cli_page(), "run python benchmarks/cli_page.py"
 
 
 def test_arm_tables_are_written_from_the_counts() -> None:
