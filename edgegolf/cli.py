@@ -183,13 +183,13 @@ def zoo(net: str | None) -> None:
     edgegolf zoo cnn:2
     """
     from edgegolf.report.net_tables import layer_table, zoo_table
-    from edgegolf.zoo import CLASSES, all_recipes, find_recipe
+    from edgegolf.zoo import CLASSES, all_recipes, named_recipe
     from edgegolf.zoo.summary import summarize
 
     if net is None:
         _print(zoo_table(all_recipes()))
         return
-    recipe = find_recipe(net)
+    recipe = named_recipe(net)
     from edgegolf.quiet import import_keras
 
     import_keras()
@@ -231,25 +231,26 @@ def train(
     """Train nets from scratch: all small ones if none is named.
 
     Run it again to go on after an interruption: finished runs are kept. What is trained with
-    other epochs or data than the model that is there goes to a folder below trials/.
+    other epochs or data than the model that is there goes to a folder below trials/. A net and a
+    data set of your own are functions: my.py:net, --dataset my.py:data.
 
     \b
     edgegolf train
     edgegolf train tight_resnet --seeds 3
     edgegolf train cnn:2 --epochs 4 --out /tmp/cnn
     """
-    from edgegolf.data import load_dataset
+    from edgegolf.data import named_dataset
     from edgegolf.report.training_display import TrainingDisplay, trained_line
     from edgegolf.training import train_nets
     from edgegolf.zoo import default_names, usual_dataset
 
     if out is not None and len(nets) != 1:
         raise click.UsageError("--out goes with exactly one net")
-    found = load_dataset(dataset, usual=usual_dataset(nets))
+    found = named_dataset(dataset, usual=usual_dataset(nets))
     chosen, numbers = nets or default_names(found.image_shape), range(seed, seed + seeds)
     _say(f"Training on {found.name} from {found.location}.")
     with TrainingDisplay() as display:
-        trained = train_nets(chosen, found.name, numbers, out=out, report=display.report, **how)
+        trained = train_nets(chosen, found.key, numbers, out=out, report=display.report, **how)
     for each in trained:
         _say(trained_line(each))
 
@@ -486,7 +487,7 @@ def _export_nets(
 ) -> None:
     """Export nets of the zoo, all that are trained if none is named, and time their files."""
     from edgegolf.bench.quick import latencies_in_turns
-    from edgegolf.data import load_dataset
+    from edgegolf.data import named_dataset
     from edgegolf.emulation.choice import note_choices
     from edgegolf.export.publish import publish_all
     from edgegolf.progress import Work
@@ -495,7 +496,7 @@ def _export_nets(
     from edgegolf.workspace import exported_files, net_folders, trained_folders, trial_folders
     from edgegolf.zoo import usual_dataset
 
-    found = load_dataset(dataset, usual=usual_dataset(nets))
+    found = named_dataset(dataset, usual=usual_dataset(() if dataset else nets))
     folders = [folder for net in nets for folder in net_folders(found.name, net)]
     if not nets:
         folders = [*trained_folders(found.name), *trial_folders(found.name)]

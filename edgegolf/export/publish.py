@@ -20,7 +20,7 @@ from edgegolf.cards import (
     read_record,
     write_card,
 )
-from edgegolf.data import Dataset, load_dataset
+from edgegolf.data import Dataset, named_dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.export import (
     ExportedFile,
@@ -73,7 +73,7 @@ def publish_all(
     """
     ordered = sorted(folders, key=_expected_cost, reverse=True)
     tasks = [
-        Task(f"exporting {folder}", _publish, (folder, dataset.name, options)) for folder in ordered
+        Task(f"exporting {folder}", _publish, (folder, dataset.key, options)) for folder in ordered
     ]
     for index, result in _run(tasks):
         yield ordered[index], result
@@ -108,7 +108,7 @@ def publish_files(
         raise EdgegolfError(
             f"{out} holds a trained net with its own files", hint="give another folder"
         )
-    source = Path(samples) if samples else load_dataset(dataset).name
+    source = Path(samples) if samples else named_dataset(dataset).key
     unnamed = () if samples or dataset else (unnamed_dataset(str(source)),)
     for model in dict.fromkeys(models):
         task = Task(f"exporting {model}", _publish_file, (model, out, source, options))
@@ -139,7 +139,7 @@ def _run(tasks: Sequence[Task]) -> Generator[tuple[int, Published], None, None]:
 def _publish(
     folder: Path, dataset: str, options: ExportOptions, send: Callable[[object], None]
 ) -> Published:
-    return publish(folder, load_dataset(dataset), options, send)
+    return publish(folder, named_dataset(dataset), options, send)
 
 
 def _publish_file(
@@ -149,7 +149,7 @@ def _publish_file(
     options: ExportOptions,
     send: Callable[[object], None],
 ) -> Published:
-    found = load_dataset(source) if isinstance(source, str) else source
+    found = named_dataset(source) if isinstance(source, str) else source
     return publish_file(model, out, found, options, send)
 
 
