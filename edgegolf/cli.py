@@ -687,25 +687,39 @@ def _refuse(context: click.Context, why: str, is_useless: Callable[[str], bool])
 
 @cli.command()
 @argument("file", type=FILE)
-@as_json("anatomy")
-@option("--picture", type=FILE, help="Draw a treemap: .svg or .png.")
-def anatomy(file: Path, as_json: bool, picture: Path | None) -> None:
+@argument("new", type=FILE, required=False)
+@forms(
+    json="Print JSON, schema edgegolf.anatomy/1, of two files edgegolf.anatomy_change/1.",
+    markdown="Print a Markdown table.",
+)
+@to_file("Write there instead.")
+@option("--picture", type=FILE, help="Draw a treemap of FILE: .svg or .png.")
+def anatomy(
+    file: Path, new: Path | None, form: str | None, output: Path | None, picture: Path | None
+) -> None:
     """Tell where every byte of a model file goes.
 
-    And what sharing would save.
+    And what sharing would save. Of two files: what grew and shrank in NEW, by cause.
 
     \b
     edgegolf anatomy models/mnist/tight_resnet/int8.tflite
     edgegolf anatomy models/mnist/tight_resnet/int8.onnx --picture anatomy.svg
+    edgegolf anatomy models/mnist/cnn-2/int8.tflite models/mnist/cnn-2/int8.onnx
     """
     from edgegolf.anatomy.anatomy import anatomy as dissect
-    from edgegolf.report import page_charts, pictures
-    from edgegolf.report.file_tables import anatomy_table
+    from edgegolf.anatomy.anatomy import anatomy_change
+    from edgegolf.report import file_tables, page_charts, pictures
 
-    found = dissect(file)
     if picture is not None:
-        pictures.draw(page_charts.anatomy(found), picture)
-    _show(found, as_json, anatomy_table(found))
+        pictures.draw(page_charts.anatomy(dissect(file)), picture)
+    if new is not None:
+        change = anatomy_change(file, new)
+        texts = {"markdown": file_tables.anatomy_change_markdown}
+        _show_or_write(change, form, output, texts, file_tables.anatomy_change_table(change))
+        return
+    found = dissect(file)
+    table = file_tables.anatomy_table(found)
+    _show_or_write(found, form, output, {"markdown": lambda _: table.markdown()}, table)
 
 
 @cli.command()
