@@ -19,6 +19,7 @@ from edgegolf.errors import EdgegolfError, unknown
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from edgegolf.bench.gate import Verdict
     from edgegolf.bench.result import BenchResult
     from edgegolf.emulation.instructions import Instructions
     from edgegolf.export import ExportOptions
@@ -567,6 +568,14 @@ def _count_for_boards(paths: Sequence[Path], architecture: str) -> tuple[Instruc
 @option("--max-latency", type=click.FloatRange(0), help="Gate: p50 in microseconds.")
 @option("--baseline", type=FILE, help="Gate: earlier --json output.")
 @usual("--tolerance", "10%", "Allowed above the baseline.", type=FRACTION)
+@usual(
+    "--gate",
+    "size,p50,accuracy",
+    "What the baseline gates; leave p50 out on shared runners.",
+    names=("figures",),
+    type=NAMES,
+)
+@option("--junit", type=FILE, help="Write results and gate there as JUnit XML.")
 @option(
     "--on", "hosts", multiple=True, metavar="[USER@]HOST", help="Measure there; may be repeated."
 )
@@ -584,6 +593,7 @@ def bench(
     form: str | None,
     output: Path | None,
     baseline: Path | None,
+    junit: Path | None,
     hosts: tuple[str, ...],
     emulate: str | None,
     **given: Any,
@@ -600,25 +610,27 @@ def bench(
     """
     from edgegolf.bench.bench import BenchOptions
     from edgegolf.bench.bench import bench as run_bench
-    from edgegolf.bench.gate import Gate, read_baseline, verdicts
+    from edgegolf.bench.gate import Gate, read_baseline, row_name, verdicts
     from edgegolf.files import check_writable
     from edgegolf.records import to_json
     from edgegolf.report.bench_table import bench_notes, bench_table, to_csv, to_markdown
-    from edgegolf.report.gate_lines import gate_lines, gate_markdown
+    from edgegolf.report.gate_lines import gate_markdown
     from edgegolf.workspace import find_files
 
     paths = [path for file in files for path in find_files(file, dataset)]
     if emulate is not None:
-        heeded = ("emulate", "files", "dataset", "runtimes", "form", "output")
+        heeded = ("emulate", "files", "dataset", "runtimes", "form", "output", "baseline",
+                  "tolerance", "junit")  # fmt: skip
         _refuse(context, "with --emulate", lambda name: name not in heeded)
-        return _count_instructions(paths, emulate, given["runtimes"], form, output)
+        counted = (paths, emulate, given["runtimes"])
+        return _count_instructions(counted, form, output, baseline, given["tolerance"], junit)
 
     def of(*names: str) -> dict[str, Any]:
         return {name: given[name] for name in names}
 
     gate = Gate(
         baseline=None if baseline is None else read_baseline(baseline),
-        **of("min_accuracy", "max_size", "max_latency", "tolerance"),
+        **of("min_accuracy", "max_size", "max_latency", "tolerance", "figures"),
     )
     if output is not None:
         check_writable(output)
@@ -641,31 +653,54 @@ def bench(
     else:
         below = "\n" + gate_markdown(judged) if form == "markdown" and judged else ""
         _write(texts[form or "json"](results) + below, output, form)
+    return _tell_gate(results, judged, row_name, junit)
+
+
+def _count_instructions(
+    counted: tuple[Sequence[Path], str, Sequence[str]],
+    form: str | None,
+    output: Path | None,
+    baseline: Path | None,
+    tolerance: float,
+    junit: Path | None,
+) -> int:
+    from edgegolf.emulation.gate import instruction_verdicts, row_name
+    from edgegolf.emulation.instructions import count_instructions, read_instructions
+    from edgegolf.records import to_json
+    from edgegolf.report.gate_lines import gate_markdown
+    from edgegolf.report.instruction_tables import instructions_table
+
+    if form == "csv":
+        raise click.UsageError("--emulate prints a table, --json or --markdown, not --csv")
+    before = None if baseline is None else read_instructions(baseline)
+    results = count_instructions(*counted)
+    judged = () if before is None else instruction_verdicts(results, before, tolerance)
+    table = instructions_table(results)
+    if form is None and output is None:
+        _print(table)
+    else:
+        markdown = gate_markdown(judged) or table.markdown()
+        _write(markdown if form == "markdown" else to_json(results), output, form)
+    return _tell_gate(results, judged, row_name, junit)
+
+
+def _tell_gate(
+    results: Sequence[Any],
+    judged: Sequence[Verdict],
+    name: Callable[[Any], str],
+    to_junit: Path | None,
+) -> int:
+    """Say what failed, and which limits were broken; the exit code."""
+    from edgegolf.files import write_atomically
+    from edgegolf.report.gate_lines import gate_lines
+    from edgegolf.report.junit import junit
+
+    if to_junit is not None:
+        write_atomically(to_junit, junit(results, judged, name))
     failed = _tell_errors(results)
     for line in gate_lines(judged):
         _say(line)
     return failed or (GATE_FAILED if any(verdict.failures for verdict in judged) else 0)
-
-
-def _count_instructions(
-    paths: Sequence[Path],
-    architecture: str,
-    runtimes: Sequence[str],
-    form: str | None,
-    output: Path | None,
-) -> int:
-    from edgegolf.emulation.instructions import count_instructions
-    from edgegolf.records import to_json
-    from edgegolf.report.instruction_tables import instructions_table
-
-    if form not in (None, "json"):
-        raise click.UsageError(f"--emulate prints a table or --json, not --{form}")
-    results = count_instructions(paths, architecture, runtimes)
-    if form is None and output is None:
-        _print(instructions_table(results))
-    else:
-        _write(to_json(results), output)
-    return _tell_errors(results)
 
 
 def _tell_errors(results: Iterable[BenchResult | Instructions]) -> int:

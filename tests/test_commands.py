@@ -43,6 +43,7 @@ NOT_RUN = {
     r"mlperf_tiny_resnet8_int8": "a file that docs/cifar10.md says how to get",
     r"^(ssh|scp|ssh-keygen|ssh-copy-id) ": "needs a device",
     r"current/environment/bin|^cd |^ls |^environment/bin": "typed on a device",
+    r"^bash deploy/ci/gate.sh": "needs a repository; tests/test_ci_templates.py",
     r"^edgegolf (bench|golf|anatomy) mine\.": "a file of the reader's own",
     r"^edgegolf classify photo.jpg": "a photo of the reader's own; tests/demo",
     r"^curl ": "needs the demo; tests/demo posts to it",

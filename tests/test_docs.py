@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import circuits
-import cli_page
 import pytest
 import strangers
 import users
@@ -95,7 +97,17 @@ def test_tables_of_circuits_are_written_from_their_record() -> None:
 
 
 def test_the_page_of_verbs_is_what_they_tell() -> None:
-    assert cli_page.PAGE.read_text() == cli_page.cli_page(), "run python benchmarks/cli_page.py"
+    # In a process of its own: click keeps the help option of the first context of a verb.
+    script = "import cli_page; print(cli_page.cli_page(), end='')"
+    path = os.pathsep.join((str(ROOT), str(ROOT / "benchmarks")))
+    page = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+    assert (ROOT / "docs" / "cli.md").read_text() == page, "run python benchmarks/cli_page.py"
 
 
 def test_arm_tables_are_written_from_the_counts() -> None:
