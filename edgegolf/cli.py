@@ -759,6 +759,27 @@ def anatomy(
 
 @cli.command()
 @argument("file", type=FILE)
+@as_json("outline")
+@option("--picture", type=FILE, help="Draw it: .svg.")
+def show(file: Path, as_json: bool, picture: Path | None) -> None:
+    """List a file's operators: loops, sharing, skips.
+
+    \b
+    edgegolf show models/mnist/tight_resnet/int8.tflite
+    edgegolf show models/mnist/tight_resnet/int8.onnx --picture net.svg
+    """
+    from edgegolf.bench.outline import outline
+    from edgegolf.files import write_atomically
+    from edgegolf.report.outline_views import outline_svg, outline_table
+
+    found = outline(file)
+    if picture is not None:
+        write_atomically(picture, outline_svg(found))
+    _show(found, as_json, outline_table(found))
+
+
+@cli.command()
+@argument("file", type=FILE)
 @to_file("FILE.golfed.SUFFIX if absent.")
 @flag("--keep-names", "Keep the names of tensors and nodes.")
 @flag("--keep-metadata", "Keep metadata and descriptions.")
