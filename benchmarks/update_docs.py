@@ -15,6 +15,7 @@ from pathlib import Path
 from circuits import draw_growth
 from circuits import read as read_circuits
 from circuits import sections as circuit_sections
+from cli_page import main as write_cli_page
 from doc_tables import (
     costs_markdown,
     files_markdown,
@@ -82,6 +83,7 @@ def main() -> None:
             text = replace_section(text, name, content)
         write_atomically(page, text)
     draw(page_charts.front(cards, "mnist"), DOCS / "models.svg")
+    write_cli_page()
 
 
 def other_sections() -> dict[str, str]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from edgegolf.errors import EdgegolfError
 from edgegolf.files import sha256, write_atomically
 from edgegolf.records import from_file, to_json
+from edgegolf.user_code import is_reference
 
 CARD_NAME = "card.json"
 RECORD_NAME = "export.json"  # the same for a user's `.keras` file, whose name it may begin with
@@ -85,7 +87,12 @@ def read_card(folder: Path) -> Card | None:
         EdgegolfError: There is one, but it is not valid.
     """
     path = folder / CARD_NAME
-    return from_file(path, Card, MAXIMUM_CARD_BYTES) if path.is_file() else None
+    if not path.is_file():
+        return None
+    card = from_file(path, Card, MAXIMUM_CARD_BYTES)
+    if is_reference(card.dataset):  # nobody but the user names code to run
+        raise EdgegolfError(f"{path} names a Python file as its data set")
+    return card
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgegolf.completion import models as model_names
+from edgegolf.completion import nets as net_names
 from edgegolf.errors import EdgegolfError, unknown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from edgegolf.bench.gate import Verdict
     from edgegolf.bench.result import BenchResult
     from edgegolf.emulation.cores import CoreCount
     from edgegolf.emulation.instructions import Instructions
@@ -161,8 +164,24 @@ class Resumable(click.Command):
             raise click.Abort("run it again to go on") from None
 
 
+def _install_completion(context: click.Context, option: Any, wanted: bool) -> None:
+    if wanted:
+        from edgegolf.completion import install_completion
+
+        _say(install_completion(context.command, Path.home()))
+        context.exit()
+
+
 @click.group(cls=Paragraphs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="edgegolf")
+@option(
+    "--install-completion",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_install_completion,
+    help="Teach this shell (bash, zsh or fish) to complete names.",
+)
 def cli() -> None:
     """Edge deployment for code-golfed neural networks.
 
@@ -177,7 +196,7 @@ def cli() -> None:
 
 
 @cli.command()
-@argument("net", required=False)
+@argument("net", required=False, shell_complete=net_names)
 def zoo(net: str | None) -> None:
     """List the nets, or show the layers of one.
 
@@ -186,13 +205,13 @@ def zoo(net: str | None) -> None:
     edgegolf zoo cnn:2
     """
     from edgegolf.report.net_tables import layer_table, zoo_table
-    from edgegolf.zoo import CLASSES, all_recipes, find_recipe
+    from edgegolf.zoo import CLASSES, all_recipes, named_recipe
     from edgegolf.zoo.summary import summarize
 
     if net is None:
         _print(zoo_table(all_recipes()))
         return
-    recipe = find_recipe(net)
+    recipe = named_recipe(net)
     from edgegolf.quiet import import_keras
 
     import_keras()
@@ -219,7 +238,7 @@ def data(as_json: bool) -> None:
 
 
 @cli.command(cls=Resumable)
-@argument("nets", nargs=-1, metavar="[NET]...")
+@argument("nets", nargs=-1, metavar="[NET]...", shell_complete=net_names)
 @option("--dataset", help=THEIR_DATASET)
 @option("--epochs", type=COUNT, help="Instead of the recipe's.")
 @usual("--seed", 0, "First seed.", type=click.IntRange(0))
@@ -234,25 +253,26 @@ def train(
     """Train nets from scratch: all small ones if none is named.
 
     Run it again to go on after an interruption: finished runs are kept. What is trained with
-    other epochs or data than the model that is there goes to a folder below trials/.
+    other epochs or data than the model that is there goes to a folder below trials/. A net and a
+    data set of your own are functions: my.py:net, --dataset my.py:data.
 
     \b
     edgegolf train
     edgegolf train tight_resnet --seeds 3
     edgegolf train cnn:2 --epochs 4 --out /tmp/cnn
     """
-    from edgegolf.data import load_dataset
+    from edgegolf.data import named_dataset
     from edgegolf.report.training_display import TrainingDisplay, trained_line
     from edgegolf.training import train_nets
     from edgegolf.zoo import default_names, usual_dataset
 
     if out is not None and len(nets) != 1:
         raise click.UsageError("--out goes with exactly one net")
-    found = load_dataset(dataset, usual=usual_dataset(nets))
+    found = named_dataset(dataset, usual=usual_dataset(nets))
     chosen, numbers = nets or default_names(found.image_shape), range(seed, seed + seeds)
     _say(f"Training on {found.name} from {found.location}.")
     with TrainingDisplay() as display:
-        trained = train_nets(chosen, found.name, numbers, out=out, report=display.report, **how)
+        trained = train_nets(chosen, found.key, numbers, out=out, report=display.report, **how)
     for each in trained:
         _say(trained_line(each))
 
@@ -334,7 +354,7 @@ def _run_sweep(sweep: Sweep, title: str, store: Store, **how: Any) -> None:
 
 
 @cli.command(cls=Resumable)
-@argument("net")
+@argument("net", shell_complete=net_names)
 @option("--dataset", help="Data set; what the net is made for, or what stands in for it.")
 @option("--epochs", type=COUNT, help="Of each idea, instead of the file's.")
 @usual("--seeds", 1, "How many.", type=COUNT)
@@ -381,7 +401,7 @@ def ablate(
 
 
 @cli.command(cls=Resumable)
-@argument("models", nargs=-1, metavar="[NET|MODEL.keras]...")
+@argument("models", nargs=-1, metavar="[NET|MODEL.keras]...", shell_complete=model_names)
 @option("--dataset", help=THEIR_DATASET)
 @usual("--formats", "tflite,onnx", "What to write.", type=NAMES)
 @usual(
@@ -489,7 +509,7 @@ def _export_nets(
 ) -> None:
     """Export nets of the zoo, all that are trained if none is named, and time their files."""
     from edgegolf.bench.quick import latencies_in_turns
-    from edgegolf.data import load_dataset
+    from edgegolf.data import named_dataset
     from edgegolf.emulation.choice import note_choices
     from edgegolf.export.publish import publish_all
     from edgegolf.progress import Work
@@ -498,7 +518,7 @@ def _export_nets(
     from edgegolf.workspace import exported_files, net_folders, trained_folders, trial_folders
     from edgegolf.zoo import usual_dataset
 
-    found = load_dataset(dataset, usual=usual_dataset(nets))
+    found = named_dataset(dataset, usual=usual_dataset(() if dataset else nets))
     folders = [folder for net in nets for folder in net_folders(found.name, net)]
     if not nets:
         folders = [*trained_folders(found.name), *trial_folders(found.name)]
@@ -544,7 +564,7 @@ def _count_for_boards(paths: Sequence[Path], architecture: str) -> tuple[Instruc
 
 
 @cli.command()
-@argument("files", nargs=-1, required=True, metavar="FILE|NET...")
+@argument("files", nargs=-1, required=True, metavar="FILE|NET...", shell_complete=model_names)
 @option("--dataset", help=NET_DATASET)
 @option(
     "--runtime",
@@ -569,6 +589,14 @@ def _count_for_boards(paths: Sequence[Path], architecture: str) -> tuple[Instruc
 @option("--max-latency", type=click.FloatRange(0), help="Gate: p50 in microseconds.")
 @option("--baseline", type=FILE, help="Gate: earlier --json output.")
 @usual("--tolerance", "10%", "Allowed above the baseline.", type=FRACTION)
+@usual(
+    "--gate",
+    "size,p50,accuracy",
+    "What the baseline gates; leave p50 out on shared runners.",
+    names=("figures",),
+    type=NAMES,
+)
+@option("--junit", type=OUTPUT, help="Write results and gate there as JUnit XML.")
 @option(
     "--on", "hosts", multiple=True, metavar="[USER@]HOST", help="Measure there; may be repeated."
 )
@@ -587,6 +615,7 @@ def bench(
     form: str | None,
     output: Path | None,
     baseline: Path | None,
+    junit: Path | None,
     hosts: tuple[str, ...],
     emulate: str | None,
     **given: Any,
@@ -604,24 +633,31 @@ def bench(
     """
     from edgegolf.bench.bench import BenchOptions
     from edgegolf.bench.bench import bench as run_bench
-    from edgegolf.bench.gate import Gate, read_baseline, verdicts
+    from edgegolf.bench.gate import Gate, read_baseline, row_name, verdicts
     from edgegolf.records import to_json
     from edgegolf.report.bench_table import bench_notes, bench_table, to_csv, to_markdown
-    from edgegolf.report.gate_lines import gate_lines, gate_markdown
+    from edgegolf.report.gate_lines import gate_markdown
     from edgegolf.workspace import find_files
 
     paths = [path for file in files for path in find_files(file, dataset)]
     if emulate is not None:
-        heeded = ("emulate", "files", "dataset", "runtimes", "form", "output")
+        heeded = ("emulate", "files", "dataset", "runtimes", "form", "output", "baseline",
+                  "tolerance", "junit")  # fmt: skip
         _refuse(context, "with --emulate", lambda name: name not in heeded)
-        return _count_instructions(paths, emulate, given["runtimes"], form, output)
+        from edgegolf.emulation.cores import CORES
+
+        counted = (paths, emulate, given["runtimes"])
+        if emulate in CORES:
+            _refuse(context, f"on {emulate}", {"baseline", "tolerance", "junit"}.__contains__)
+            return _count_on_core(*counted, form, output)
+        return _count_instructions(counted, form, output, baseline, given["tolerance"], junit)
 
     def of(*names: str) -> dict[str, Any]:
         return {name: given[name] for name in names}
 
     gate = Gate(
         baseline=None if baseline is None else read_baseline(baseline),
-        **of("min_accuracy", "max_size", "max_latency", "tolerance"),
+        **of("min_accuracy", "max_size", "max_latency", "tolerance", "figures"),
     )
     options = BenchOptions(**of("runtimes", "providers", "threads", "min_time", "accuracy", "cpu"))
     if hosts:
@@ -642,40 +678,73 @@ def bench(
     else:
         below = "\n" + gate_markdown(judged) if form == "markdown" and judged else ""
         _write(texts[form or "json"](results) + below, output, form)
+    return _tell_gate(results, judged, row_name, junit)
+
+
+def _count_instructions(
+    counted: tuple[Sequence[Path], str, Sequence[str]],
+    form: str | None,
+    output: Path | None,
+    baseline: Path | None,
+    tolerance: float,
+    junit: Path | None,
+) -> int:
+    from edgegolf.emulation.gate import instruction_verdicts, row_name
+    from edgegolf.emulation.instructions import count_instructions, read_instructions
+    from edgegolf.records import to_json
+    from edgegolf.report.gate_lines import gate_markdown
+    from edgegolf.report.instruction_tables import instructions_table
+
+    if form == "csv":
+        raise click.UsageError("--emulate prints a table, --json or --markdown, not --csv")
+    before = None if baseline is None else read_instructions(baseline)
+    results = count_instructions(*counted)
+    judged = () if before is None else instruction_verdicts(results, before, tolerance)
+    table = instructions_table(results)
+    if form is None and output is None:
+        _print(table)
+    else:
+        markdown = gate_markdown(judged) or table.markdown()
+        _write(markdown if form == "markdown" else to_json(results), output, form)
+    return _tell_gate(results, judged, row_name, junit)
+
+
+def _tell_gate(
+    results: Sequence[Any],
+    judged: Sequence[Verdict],
+    name: Callable[[Any], str],
+    to_junit: Path | None,
+) -> int:
+    """Say what failed, and which limits were broken; the exit code."""
+    from edgegolf.files import write_atomically
+    from edgegolf.report.gate_lines import gate_lines
+    from edgegolf.report.junit import junit
+
+    if to_junit is not None:
+        write_atomically(to_junit, junit(results, judged, name))
     failed = _tell_errors(results)
     for line in gate_lines(judged):
         _say(line)
     return failed or (GATE_FAILED if any(verdict.failures for verdict in judged) else 0)
 
 
-def _count_instructions(
-    paths: Sequence[Path],
-    architecture: str,
-    runtimes: Sequence[str],
-    form: str | None,
-    output: Path | None,
+def _count_on_core(
+    paths: Sequence[Path], core: str, runtimes: Sequence[str], form: str | None, output: Path | None
 ) -> int:
-    from edgegolf.emulation.cores import CORES, count_on_core
-    from edgegolf.emulation.instructions import count_instructions
+    from edgegolf.emulation.cores import count_on_core
     from edgegolf.records import to_json
-    from edgegolf.report.instruction_tables import cores_table, instructions_table
+    from edgegolf.report.instruction_tables import cores_table
 
     if form not in (None, "json"):
-        raise click.UsageError(f"--emulate prints a table or --json, not --{form}")
-    results: Sequence[Instructions | CoreCount]
-    if architecture in CORES:
-        if runtimes not in ((), ("c",)):
-            raise click.UsageError(f"on {architecture} there is only the runtime c")
-        results = counts = count_on_core(paths, architecture)
-        table = cores_table(counts)
-    else:
-        results = found = count_instructions(paths, architecture, runtimes)
-        table = instructions_table(found)
+        raise click.UsageError(f"{core} gives a table or --json, not --{form}")
+    if runtimes not in ((), ("c",)):
+        raise click.UsageError(f"on {core} there is only the runtime c")
+    counts = count_on_core(paths, core)
     if form is None and output is None:
-        _print(table)
+        _print(cores_table(counts))
     else:
-        _write(to_json(results), output)
-    return _tell_errors(results)
+        _write(to_json(counts), output)
+    return _tell_errors(counts)
 
 
 def _tell_errors(results: Iterable[BenchResult | CoreCount | Instructions]) -> int:
@@ -697,25 +766,60 @@ def _refuse(context: click.Context, why: str, is_useless: Callable[[str], bool])
 
 @cli.command()
 @argument("file", type=FILE)
-@as_json("anatomy")
-@option("--picture", type=PICTURE, help="Draw a treemap: .svg or .png.")
-def anatomy(file: Path, as_json: bool, picture: Path | None) -> None:
+@argument("new", type=FILE, required=False)
+@forms(
+    json="Print JSON, schema edgegolf.anatomy/1, of two files edgegolf.anatomy_change/1.",
+    markdown="Print a Markdown table.",
+)
+@to_file("Write there instead.")
+@option("--picture", type=PICTURE, help="Draw a treemap of FILE: .svg or .png.")
+def anatomy(
+    file: Path, new: Path | None, form: str | None, output: Path | None, picture: Path | None
+) -> None:
     """Tell where every byte of a model file goes.
 
-    And what sharing would save.
+    And what sharing would save. Of two files: what grew and shrank in NEW, by cause.
 
     \b
     edgegolf anatomy models/mnist/tight_resnet/int8.tflite
     edgegolf anatomy models/mnist/tight_resnet/int8.onnx --picture anatomy.svg
+    edgegolf anatomy models/mnist/cnn-2/int8.tflite models/mnist/cnn-2/int8.onnx
     """
     from edgegolf.anatomy.anatomy import anatomy as dissect
-    from edgegolf.report import page_charts, pictures
-    from edgegolf.report.file_tables import anatomy_table
+    from edgegolf.anatomy.anatomy import anatomy_change
+    from edgegolf.report import file_tables, page_charts, pictures
 
-    found = dissect(file)
     if picture is not None:
-        pictures.draw(page_charts.anatomy(found), picture)
-    _show(found, as_json, anatomy_table(found))
+        pictures.draw(page_charts.anatomy(dissect(file)), picture)
+    if new is not None:
+        change = anatomy_change(file, new)
+        texts = {"markdown": file_tables.anatomy_change_markdown}
+        _show_or_write(change, form, output, texts, file_tables.anatomy_change_table(change))
+        return
+    found = dissect(file)
+    table = file_tables.anatomy_table(found)
+    _show_or_write(found, form, output, {"markdown": lambda _: table.markdown()}, table)
+
+
+@cli.command()
+@argument("file", type=FILE)
+@as_json("outline")
+@option("--picture", type=PICTURE, help="Draw it: .svg.")
+def show(file: Path, as_json: bool, picture: Path | None) -> None:
+    """List a file's operators: loops, sharing, skips.
+
+    \b
+    edgegolf show models/mnist/tight_resnet/int8.tflite
+    edgegolf show models/mnist/tight_resnet/int8.onnx --picture net.svg
+    """
+    from edgegolf.bench.outline import outline
+    from edgegolf.files import write_atomically
+    from edgegolf.report.outline_views import outline_svg, outline_table
+
+    found = outline(file)
+    if picture is not None:
+        write_atomically(picture, outline_svg(found))
+    _show(found, as_json, outline_table(found))
 
 
 @cli.command()
@@ -734,14 +838,12 @@ def golf(file: Path, output: Path | None, as_json: bool, **how: bool) -> None:
     edgegolf golf models/mnist/tight_resnet/float32.tflite -o smaller.tflite
     edgegolf golf models/mnist/tight_resnet/float32.onnx --keep-names -o s.onnx
     """
-    from edgegolf.golf.golf import golf_file
+    from edgegolf.api import golf as golf_file
     from edgegolf.progress import Work
     from edgegolf.report.file_tables import golf_table
-    from edgegolf.runtimes.compare import compare_files
 
-    destination = output or file.with_suffix(f".golfed{file.suffix}")
     with Work(f"golfing {file}"):
-        result = golf_file(file, destination, compare=compare_files, **how)
+        result = golf_file(file, output, **how)
     _show(result, as_json, golf_table(result))
 
 
@@ -811,7 +913,7 @@ def c(model: Path, as_json: bool, **how: Any) -> None:
 
 
 @cli.command()
-@argument("net")
+@argument("net", shell_complete=net_names)
 @option("--dataset", help="Data set; MNIST where it is to be had, else digits.")
 @usual("--iterations", "1,2,4,8,16,32", "To grow over.", type=COUNTS)
 @option("--figures", type=FOLDER, help="Folder for the pictures.")
@@ -904,7 +1006,7 @@ def circuit(
 
 @cli.command()
 @argument("host", metavar="[USER@]HOST")
-@argument("models", nargs=-1, metavar="FILE|NET...")
+@argument("models", nargs=-1, metavar="FILE|NET...", shell_complete=model_names)
 @option("--dataset", help=NET_DATASET)
 @device_options
 @option("--runtime", help="What runs the models there, instead of the preferred one.")
@@ -1030,7 +1132,7 @@ def classify(
 
 
 @cli.command()
-@argument("models", nargs=-1, metavar="[FILE|NET]...")
+@argument("models", nargs=-1, metavar="[FILE|NET]...", shell_complete=model_names)
 @option("--dataset", help="Only the nets that were trained on it.")
 @usual("--host", "127.0.0.1", "Address to listen on.")
 @option(

@@ -1,13 +1,13 @@
 """Where models and results are: `models/DATASET/NAME/` in the current folder, and a store.
 
 Trainings with other epochs or data than those of the model that is kept are in
-`trials/DATASET/NAME/HOW/`.
+`trials/DATASET/NAME/HOW/`. Small int8 files come with the package, for nets that have no files in
+the current folder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
+from glob import escape
 from pathlib import Path
 
 from edgegolf.errors import EdgegolfError, suggestion
@@ -15,6 +15,7 @@ from edgegolf.files import read_bounded
 from edgegolf.records import MAXIMUM_BYTES, parse_json
 
 MODELS = Path("models")
+BUNDLED = Path(__file__).parent / "models"  # the small ones, as they come with the package
 TRIALS = Path("trials")  # what was trained otherwise than the model that is kept
 MODEL_NAME = "model.keras"
 MODEL_SUFFIXES = (".tflite", ".onnx")
@@ -86,8 +87,8 @@ def find_files(name: str, dataset: str | None) -> tuple[Path, ...]:
     """The model files that a user means by a file's path or by the name of a net.
 
     Args:
-        name: A path, or a net whose files are looked for below `models/`, and where there are none
-            below `trials/`.
+        name: A path, or a net whose files are looked for below `models/`, where there are none
+            below `trials/`, and then among those that come with the package.
         dataset: The data set's folder to look in; None looks in all.
 
     Raises:
@@ -100,28 +101,31 @@ def find_files(name: str, dataset: str | None) -> tuple[Path, ...]:
             return found
     elif path.exists() or path.suffix:
         return (path,)
-    datasets = (dataset,) if dataset else tuple(sorted({p.name for p in _glob("*")}))
-    found = tuple(file for each in datasets for file in exported_files(model_folder(each, name)))
-    found = found or tuple(
-        file
-        for each in datasets
-        for folder in trial_folders(each, name)
-        for file in exported_files(folder)
+    net, data = escape(name.replace(":", "-")), escape(dataset) if dataset else "*"
+    for place, folders in ((MODELS, net), (TRIALS, f"{net}/*"), (BUNDLED, net)):
+        found = tuple(
+            file
+            for folder in sorted(place.glob(f"{data}/{folders}"))
+            for file in exported_files(folder)
+        )
+        if found:
+            return found
+    raise EdgegolfError(
+        f"{name!r} is neither a file nor a net with exported files below {MODELS}/",
+        hint=suggestion(name, net_names())
+        or "give a .tflite or .onnx file, or make the files: edgegolf train, edgegolf export",
     )
-    if not found:
-        nets = (
-            path.name.replace("-", ":") for each in datasets for path in MODELS.glob(f"{each}/*")
-        )
-        raise EdgegolfError(
-            f"{name!r} is neither a file nor a net with exported files below {MODELS}/",
-            hint=suggestion(name, nets)
-            or "give a .tflite or .onnx file, or make the files: edgegolf train, edgegolf export",
-        )
-    return found
 
 
-def _glob(pattern: str) -> Iterator[Path]:
-    return chain(MODELS.glob(pattern), TRIALS.glob(pattern))
+def net_names() -> tuple[str, ...]:
+    """The nets that have a folder below `models/`, or come with the package, sorted."""
+    folders = (*MODELS.glob("*/*"), *BUNDLED.glob("*/*"))
+    return tuple(sorted({path.name.replace("-", ":") for path in folders}))
+
+
+def bundled_or_own(pattern: str) -> tuple[Path, ...]:
+    """What fits a pattern below `models/`; where nothing does, of what comes with the package."""
+    return tuple(MODELS.glob(pattern)) or tuple(BUNDLED.glob(pattern))
 
 
 def user_store() -> Path:

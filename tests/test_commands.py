@@ -43,6 +43,8 @@ NOT_RUN = {
     r"mlperf_tiny_resnet8_int8": "a file that docs/cifar10.md says how to get",
     r"^(ssh|scp|ssh-keygen|ssh-copy-id) ": "needs a device",
     r"current/environment/bin|^cd |^ls |^environment/bin": "typed on a device",
+    r"^bash deploy/ci/gate.sh": "needs a repository; tests/test_ci_templates.py",
+    r"^edgegolf (bench|golf|anatomy) mine\.": "a file of the reader's own",
     r"^edgegolf classify photo.jpg": "a photo of the reader's own; tests/demo",
     r"^curl ": "needs the demo; tests/demo posts to it",
     r"sha256sum": "of data sets that are nowhere in the project",
@@ -56,7 +58,7 @@ NOT_RUN = {
 # Files of the reader's own.
 EXAMPLES = {"my.keras", "torch.onnx", "samples.npz", "images.npz", "my.toml",
             "mlperf_tiny_resnet8_int8.tflite", "photo.jpg", "cnn.onnx", "cnn.int8.tflite",
-            "cnn.float32.tflite"}  # fmt: skip
+            "cnn.float32.tflite", "mine.tflite"}  # fmt: skip
 TARGETS_NOT_RUN = {
     "demo": "serves until Ctrl-C; tests/demo",
     "docs": "minutes: runs commands, draws pictures; tests/test_docs.py holds what it writes",
@@ -111,7 +113,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = ROOT / name
         if path.is_dir():
             ignored = shutil.ignore_patterns("__pycache__", ".training")
-            shutil.copytree(path, tree / name, ignore=ignored)
+            shutil.copytree(path, tree / name, ignore=ignored, symlinks=True)
         else:
             shutil.copy2(path, tree / name)
     binaries = tree / ".venv" / "bin"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import circuits
@@ -91,6 +94,20 @@ def test_tables_of_circuits_are_written_from_their_record() -> None:
         for name, content in sections.items():
             assert page != "docs/circuit.md" or content in text
             assert replace_section(text, name, content) == text, "run make docs"
+
+
+def test_the_page_of_verbs_is_what_they_tell() -> None:
+    # In a process of its own: click keeps the help option of the first context of a verb.
+    script = "import cli_page; print(cli_page.cli_page(), end='')"
+    path = os.pathsep.join((str(ROOT), str(ROOT / "benchmarks")))
+    page = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+    assert (ROOT / "docs" / "cli.md").read_text() == page, "run python benchmarks/cli_page.py"
 
 
 def test_arm_tables_are_written_from_the_counts() -> None:

@@ -1,11 +1,16 @@
-"""Both installs in clean environments, from the package index."""
+"""Installs in clean environments, from the package index."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import tarfile
+import urllib.request
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -47,6 +52,81 @@ def install(folder: Path, requirement: str) -> Path:
 def packages(binaries: Path) -> set[str]:
     listed = run(binaries / "python", "-m", "pip", "list", "--format", "json", cwd=ROOT)
     return {package["name"].lower() for package in json.loads(listed)}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an index would serve: both distributions are checked, the wheel is built from the other.
+
+    The index's page shows no pictures and follows no links to files.
+    """
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "venv", folder / "tools", cwd=ROOT)
+    python = folder / "tools" / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", "build", "twine", cwd=ROOT)
+    run(python, "-m", "build", "--outdir", folder / "made", ROOT, cwd=folder)
+    made = sorted((folder / "made").iterdir())
+    run(python, "-m", "twine", "check", "--strict", *made, cwd=folder)
+    source, wheel = made if made[1].suffix == ".whl" else made[::-1]
+    with tarfile.open(source) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = (
+        "tests/test_install.py",
+        "docs/bench.md",
+        "models/mnist/linear/model.keras",
+        "Makefile",
+    )
+    assert names >= {*wanted}
+    with zipfile.ZipFile(wheel) as archive:
+        assert wheel.stat().st_size < 2_000_000
+        assert "edgegolf/py.typed" in archive.namelist()
+        assert not any("cnn-32" in name or ".keras" in name for name in archive.namelist())
+        (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        text = archive.read(metadata).decode()
+    assert not re.search(r"\]\((?!https://)", text)
+    return wheel
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="paths of the environment are those of Linux")
+def test_the_wheel_is_enough_in_an_empty_folder(tmp_path: Path, wheel: Path) -> None:
+    binaries = install(tmp_path / "base", str(wheel))
+    (told,) = re.findall(r"less than (\d+) MB", (ROOT / "docs" / "package.md").read_text())
+    installed = next(binaries.parent.glob("lib/python*/site-packages"))
+    tools = ("pip", "setuptools", "pkg_resources")  # not what edgegolf needs
+    sizes = [
+        path.stat().st_blocks * 512
+        for path in installed.rglob("*")
+        if path.is_file() and path.relative_to(installed).parts[0] not in tools
+    ]
+    assert sum(sizes) < int(told) * 1_000_000
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "tight_resnet" in run(binaries / "edgegolf", "zoo", cwd=empty)
+    benched = run(
+        binaries / "edgegolf", "bench", "tight_resnet", "--min-time", "0.1", "--json", cwd=empty
+    )
+    results = json.loads(benched)
+    assert {Path(each["file"]).name for each in results} == {"int8.onnx", "int8.tflite"}
+    assert all(each["latency_us"]["p50"] > 0 for each in results)
+    drawn = run(binaries / "edgegolf", "classify", ROOT / "docs" / "seven.png", "--json", cwd=empty)
+    guesses = [guess["class"] for guess in json.loads(drawn)[0]["guesses"]]
+    assert len(guesses) == 10
+    assert guesses.count("7") > 5
+    demo = subprocess.Popen(
+        [binaries / "edgegolf", "demo", "--port", "0"], cwd=empty, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert demo.stderr is not None
+        said = next(line for line in demo.stderr if "http://" in line)
+        with urllib.request.urlopen(said.split(" on ")[1].split()[0], timeout=30) as page:
+            assert b"canvas" in page.read()
+    finally:
+        demo.terminate()
+        demo.wait(30)
+    script = "from edgegolf import anatomy; print(anatomy('x.tflite').bytes)"
+    shutil.copy(ROOT / "models/mnist/linear/int8.tflite", empty / "x.tflite")
+    assert int(run(binaries / "python", "-c", script, cwd=empty)) > 0
+    assert not [path for path in empty.iterdir() if path.name != "x.tflite"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="paths of the environment are those of Linux")

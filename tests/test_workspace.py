@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.workspace import exported_files, find_files, model_folder, trained_folders
+from edgegolf.workspace import (
+    BUNDLED,
+    bundled_or_own,
+    exported_files,
+    find_files,
+    model_folder,
+    net_names,
+    trained_folders,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +52,15 @@ def test_a_path_means_itself() -> None:
 
 def test_a_missing_file_keeps_its_name_for_the_error_to_come() -> None:
     assert find_files("missing.tflite", None) == (Path("missing.tflite"),)
+
+
+def test_what_is_nowhere_here_comes_with_the_package() -> None:
+    folder = BUNDLED / "mnist" / "linear"
+    assert {folder / "int8.tflite", folder / "int8.onnx"} <= {*find_files("linear", None)}
+    assert len(find_files("cnn:2", "mnist")) == 2  # those of here are taken, as few as they are
+    assert len(bundled_or_own("*/*/int8.tflite")) == 2
+    assert bundled_or_own("mnist/linear/int8.onnx") == (folder / "int8.onnx",)
+    assert {"cnn:2", "linear", "tight_resnet"} <= {*net_names()}
 
 
 def test_an_unknown_net_is_refused() -> None:

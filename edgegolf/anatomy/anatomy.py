@@ -56,6 +56,41 @@ class Anatomy:
     sharing_would_save: int  # bytes of data to be saved by storing equal data once
 
 
+@dataclass(frozen=True)
+class Change:
+    """What became of the bytes that serve one purpose."""
+
+    name: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class AnatomyChange:
+    """Where a file differs from an earlier one."""
+
+    SCHEMA: ClassVar[str] = "edgegolf.anatomy_change/1"
+
+    old: str  # the earlier file's path
+    new: str  # the path of the other
+    before: int  # size of the earlier file
+    after: int  # size of the other
+    changes: tuple[Change, ...]  # the largest first; they add up to the sizes
+
+
+def anatomy_change(old: Path, new: Path) -> AnatomyChange:
+    """Tell which parts of a file grew and which shrank; the two may be of different formats.
+
+    Raises:
+        EdgegolfError: As `anatomy`.
+    """
+    first, second = anatomy(old), anatomy(new)
+    before, after = ({part.name: part.bytes for part in each.parts} for each in (first, second))
+    changes = (Change(name, before.get(name, 0), after.get(name, 0)) for name in before | after)
+    ordered = sorted(changes, key=lambda each: -abs(each.after - each.before))
+    return AnatomyChange(str(old), str(new), first.bytes, second.bytes, tuple(ordered))
+
+
 def anatomy(path: Path) -> Anatomy:
     """Take a ``.tflite`` or ``.onnx`` file apart.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgegolf.cards import read_card
-from edgegolf.data import load_dataset
+from edgegolf.data import named_dataset
 from edgegolf.runtimes import open_session
 from edgegolf.runtimes.classify import accuracy
 
@@ -16,7 +16,7 @@ def measure_accuracy(path: Path, runtime: str, provider: str, threads: int, data
     Raises:
         EdgegolfError: The data set cannot be had, or the model is no classifier of its images.
     """
-    split = load_dataset(dataset).split("test")
+    split = named_dataset(dataset).split("test")
     with open_session(path, runtime, provider, threads) as session:
         return accuracy(session, split)
 

@@ -15,7 +15,7 @@ from edgegolf.bench.memory import ProcessMemory, measure_memory
 from edgegolf.bench.result import BenchResult, Memory
 from edgegolf.bench.system import after_measurement, describe_system
 from edgegolf.cards import stale_warning
-from edgegolf.data import DatasetUnavailableError, load_dataset
+from edgegolf.data import DatasetUnavailableError, named_dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.progress import track
 from edgegolf.runtimes.child import run_in_child
@@ -84,7 +84,7 @@ def check_options(options: BenchOptions) -> None:
         if provider != "cpu":
             check_provider(provider)
     if options.accuracy is not None:
-        load_dataset(options.accuracy)
+        named_dataset(options.accuracy)
     if max(options.threads) > MAXIMUM_THREADS:
         raise EdgegolfError(f"{max(options.threads)} threads are more than {MAXIMUM_THREADS}")
     if options.cpu is not None and hasattr(os, "sched_getaffinity"):

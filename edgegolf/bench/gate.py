@@ -8,7 +8,9 @@ from os.path import normpath
 from pathlib import Path, PurePath
 
 from edgegolf.bench.result import BenchResult, read_results
-from edgegolf.errors import EdgegolfError
+from edgegolf.errors import EdgegolfError, unknown
+
+FIGURES = ("size", "p50", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,13 @@ class Gate:
     baseline: tuple[BenchResult, ...] | None = None
     # By which fraction size, p50 and the error rate may be above the baseline's.
     tolerance: float = 0.1
+    # Which of these are held against the baseline: on a shared runner, p50 is better left out.
+    figures: tuple[str, ...] = FIGURES
+
+    def __post_init__(self) -> None:
+        for name in self.figures:
+            if name not in FIGURES:
+                raise unknown(f"the baseline gates no {name!r}", name, FIGURES)
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ def verdicts(results: Sequence[BenchResult], gate: Gate) -> tuple[Verdict, ...]:
 
     Results with an error are left out: they fail anyway.
     """
-    if gate == Gate(tolerance=gate.tolerance):
+    if gate == Gate(tolerance=gate.tolerance, figures=gate.figures):
         return ()
     measured = [result for result in results if result.error is None]
     before = counterparts(measured, gate.baseline or ())
@@ -167,9 +176,9 @@ def _above_limits(result: BenchResult, gate: Gate) -> Iterator[str]:
                 f"below the least allowed, {gate.min_accuracy:.2%}"
             )
     if gate.max_size is not None:
-        yield from _exceeds("size", result.size_bytes, gate.max_size, "bytes", "the limit")
+        yield from exceeds("size", result.size_bytes, gate.max_size, "bytes", "the limit")
     if gate.max_latency is not None:
-        yield from _exceeds("p50", _p50(result), gate.max_latency, "µs", "the limit")
+        yield from exceeds("p50", _p50(result), gate.max_latency, "µs", "the limit")
 
 
 def _worse_than_baseline(
@@ -182,18 +191,18 @@ def _worse_than_baseline(
         return
     growth = 1 + gate.tolerance
     allowed = f"the baseline plus {gate.tolerance:.0%}"
-    if before.size_bytes is not None:
+    if before.size_bytes is not None and "size" in gate.figures:
         limit = before.size_bytes * growth
-        yield from _exceeds("size", result.size_bytes, limit, "bytes", allowed)
+        yield from exceeds("size", result.size_bytes, limit, "bytes", allowed)
     old_p50 = _p50(before)
-    if old_p50 is not None:
+    if old_p50 is not None and "p50" in gate.figures:
         machine = (
             ""
             if before.system.cpu == result.system.cpu
             else f" (taken on another machine: {before.system.cpu}, now {result.system.cpu})"
         )
-        yield from _exceeds("p50", _p50(result), old_p50 * growth, "µs", allowed + machine)
-    if before.accuracy is not None:
+        yield from exceeds("p50", _p50(result), old_p50 * growth, "µs", allowed + machine)
+    if before.accuracy is not None and "accuracy" in gate.figures:
         if result.accuracy is None:
             yield "accuracy was not measured; the baseline has it"
         else:
@@ -205,16 +214,16 @@ def _worse_than_baseline(
                 )
 
 
-def _exceeds(
+def exceeds(
     figure: str, found: float | None, limit: float, unit: str, allowed: str
 ) -> Iterator[str]:
+    """What to say of a figure that is above a limit, or unknown; nothing otherwise."""
     if found is None:
         yield f"{figure} was not measured"
     elif found > limit:
-        yield (
-            f"{figure} {found:,.6g} {unit} is {found - limit:,.6g} {unit} above {allowed}, "
-            f"{limit:,.6g} {unit}"
-        )
+        values = (found, found - limit, limit)
+        now, more, most = (f"{value:,.6g} {unit}".strip() for value in values)
+        yield f"{figure} {now} is {more} above {allowed}, {most}"
 
 
 def _p50(result: BenchResult) -> float | None:

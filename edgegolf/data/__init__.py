@@ -16,8 +16,10 @@ from edgegolf.data.dataset import (
     Split,
     SplitName,
 )
+from edgegolf.data.own import dataset_from, own_dataset
 from edgegolf.errors import EdgegolfError, unknown
 from edgegolf.progress import say
+from edgegolf.user_code import from_package, is_reference
 
 # Every data set edgegolf knows, by name. A new one: its own file, and a line here.
 SOURCES: dict[str, Source] = {
@@ -26,6 +28,8 @@ SOURCES: dict[str, Source] = {
     cifar10.ORIGINAL.name: cifar10.SOURCE,
     cifar10.JPEG_COPY.name: cifar10.JPEG_SOURCE,
 }
+
+PACKAGES = "edgegolf.datasets"  # entry points of packages that have data sets
 
 # What is taken, and said, where a data set is not to be had and was not asked for by name.
 STAND_INS = {mnist.NAME: digits.NAME, cifar10.ORIGINAL.name: cifar10.JPEG_COPY.name}
@@ -45,9 +49,23 @@ def load_dataset(name: str | None = None, usual: str = mnist.NAME) -> Dataset:
     """
     if name is None:
         return _load_usual(usual)
-    if name not in SOURCES:
-        raise unknown(f"no data set is called {name!r}", name, SOURCES)
-    return SOURCES[name].fetch()
+    if name in SOURCES:
+        return SOURCES[name].fetch()
+    if found := from_package(PACKAGES, name):
+        return dataset_from(found(), name, name, f"the package {found.__module__}")
+    error = unknown(f"no data set is called {name!r}", name, SOURCES)
+    raise DatasetUnavailableError(error.message, error.hint)
+
+
+def named_dataset(name: str | None = None, usual: str = mnist.NAME) -> Dataset:
+    """The data set that a user names: as `load_dataset`, or `my.py:data`, whose code runs then.
+
+    Raises:
+        EdgegolfError: As `load_dataset`; or there is no such function, or it returns no data set.
+    """
+    if name is not None and is_reference(name):
+        return own_dataset(name)
+    return load_dataset(name, usual)
 
 
 def list_datasets() -> tuple[DatasetStatus, ...]:

@@ -44,6 +44,13 @@ class Dataset:
     read: Callable[[SplitName], Split] = field(repr=False, compare=False)
     # Its files, where they can be copied to another machine; empty if it comes in a package.
     files: tuple[Path, ...] = field(default=(), repr=False, compare=False)
+    # What `named_dataset` finds it by in another process; empty where that is its name.
+    reference: str = field(default="", compare=False)
+
+    @property
+    def key(self) -> str:
+        """What `named_dataset` finds it by."""
+        return self.reference or self.name
 
     def split(self, which: SplitName) -> Split:
         """Read one split; of the files, only those that hold it are opened.

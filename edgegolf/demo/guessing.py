@@ -18,7 +18,7 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.files import read_bounded, sha256
 from edgegolf.runtimes import open_session
 from edgegolf.runtimes.classify import dequantize, image_shape, to_input
-from edgegolf.workspace import MODELS, deployed_files, deployed_runtime, find_files
+from edgegolf.workspace import MODELS, bundled_or_own, deployed_files, deployed_runtime, find_files
 
 if TYPE_CHECKING:
     from edgegolf.runtimes.session import Array, Session
@@ -137,7 +137,7 @@ def for_subject(models: Sequence[OpenModel], subject: str | None) -> tuple[OpenM
 def _find(names: Sequence[str], dataset: str | None) -> tuple[Path, ...]:
     if names:
         return tuple(dict.fromkeys(path for name in names for path in find_files(name, dataset)))
-    found = deployed_files() or tuple(MODELS.glob("*/*/int8.tflite"))
+    found = deployed_files() or bundled_or_own("*/*/int8.tflite")
     if not found:
         raise EdgegolfError(
             f"no model is deployed on this machine, and there is none below {MODELS}/",

@@ -37,7 +37,7 @@ def edgegolf_wheel() -> Content:
     files = {
         f"edgegolf/{path.relative_to(folder).as_posix()}": path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not {"__pycache__", "models"} & {*path.relative_to(folder).parts}
     }
     found = distribution("edgegolf")
     information = f"edgegolf-{found.version}.dist-info"

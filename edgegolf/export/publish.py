@@ -20,7 +20,7 @@ from edgegolf.cards import (
     read_record,
     write_card,
 )
-from edgegolf.data import Dataset, load_dataset
+from edgegolf.data import Dataset, named_dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.export import (
     ExportedFile,
@@ -73,7 +73,7 @@ def publish_all(
     """
     ordered = sorted(folders, key=_expected_cost, reverse=True)
     tasks = [
-        Task(f"exporting {folder}", publish, (folder, dataset.name, options)) for folder in ordered
+        Task(f"exporting {folder}", publish, (folder, dataset.key, options)) for folder in ordered
     ]
     for index, result in _run(tasks):
         yield ordered[index], result
@@ -108,7 +108,7 @@ def publish_files(
         raise EdgegolfError(
             f"{out} holds a trained net with its own files", hint="give another folder"
         )
-    source = Path(samples) if samples else load_dataset(dataset).name
+    source = Path(samples) if samples else named_dataset(dataset).key
     unnamed = () if samples or dataset else (unnamed_dataset(str(source)),)
     for model in dict.fromkeys(models):
         task = Task(f"exporting {model}", publish_file, (model, out, source, options))
@@ -181,7 +181,7 @@ def publish(
         return Published((), {}, card, folder)
     if not is_here:
         raise EdgegolfError(f"{model} does not exist", hint="edgegolf train makes it")
-    data = load_dataset(dataset) if isinstance(dataset, str) else dataset
+    data = named_dataset(dataset) if isinstance(dataset, str) else dataset
     if card.dataset_checksum != data.checksum:
         raise EdgegolfError(
             f"the net in {folder} was trained on {card.dataset}, not on this {data.name}",
@@ -236,7 +236,7 @@ def publish_file(
         note: Called with each step.
     """
     kind_of(model)
-    source = load_dataset(source) if isinstance(source, str) else source
+    source = named_dataset(source) if isinstance(source, str) else source
     folder = out or model.parent
     card = read_card(folder) if out is None else None
     plain = out is not None or (model.name == MODEL_NAME and card is None)

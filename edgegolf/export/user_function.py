@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgegolf.errors import EdgegolfError, suggestion
+from edgegolf.errors import EdgegolfError
 from edgegolf.export.layouts import find_layout
 from edgegolf.export.sources import LABELS, ModelInput, Source, in_order
 from edgegolf.files import MAXIMUM_BYTES
 from edgegolf.ir.tensor import Array
+from edgegolf.user_code import told, user_function
 
 HINT = (
-    "it returns an array, a dict of arrays by input, (inputs, labels), or an iterable of samples "
-    "or batches of these"
+    "name a function as my.py:samples; it returns an array, a dict of arrays by input, "
+    "(inputs, labels), or an iterable of samples or batches of these"
 )
 
 
@@ -35,59 +31,23 @@ def call_function(source: str, inputs: Sequence[ModelInput], count: int) -> Sour
     Raises:
         EdgegolfError: No such function, it fails, or returns something else.
     """
-    file, _, name = source.rpartition(":")
-    path = Path(file).resolve()
-    if not path.is_file():
-        raise EdgegolfError(f"{file} does not exist", hint="name a function as my.py:samples")
-    sys.path.insert(0, str(path.parent))  # as python my.py does
-    try:
-        with _told(source, path):
-            spec = importlib.util.spec_from_file_location(f"samples_of_{path.stem}", path)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = module
-            spec.loader.exec_module(module)
-        function = getattr(module, name, None)
-        if not callable(function):
-            known = [each for each, value in vars(module).items() if callable(value)]
-            raise EdgegolfError(f"{file} has no function {name!r}", suggestion(name, known) or HINT)
-        with _told(source, path):
+    with user_function(source, HINT) as function:
+        with told(source, HINT):
             result = function()
         if isinstance(result, tuple | Mapping) or hasattr(result, "__array__"):
             parts, labels = _parts(result, inputs, source)
             arrays = {key: _array(value, source) for key, value in parts.items()}
             return Source(arrays, None if labels is None else _array(labels, source))
-        return _collect(_each(result, source, path), inputs, count, source)
-    finally:
-        sys.path.remove(str(path.parent))
+        return _collect(_each(result, source), inputs, count, source)
 
 
-@contextmanager
-def _told(source: str, path: Path) -> Iterator[None]:
-    """Turn what the user's code raises into one line that says where."""
-    try:
-        yield
-    except (Exception, SystemExit) as error:
-        lines = [
-            frame.lineno
-            for frame in traceback.extract_tb(error.__traceback__)
-            if frame.filename == str(path)
-        ]
-        if isinstance(error, SyntaxError) and error.filename == str(path):
-            lines.append(error.lineno)
-        where = f"line {lines[-1]} of {path}" if lines else str(path)
-        what = f"{type(error).__name__}: {error}".removesuffix(": ")
-        raise EdgegolfError(f"{source} fails in {where}: {what}", hint=HINT) from None
-
-
-def _each(result: object, source: str, path: Path) -> Iterator[object]:
+def _each(result: object, source: str) -> Iterator[object]:
     if not isinstance(result, Iterable) and not hasattr(result, "__getitem__"):
         raise EdgegolfError(f"{source} returns a {type(result).__name__}", hint=HINT)
-    with _told(source, path):
+    with told(source, HINT):
         items = iter(result)  # type: ignore[call-overload]
     while True:
-        with _told(source, path):
+        with told(source, HINT):
             item = next(items, None)
         if item is None:
             return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgegolf.report.table import BEST, UNKNOWN, Table, known
 
 if TYPE_CHECKING:
-    from edgegolf.anatomy.anatomy import Anatomy
+    from edgegolf.anatomy.anatomy import Anatomy, AnatomyChange
     from edgegolf.circuit.flow import Circuit, Fit
     from edgegolf.export import ExportedFile
     from edgegolf.export.c_files import CResult
@@ -43,6 +43,26 @@ def anatomy_table(anatomy: Anatomy) -> Table:
         rows.append(("storing equal data once would save", saved, ""))
     title = f"{anatomy.file}: {anatomy.bytes:,} bytes"
     return Table(("what", "bytes", "share"), tuple(rows), title=title)
+
+
+def anatomy_change_table(found: AnatomyChange) -> Table:
+    """What grew and what shrank, by cause."""
+    rows = [(each.name, each.before, each.after) for each in found.changes]
+    return Table(
+        ("what", "before", "after", "change"),
+        tuple(
+            (name, f"{before:,}", f"{after:,}", f"{after - before:+,}" if after != before else "=")
+            for name, before, after in (*rows, ("total", found.before, found.after))
+        ),
+        title=f"{found.old} → {found.new}: {found.before:,} → {found.after:,} bytes",
+    )
+
+
+def anatomy_change_markdown(found: AnatomyChange) -> str:
+    """The same for a pull request, one line above what changed."""
+    table = anatomy_change_table(found)
+    changed = Table(table.header, tuple(row for row in table.rows if row[-1] != "="))
+    return f"**{table.title}**\n\n{changed.markdown() if len(changed.rows) > 0 else ''}"
 
 
 def _first(rows: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:

@@ -48,9 +48,7 @@ def _text(change: Change, value: float | None) -> str:
         return "unknown"
     if change.unit == "%":
         return f"{value:.2%}"
-    return (
-        f"{value:,.0f} {change.unit}" if change.unit == "bytes" else f"{value:,.1f} {change.unit}"
-    )
+    return f"{value:,.1f} µs" if change.unit == "µs" else f"{value:,.0f} {change.unit}".rstrip()
 
 
 def _change(change: Change) -> str:

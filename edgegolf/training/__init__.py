@@ -6,13 +6,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edgegolf.data import load_dataset
+from edgegolf.data import named_dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.training.jobs import train_all
 from edgegolf.training.results import Trained, destination, run_folder, write_results
 from edgegolf.training.worker import Job, Progress, Run, finished_run
 from edgegolf.workspace import model_folder, trial_folder
-from edgegolf.zoo import find_recipe
+from edgegolf.zoo import named_recipe
 
 __all__ = ["PROCEDURE", "Job", "Progress", "Run", "Trained", "results_folder", "train_nets"]
 
@@ -37,8 +37,8 @@ def train_nets(
     A net's results are written as soon as its last run is finished.
 
     Args:
-        nets: Names of the zoo.
-        dataset: Name of the data set.
+        nets: What `named_recipe` finds.
+        dataset: What `named_dataset` finds.
         seeds: One run of every net for each.
         epochs: How long to train; None takes each recipe's.
         out: Where the results of the only net go. None: into the net's folder, or into one of
@@ -93,12 +93,11 @@ def results_folder(
     Raises:
         EdgegolfError: No such net, or `out` holds a model that was trained otherwise.
     """
-    find_recipe(net)
-    folder = out or model_folder(dataset, net)
+    found, name = named_dataset(dataset), named_recipe(net).name
+    folder = out or model_folder(found.name, name)
     if replace:
         return folder
     job = Job(net, dataset, 0, epochs, folder)
-    checksum = load_dataset(dataset).checksum
 
     def trial(how: str) -> Path:
         if out is not None:
@@ -106,6 +105,6 @@ def results_folder(
                 f"{out} holds a model that was trained otherwise",
                 hint="give another folder, or --replace",
             )
-        return trial_folder(dataset, net, how)
+        return trial_folder(found.name, name, how)
 
-    return destination(folder, job, checksum, trial)
+    return destination(folder, job, found.checksum, trial)

@@ -15,7 +15,7 @@ from edgegolf.files import remove_leftovers, sha256, write_atomically
 from edgegolf.records import from_file, to_json
 from edgegolf.surroundings import current_commit, package_versions
 from edgegolf.training.worker import WEIGHTS_NAME, Job, Run, read_run
-from edgegolf.zoo import find_recipe
+from edgegolf.zoo import named_recipe
 
 HISTORY_NAME = "history.json"
 MODEL_NAME = "model.keras"
@@ -75,7 +75,7 @@ def destination(folder: Path, job: Job, checksum: str, trial: Callable[[str], Pa
     found = _training_in(folder)
     if found is None or _same(found, wanted):
         return folder
-    own = find_recipe(job.net).training.to_dict(), checksum
+    own = named_recipe(job.net).training.to_dict(), checksum
     if _same(own, wanted) and found[1] == checksum and not _same(own, found):
         aside = trial(_how(own, found))
         if not aside.exists():
@@ -145,7 +145,7 @@ def write_results(
         path.unlink()
     history = (*runs, *_other_runs(folder, known, runs))
     write_atomically(folder / HISTORY_NAME, to_json(History(history)))
-    recipe = find_recipe(job.net)
+    recipe = named_recipe(job.net)
     size = run.size
     assert size is not None  # the run is finished
     card = Card(

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from edgegolf.data import load_dataset
+from edgegolf.data import Dataset, named_dataset
 from edgegolf.files import atomic_path, write_atomically
 from edgegolf.records import from_file, to_json
 from edgegolf.training.precision import for_this_machine
 from edgegolf.training.trainer import Position, Trainer
-from edgegolf.zoo import Recipe, find_recipe, with_epochs
+from edgegolf.zoo import Recipe, named_recipe, with_epochs
 from edgegolf.zoo.summary import summarize
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Job:
     """What one process is to train."""
 
-    net: str  # the net's name in the zoo
-    dataset: str  # the data set's name
+    net: str  # what `named_recipe` finds
+    dataset: str  # what `named_dataset` finds
     seed: int  # what weights, order and shifts are drawn from
     epochs: int | None  # how long to train; None takes the recipe's
     folder: Path  # where checkpoints and results go
@@ -34,7 +34,7 @@ class Job:
     @property
     def recipe(self) -> Recipe:
         """The net's recipe, for this number of epochs."""
-        recipe = find_recipe(self.net)
+        recipe = named_recipe(self.net)
         return recipe if self.epochs is None else with_epochs(recipe, self.epochs)
 
 
@@ -103,11 +103,11 @@ def read_run(folder: Path) -> Run | None:
 
 def finished_run(job: Job) -> Run | None:
     """The job's run, if it is finished: same recipe, same data."""
-    dataset = load_dataset(job.dataset)
+    dataset = named_dataset(job.dataset)
     run = read_run(job.folder)
     if run is None or run.size is None or not (job.folder / WEIGHTS_NAME).is_file():
         return None
-    fresh = _fresh_run(job, for_this_machine(job.recipe), dataset.checksum)
+    fresh = _fresh_run(job, for_this_machine(job.recipe), dataset)
     return run if _is_same(run, fresh) else None
 
 
@@ -128,8 +128,8 @@ def train(job: Job, threads: int, report: Callable[[Progress], None]) -> Run:
         EdgegolfError: A package is missing, the data set does not fit the net, or the run diverged.
     """
     recipe = for_this_machine(job.recipe)
-    dataset = load_dataset(job.dataset).with_validation_images(recipe.training.validation_images)
-    run = _matching_run(job, recipe, dataset.checksum)
+    dataset = named_dataset(job.dataset).with_validation_images(recipe.training.validation_images)
+    run = _matching_run(job, recipe, dataset)
     if run.size is not None:
         return run
 
@@ -183,9 +183,9 @@ def _size(model: keras.Model) -> ModelSize:
     )
 
 
-def _matching_run(job: Job, recipe: Recipe, checksum: str) -> Run:
+def _matching_run(job: Job, recipe: Recipe, dataset: Dataset) -> Run:
     """The run in the job's folder if it is of the same recipe and data, else a new one."""
-    fresh = _fresh_run(job, recipe, checksum)
+    fresh = _fresh_run(job, recipe, dataset)
     found = read_run(job.folder)
     if found is not None and _is_same(found, fresh):
         return found
@@ -194,8 +194,8 @@ def _matching_run(job: Job, recipe: Recipe, checksum: str) -> Run:
     return fresh
 
 
-def _fresh_run(job: Job, recipe: Recipe, checksum: str) -> Run:
-    return Run(job.net, job.dataset, checksum, job.seed, recipe.training.to_dict(), ())
+def _fresh_run(job: Job, recipe: Recipe, dataset: Dataset) -> Run:
+    return Run(recipe.name, dataset.name, dataset.checksum, job.seed, recipe.training.to_dict(), ())
 
 
 def _is_same(found: Run, fresh: Run) -> bool:

@@ -17,6 +17,7 @@ from edgegolf.zoo.recipe import (
     all_recipes,
     default_names,
     find_recipe,
+    named_recipe,
     usual_dataset,
     with_epochs,
 )

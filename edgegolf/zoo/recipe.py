@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from edgegolf.errors import EdgegolfError, unknown
+from edgegolf.user_code import from_package, is_reference, told, user_function
 
 if TYPE_CHECKING:
     import keras
@@ -119,7 +120,8 @@ class Recipe:
     build: Callable[[tuple[int, int, int], int], keras.Model]
     training: Training  # how it is trained
     article: Article  # where it comes from
-    parameters: int  # how many it has for images of `image_shape` and 10 classes
+    # How many it has for images of `image_shape` and 10 classes; 0 where nobody counted them.
+    parameters: int
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -157,6 +159,10 @@ TINY = 10_000  # parameters
 LARGEST_SETTING = 4096
 
 NETS: dict[str, Net] = {}
+
+PACKAGES = "edgegolf.nets"  # entry points of packages that have nets
+OWN_TRAINING = Training(epochs=10, learning_rate=0.002)  # of a function without `@net`
+HINT = "a net is a function (image_shape, classes) that returns a Keras model, as in my.py:net"
 
 Builder = TypeVar("Builder", bound=Callable[..., "keras.Model"])
 
@@ -208,6 +214,8 @@ def find_recipe(name: str) -> Recipe:
             number.
     """
     base, colon, detail = name.partition(":")
+    if base not in NETS and (found := from_package(PACKAGES, base)):
+        NETS[base] = _net_of(found)
     if base not in NETS:
         raise unknown(f"there is no net {name!r}", name, all_names())
     sizes = NETS[base].sizes
@@ -219,6 +227,37 @@ def find_recipe(name: str) -> Recipe:
             hint=f"for example {base}:{next(iter(sizes), 16)}",
         )
     return NETS[base].recipe(f"{base}:{int(detail)}", int(detail))
+
+
+def named_recipe(name: str) -> Recipe:
+    """The recipe that a user names: as `find_recipe`, or of `my.py:net`, whose code runs then.
+
+    Raises:
+        EdgegolfError: As `find_recipe`; or there is no such function, or it has a zoo net's name.
+    """
+    if not is_reference(name):
+        return find_recipe(name)
+    own = name.rpartition(":")[2]
+    if own in NETS and NETS[own].build.__module__.startswith("edgegolf."):
+        raise EdgegolfError(f"{name} has the name of a net of the zoo", hint="give it another")
+    with user_function(name, HINT) as function:
+        recipe = _net_of(function).recipe(own)
+
+    def build(shape: tuple[int, int, int], classes: int) -> keras.Model:
+        with user_function(name, HINT) as function, told(name, HINT):
+            model: keras.Model = function(shape, classes)
+            return model
+
+    return replace(recipe, build=build)
+
+
+def _net_of(function: Callable[..., keras.Model]) -> Net:
+    """What was entered by `@net`; else a function with the usual training."""
+    entered = NETS.get(function.__name__)
+    if entered is not None and entered.build is function:
+        return entered
+    article, summary = Article("a net of a user's own"), _first_line(function)
+    return Net(summary, function, lambda: OWN_TRAINING, lambda: article, lambda: 0)
 
 
 def _parse_settings(base: str, text: str) -> dict[str, int]:
@@ -274,7 +313,8 @@ def usual_dataset(names: Sequence[str]) -> str:
     Raises:
         EdgegolfError: There is no such net, or they are made for several.
     """
-    datasets = sorted({find_recipe(name).article.dataset for name in names})
+    known = [name for name in names if not is_reference(name)]
+    datasets = sorted({find_recipe(name).article.dataset for name in known})
     if len(datasets) > 1:
         raise EdgegolfError(
             f"these nets are made for several data sets: {', '.join(datasets)}",
@@ -298,4 +338,4 @@ def _with_settings(base: str, settings: Mapping[str, int]) -> Recipe:
 
 
 def _first_line(function: Callable[..., object]) -> str:
-    return (function.__doc__ or "").splitlines()[0].rstrip(".")
+    return (function.__doc__ or function.__name__).splitlines()[0].rstrip(".")

@@ -7,10 +7,11 @@ from golf_models import OPERATORS, chain, loop, onnx_chain
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgegolf.anatomy.anatomy import anatomy
+from edgegolf.anatomy.anatomy import AnatomyChange, anatomy, anatomy_change
 from edgegolf.formats.tflite.flatbuffer import read_flatbuffer
 from edgegolf.golf.golf import golf_file
 from edgegolf.records import from_json, to_json
+from edgegolf.report.file_tables import anatomy_change_markdown
 
 
 def taken_apart(folder: Path, data: bytes, suffix: str):
@@ -92,3 +93,25 @@ def test_onnx_functions_pass_weights_on(tmp_path: Path) -> None:
     (weight,) = [weight for weight in found.weights if weight.role == "weights"]
     assert weight.operators == 6
     assert weight.bytes == 4 * 3 * 3 * 4 * 4
+
+
+def test_changes_add_up_to_the_sizes(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.onnx", tmp_path / "new.onnx"
+    old.write_bytes(onnx_chain(OPERATORS[:3]))
+    golf_file(old, new)
+    found = anatomy_change(old, new)
+    assert (found.before, found.after) == (old.stat().st_size, new.stat().st_size)
+    assert sum(each.before for each in found.changes) == found.before
+    assert sum(each.after for each in found.changes) == found.after
+    assert found.changes[0].name == "names"
+    assert from_json(to_json(found), AnatomyChange) == found
+    markdown = anatomy_change_markdown(found)
+    assert f"{found.before:,} → {found.after:,} bytes" in markdown
+    assert f"{found.after - found.before:+,} |" in markdown
+    assert "total" not in anatomy_change_markdown(anatomy_change(old, old))
+
+
+def test_files_of_two_formats_are_compared_by_cause() -> None:
+    folder = Path(__file__).parents[2] / "models" / "mnist" / "linear"
+    found = anatomy_change(folder / "int8.tflite", folder / "int8.onnx")
+    assert {"weights", "vtables", "names"} <= {each.name for each in found.changes}

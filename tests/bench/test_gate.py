@@ -2,15 +2,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import pytest
 
-from edgegolf.bench.gate import Gate, counterparts, parse_fraction, read_baseline, verdicts
+from edgegolf.bench.gate import (
+    Gate,
+    counterparts,
+    parse_fraction,
+    read_baseline,
+    row_name,
+    verdicts,
+)
 from edgegolf.bench.result import BenchResult, Latency, Memory, read_results
 from edgegolf.bench.system import describe_system
+from edgegolf.emulation.gate import instruction_verdicts
+from edgegolf.emulation.instructions import Instructions
 from edgegolf.errors import EdgegolfError
 from edgegolf.records import to_json
 from edgegolf.report.gate_lines import gate_lines, gate_markdown
+from edgegolf.report.junit import junit
 
 LATENCY = Latency(900, 120, 100, 110, 130, 95, 102, 5, 1000, 3, 1, 0.5, 0.1)
 MEMORY = Memory(40_000_000, 10_000_000, 3_000_000, 100_000, 14_000_000, 2_000, None)
@@ -194,3 +205,37 @@ def test_markdown_for_a_pull_request(result):
     assert lines[3] == "|  | p50 | 100.0 µs | 120.0 µs | +20.0% |"
     assert lines[4] == "|  | accuracy | 98.00% | unknown |  |"
     assert gate_markdown(verdicts([result], Gate())) == ""
+
+
+def test_only_the_figures_that_are_named_are_gated(result):
+    slow = replace(result, latency_us=replace(LATENCY, p50=500))
+    assert failures([slow], Gate(baseline=(result,)))
+    assert not failures([slow], Gate(baseline=(result,), figures=("size", "accuracy")))
+    assert failures([replace(slow, size_bytes=9000)], Gate(baseline=(result,), figures=("size",)))
+    with pytest.raises(EdgegolfError, match="p05"):
+        Gate(figures=("p05",))
+
+
+def test_instructions_are_gated_by_name_where_the_path_is_another():
+    old = Instructions("before/a.tflite", "litert", "2.3", "Raspberry Pi 5", "A76", "10", 1000)
+    new = replace(old, file="a.tflite", instructions=1011)
+    (verdict,) = instruction_verdicts([new], [old], 0.01)
+    assert verdict.failures == ("instructions 1,011 is 1 above the baseline plus 1%, 1,010",)
+    assert not instruction_verdicts([new], [old], 0.02)[0].failures
+    assert instruction_verdicts([replace(new, cpu="A53")], [old], 0.5)[0].failures == (
+        "is not in the baseline",
+    )
+    assert not instruction_verdicts([replace(new, instructions=None, error="x")], [old], 0.5)
+    assert list(gate_lines([verdict]))[1].strip() == "instructions 1,000 → 1,011 (+1.1%)"
+
+
+def test_junit_tells_what_passed_failed_and_broke(result):
+    broken = replace(result, file="b\x01<.tflite", error="it & broke")
+    judged = verdicts([result, broken], Gate(max_size=10))
+    suite = ElementTree.fromstring(junit([result, broken], judged, row_name))
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", "1", "1")
+    first, second = suite
+    assert "size 5,000 bytes" in first.find("failure").get("message")
+    assert second.find("error").get("message") == "it & broke"
+    passed = ElementTree.fromstring(junit([result], (), row_name))
+    assert len(passed[0]) == 0
