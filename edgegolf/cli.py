@@ -804,7 +804,7 @@ def anatomy(
 @cli.command()
 @argument("file", type=FILE)
 @as_json("outline")
-@option("--picture", type=PICTURE, help="Draw it: .svg.")
+@option("--picture", type=Output(".svg"), help="Draw it: .svg.")
 def show(file: Path, as_json: bool, picture: Path | None) -> None:
     """List a file's operators: loops, sharing, skips.
 
