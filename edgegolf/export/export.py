@@ -21,6 +21,7 @@ from edgegolf.export.choosing import Goal, LargerThanFloatError, best_files, pri
 from edgegolf.export.low_bits import LOW_BITS, low_bit_drafts
 from edgegolf.export.measuring import STOCK, Candidate, Compute, Draft, Task, measure, outputs_of
 from edgegolf.export.model_source import Compiled, Described, load_packages, open_source
+from edgegolf.export.onnx_export import with_stored_weights
 from edgegolf.export.samples import ExportData, read_data
 from edgegolf.export.sources import with_shapes
 from edgegolf.export.variants import (
@@ -42,6 +43,7 @@ from edgegolf.golf.golf import golf_file
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.golf.tflite_golf import golf_tflite
+from edgegolf.ir import ops
 from edgegolf.passes.rerolling import unroll
 from edgegolf.quantize.quantization import (
     has_decoded_weights,
@@ -433,11 +435,22 @@ class _Making:
                 self.reasons.setdefault(suffix, found)
         elif self._missing:
             self._tell(f"{self._missing}: the int8 files are the stock converter's, golfed")
+        if exact is not None and exact.name == "stock" and self._has_own_operators(suffix):
+            decoded = self._golfed(with_stored_weights(exact.data), suffix)
+            name = "stock, weight-only"
+            drafts.append(Draft(name, "int8-weights", decoded, compiled=False))
         if len(drafts) < (1 if self.described.is_quantized else 2):
             raise self.reasons.get(suffix) or EdgegolfError(f"{self._missing}: no int8{suffix}")
         if exact is None or suffix == ".tflite":
             return drafts, None  # a device may ask for int8, however small the file in float is
         return drafts, len(exact.data)
+
+    def _has_own_operators(self, suffix: str) -> bool:
+        """Whether stock ONNX files have operators that the graph lacks, or has as loops only."""
+        recurs = self._graph is not None and any(
+            isinstance(node.op, ops.Loop | ops.While) for node in self._graph.nodes
+        )
+        return suffix == ".onnx" and (self._graph is None or recurs)
 
     def _low_bits(self, way_name: str, bits: int) -> tuple[bytes, Comparison]:
         """The first file that is still the model, of those that few bits can give."""

@@ -28,6 +28,9 @@ TRAINING_ONLY_LAYERS = (
 )
 
 
+_AS_FOLDER = "write a SavedModel with model.export('FOLDER'), and export that folder"
+
+
 def load_model(path: Path) -> keras.Model:
     """Load a Keras file that may come from a stranger, without running any code in it.
 
@@ -51,12 +54,13 @@ def load_model(path: Path) -> keras.Model:
     except Exception as error:  # a broken file fails anywhere in Keras, with any type of error
         raise EdgegolfError(
             f"{path} cannot be loaded by Keras: {_reason(error)}",
-            hint="only layers that come with Keras can be loaded; save with model.save('x.keras')",
+            hint=f"only layers that come with Keras can be loaded; for others {_AS_FOLDER}",
         ) from None
     if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
         raise EdgegolfError(
             f"{path} has no fixed inputs and outputs",
-            hint="build it as a Sequential or functional model that starts with keras.Input",
+            hint="build it as a Sequential or functional model that starts with keras.Input, or "
+            + _AS_FOLDER,
         )
     return model
 
@@ -73,7 +77,7 @@ def check_file(path: Path) -> Any:
     config = read_config(path)
     if isinstance(config, dict):
         config.pop("compile_config", None)  # may hold code, and is not used
-    _refuse_code(config, path)
+    _refuse_layers(config, path)
     check_config(config, path)
     return config
 
@@ -197,23 +201,30 @@ def rename(model: Any) -> None:
                 setattr(layer, attribute, np.asarray(getattr(layer, attribute)))
 
 
-def _refuse_code(config: object, path: Path) -> None:
-    for layer in _lambda_layers(config):
+def _refuse_layers(config: object, path: Path) -> None:
+    for layer, is_code in _refused_layers(config):
+        if is_code:
+            raise EdgegolfError(
+                f"{path} has the Lambda layer {layer!r}, which would run Python code from the file",
+                hint="replace it by a layer of keras.layers or an operation of keras.ops",
+            )
         raise EdgegolfError(
-            f"{path} has the Lambda layer {layer!r}, which would run Python code from the file",
-            hint="replace it by a layer of keras.layers or an operation of keras.ops",
+            f"{path} has the layer {layer!r}, which keeps its state from one call to the next "
+            "(stateful=True), as no exported file does",
+            hint="build it with stateful=False, give it the same weights and whole sequences",
         )
 
 
-def _lambda_layers(config: object) -> Iterator[str]:
-    """The names of Lambda layers, and of Python functions, anywhere in a model's config."""
+def _refused_layers(config: object) -> Iterator[tuple[str, bool]]:
+    """Layers anywhere in a model's config by name, and whether they hold Python code."""
     pending = [config]
     while pending:
         value = pending.pop()
         if isinstance(value, dict):
-            if value.get("class_name") in ("Lambda", "__lambda__"):
-                inner = value.get("config")
-                yield str(inner.get("name") if isinstance(inner, dict) else None)
+            is_code = value.get("class_name") in ("Lambda", "__lambda__")
+            inner = value.get("config")
+            if is_code or (isinstance(inner, dict) and inner.get("stateful") is True):
+                yield str(inner.get("name") if isinstance(inner, dict) else None), is_code
             pending.extend(value.values())
         elif isinstance(value, list):
             pending.extend(value)

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgegolf.errors import EdgegolfError, require
 from edgegolf.export.canonical import canonical
 from edgegolf.export.unsupported import conversion_error, unsupported_operation
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgegolf.export.samples import Samples
+
+_LEAST_WEIGHTS = 32  # of a tensor that is worth its decoding
 
 OPSET = 17  # the newest that tf2onnx 1.17 writes whole; onnxruntime reads it since 1.12
 
@@ -46,6 +50,39 @@ def in_float16(model: onnx.ModelProto) -> bytes:
         raise EdgegolfError(
             f"the model cannot be converted to float16: {one_line(error)}"
         ) from None
+
+
+def with_stored_weights(data: bytes) -> bytes:
+    """A file in float32 with its weights in int8, which runtimes decode as they load it.
+
+    Every operator stays: it serves models that the compiler's graph has no words for.
+    """
+    import onnx
+
+    model = onnx.load_from_string(data)
+    taken = {info.name for info in model.graph.input}
+    decoding, kept = [], []
+    for tensor in model.graph.initializer:
+        weights = onnx.numpy_helper.to_array(tensor)
+        if weights.dtype != np.float32 or weights.size < _LEAST_WEIGHTS or tensor.name in taken:
+            kept.append(tensor)
+            continue
+        scale = np.float32(np.abs(weights).max() / 127 or 1)
+        name = tensor.name
+        kept += [
+            onnx.numpy_helper.from_array(np.rint(weights / scale).astype(np.int8), f"{name} int8"),
+            onnx.numpy_helper.from_array(scale, f"{name} scale"),
+        ]
+        real = onnx.TensorProto.FLOAT
+        decoding += [
+            onnx.helper.make_node("Cast", [f"{name} int8"], [f"{name} cast"], to=real),
+            onnx.helper.make_node("Mul", [f"{name} cast", f"{name} scale"], [name]),
+        ]
+    nodes = [*decoding, *model.graph.node]
+    for field, entries in (("initializer", kept), ("node", nodes)):
+        model.graph.ClearField(field)
+        getattr(model.graph, field).extend(entries)
+    return bytes(model.SerializeToString())
 
 
 def write_int8(model: keras.Model, calibration: Samples, destination: Path) -> None:

@@ -40,7 +40,7 @@ class OnnxSource(Source):
         """The model as a graph, images with their channels last."""
         names = [info.name for info in self.inputs]
         known = dict(zip(names, shapes, strict=True))
-        found = read_graph(read_bounded(self.path), str(self.path), known, self.path.parent)
+        found = read_graph(read_bounded(self.path), "the graph", known, self.path.parent)
         return Compiled(found.graph, found.inputs, found.outputs)
 
     def convert(

@@ -159,6 +159,18 @@ def _leaky(call: Call) -> Results:
     return _same(ops.LeakyReLU(slope) if slope else ops.ReLU())(call)
 
 
+def _softmax(call: Call) -> Results:
+    """Integer kernels give shares of 256."""
+    value = _integers(call, 0)
+    axis = call.axis(call.get("axis", -1), value.rank)
+    if axis != value.rank - 1 and value.shape[axis + 1 :] != (1,) * (value.rank - 1 - axis):
+        raise NotCoveredError("another axis than the last one")
+    value = call.build.last(value, axis)
+    shares = QuantParams((1 / 256,), (-128,))
+    tensor = call.build.add(ops.Softmax(), value.tensor, quant=shares)
+    return _requantized(call, Value(tensor, value.order), _quant(call, 3))
+
+
 def _pool(call: Call) -> Results:
     """Pooling keeps its scale; where the result has another one, it is given it after."""
     if call.get("channels_last", 0):
@@ -206,4 +218,5 @@ QUANTIZED: dict[str, Callable[[Call], Results]] = {
     "com.microsoft.QLinearLeakyRelu": _leaky,
     "com.microsoft.QLinearMul": lambda call: _broadcast(call, ops.Mul()),
     "com.microsoft.QLinearSigmoid": _same(ops.Logistic()),
+    "com.microsoft.QLinearSoftmax": _softmax,
 }

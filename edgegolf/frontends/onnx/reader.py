@@ -335,7 +335,10 @@ class _Reader:
             each.output[:] = [name and f"{node.output[0]}: {name}" for name in each.output]
         opset, self.opset = self.opset, version
         self.folding.opset = version
-        found = iter(self.inside(inner, [given[info.name] for info in inner.input]))
+        try:
+            found = iter(self.inside(inner, [given[info.name] for info in inner.input]))
+        except UnsupportedOperatorError:  # what is told is the operator that the file has
+            return None
         self.opset = self.folding.opset = opset
         return [next(found) if name else None for name in node.output]  # type: ignore[misc]
 
