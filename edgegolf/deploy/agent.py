@@ -14,6 +14,8 @@ Below the root, everything but `current` is written once and never changed:
     releases/N/               a manifest, and links to an environment and a tree
     current                   link to the release in use
     results/COMMAND/          benchmarks of a command that was not finished
+
+And `~/.local/bin/edgegolf` leads to the command of the release in use.
 """
 
 from __future__ import annotations
@@ -410,6 +412,7 @@ def release(request: dict[str, Any], root: str) -> dict[str, Any]:
             os.symlink(target, os.path.join(partial, name))
         os.rename(partial, folder)
         _switch(root, number)
+        _link_command(root)
         _tidy(root, request["environment"])
     return {"release": number}
 
@@ -442,6 +445,10 @@ def remove(request: dict[str, Any], root: str) -> dict[str, Any]:
     """Take away all that edgegolf put here; other files in the root stay."""
     if not os.path.isfile(os.path.join(root, MARKER)):
         raise RefusedError(f"nothing is deployed in {root}", "--dir names another folder")
+    link, target = _command(root)
+    with suppress(OSError):
+        if os.readlink(link) == target:
+            os.unlink(link)
     for name in ("current", MARKER):
         path = os.path.join(root, name)
         if os.path.lexists(path):
@@ -480,6 +487,21 @@ def _switch(root: str, number: int) -> None:
         os.unlink(new)
     os.symlink(os.path.join("releases", str(number)), new)
     os.replace(new, os.path.join(root, "current"))
+
+
+def _command(root: str) -> tuple[str, str]:
+    """The command's place on the user's path, and where it leads."""
+    link = os.path.join(os.path.expanduser("~"), ".local", "bin", "edgegolf")
+    return link, os.path.join(root, "current", "environment", "bin", "edgegolf")
+
+
+def _link_command(root: str) -> None:
+    """Put the command on the user's path, unless something of that name is there."""
+    link, target = _command(root)
+    with suppress(OSError):
+        os.makedirs(os.path.dirname(link), exist_ok=True)
+        if not os.path.lexists(link):
+            os.symlink(target, link)
 
 
 def _tidy(root: str, environment: str) -> None:

@@ -27,7 +27,8 @@ def sha256(data: bytes) -> str:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> str:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     agent.stage({"contents": []}, str(tmp_path))
     return str(tmp_path)
 
@@ -135,6 +136,25 @@ def test_releases_are_counted_switched_and_tidied(root: str) -> None:
     }  # fmt: skip
     assert sha256(b"first") not in os.listdir(os.path.join(root, "objects"))
     assert sha256(b"second") in os.listdir(os.path.join(root, "objects"))
+
+
+def test_the_command_is_on_the_path_until_everything_is_removed(root: str, tmp_path: Path) -> None:
+    environment(root, ID)
+    release(root, b"first")
+    link = tmp_path / "home" / ".local" / "bin" / "edgegolf"
+    assert os.readlink(link) == f"{root}/current/environment/bin/edgegolf"
+    agent.remove({}, root)
+    assert not os.path.lexists(link)
+
+
+def test_a_command_of_somebody_else_stays(root: str, tmp_path: Path) -> None:
+    link = tmp_path / "home" / ".local" / "bin" / "edgegolf"
+    link.parent.mkdir(parents=True)
+    link.write_text("mine")
+    environment(root, ID)
+    release(root, b"first")
+    agent.remove({}, root)
+    assert link.read_text() == "mine"
 
 
 def test_remove_refuses_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
