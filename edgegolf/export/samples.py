@@ -61,8 +61,12 @@ class Samples:
     def batches(self, size: int) -> Iterator[tuple[NDArray, ...]]:
         """All samples in batches of exactly `size`; the last is filled up with its last sample."""
         for start in range(0, len(self), size):
-            chosen = np.minimum(np.arange(start, start + size), len(self) - 1)
-            yield tuple(values[chosen] for values in self.inputs)
+            missing = max(0, start + size - len(self))
+            parts = [values[start : start + size] for values in self.inputs]
+            yield tuple(
+                np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
+                for part in parts
+            )
 
 
 @dataclass(frozen=True)

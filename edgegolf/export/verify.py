@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.export.samples import Samples
 from edgegolf.export.sources import plain_name
 from edgegolf.runtimes import Array, Session, TensorInfo, open_session
 from edgegolf.runtimes.classify import dequantize
@@ -123,17 +124,14 @@ def run_file(path: Path, names: Sequence[str] | None, samples: Samples) -> list[
     with open_session(path) as session:
         sizes = [info.shape[0] if info.shape else None for info in session.inputs]
         batch = next((size for size in sizes if size), BATCH_WHERE_OPEN)
-        batches = [
-            [
-                dequantize(values, info)
-                for values, info in zip(
-                    session.run(feed(session, names, arrays)), session.outputs, strict=True
-                )
-            ]
-            for arrays in samples.batches(batch)
-        ]
+        given = Samples(tuple(feed(session, names, samples.inputs)))
+        results = list(zip(*map(session.run, given.batches(batch)), strict=True))
         positions = output_positions(session.outputs)
-    return [np.concatenate([b[index] for b in batches])[: len(samples)] for index in positions]
+        outputs = session.outputs
+    return [
+        dequantize(np.concatenate(results[index]), outputs[index])[: len(samples)]
+        for index in positions
+    ]
 
 
 def feed(session: Session, names: Sequence[str] | None, arrays: Sequence[Array]) -> list[Array]:
@@ -142,7 +140,7 @@ def feed(session: Session, names: Sequence[str] | None, arrays: Sequence[Array])
     Args:
         session: With a file of the model.
         names: What the arrays are called; None: they are in the session's order.
-        arrays: A batch of samples for each input.
+        arrays: Samples for each input.
 
     Raises:
         EdgegolfError: An input of the session has none of the names.
@@ -309,7 +307,7 @@ def as_stored(values: Array, info: TensorInfo) -> Array:
     """Real numbers in the type that an input takes."""
     dtype = np.dtype(info.dtype)
     if not info.scale:
-        return values.astype(dtype)
+        return values.astype(dtype, copy=False)
     numbers = np.round(values / np.float32(info.scale[0])) + info.zero_point[0]
     limits = np.iinfo(dtype)
     return np.clip(numbers, limits.min, limits.max).astype(dtype)

@@ -89,25 +89,25 @@ def test_test_accuracy_is_that_of_the_saved_weights(trained: Path) -> None:
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
     """Killed at any moment, then run again: bit-equal weights."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    train_all([job(whole, epochs=40)], 1, ignore)
+    train_all([job(whole, epochs=16)], 1, ignore)
     script = (
         "from pathlib import Path; from edgegolf.training.worker import Job, train;"
-        f"train(Job({NET!r}, 'digits', 0, 40, Path({str(broken)!r})), {os.cpu_count()}, print)"
+        f"train(Job({NET!r}, 'digits', 0, 16, Path({str(broken)!r})), {os.cpu_count()}, print)"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL)
     while process.poll() is None:
         run = read_run(broken)
-        if run is not None and len(run.epochs) >= 5:
+        if run is not None and len(run.epochs) >= 2:
             process.send_signal(signal.SIGKILL)
             break
         time.sleep(0.01)
     process.wait()
     interrupted = read_run(broken)
     assert interrupted is not None
-    assert 5 <= len(interrupted.epochs) < 40
+    assert 2 <= len(interrupted.epochs) < 16
     assert interrupted.test_accuracy is None
-    (run,) = train_all([job(broken, epochs=40)], 1, ignore)
-    assert [epoch.epoch for epoch in run.epochs] == list(range(40))
+    (run,) = train_all([job(broken, epochs=16)], 1, ignore)
+    assert [epoch.epoch for epoch in run.epochs] == list(range(16))
     for first, second in zip(weights(whole), weights(broken), strict=True):
         np.testing.assert_array_equal(first, second)
 
