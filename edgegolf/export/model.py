@@ -188,7 +188,9 @@ def for_inference(
 
 
 def rename(model: Any) -> None:
-    """Give a model and its layers names that converters take, and constants where they want them.
+    """Give a model, its layers and their variables names that converters take.
+
+    Normalizations get constants where converters want them.
 
     Tracing turns NumPy arrays into constants of a graph, but eager tensors into inputs of it.
     """
@@ -199,6 +201,11 @@ def rename(model: Any) -> None:
         if type(layer).__name__ == "Normalization":
             for attribute in ("mean", "variance"):
                 setattr(layer, attribute, np.asarray(getattr(layer, attribute)))
+    variables = [each.value for each in model.variables]
+    names = [each.name.partition(":")[0] for each in variables]
+    for variable, before, name in zip(variables, names, plain_names(names), strict=True):
+        if plain_names([before]) != [before]:
+            variable._handle_name = f"{name}:0"  # it was built under the layer's first name
 
 
 def _refuse_layers(config: object, path: Path) -> None:

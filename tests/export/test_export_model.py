@@ -121,6 +121,14 @@ def test_lambda_layers_are_refused_by_name_and_never_run(tmp_path):
             load_model(tmp_path / "x.keras")
 
 
+def test_a_layer_that_keeps_its_state_is_refused_by_name(tmp_path):
+    series = keras.Input(batch_shape=(1, 5, 3))
+    hidden = layers.GRU(2, stateful=True, name="memory")(series)
+    keras.Model(series, hidden).save(tmp_path / "x.keras")
+    with pytest.raises(EdgegolfError, match="layer 'memory', which keeps its state"):
+        load_model(tmp_path / "x.keras")
+
+
 def test_layers_of_strangers_are_refused(tmp_path, saved):
     (tmp_path / "good.keras").write_bytes(saved)
     with zipfile.ZipFile(tmp_path / "good.keras") as file:

@@ -61,8 +61,9 @@ def test_what_crashes_a_converter_is_made_by_the_compiler_or_one_line(tmp_path: 
 
 def test_names_that_tensorflow_does_not_take(tmp_path: Path) -> None:
     source = keras.Input((6, 6, 1), name="my 画像")
-    hidden = L.Flatten(name="平ら")(L.Conv2D(2, 3, name="first conv")(source))
-    model = keras.Model(source, L.Dense(3, name="b c")(hidden), name="模型")
+    hidden = L.Conv2D(2, 3, activation="softplus", name="first conv")(source)
+    scores = L.Dense(3, name="b c")(L.Flatten(name="平ら")(hidden))
+    model = keras.Model(source, scores, name="模型")  # which only the converter can read
     images = RANDOM.random((40, 6, 6, 1), np.float32)
     for way in ("int8.tflite", "float32.onnx"):
         assert way in names(export(tmp_path, model, way, image=images))
