@@ -596,6 +596,7 @@ def _count_for_boards(paths: Sequence[Path], architecture: str) -> tuple[Instruc
     names=("figures",),
     type=NAMES,
 )
+@flag("--profile", "Instead: where the time of an .onnx file goes, by type of operator.")
 @option("--junit", type=OUTPUT, help="Write results and gate there as JUnit XML.")
 @option(
     "--on", "hosts", multiple=True, metavar="[USER@]HOST", help="Measure there; may be repeated."
@@ -616,6 +617,7 @@ def bench(
     output: Path | None,
     baseline: Path | None,
     junit: Path | None,
+    profile: bool,
     hosts: tuple[str, ...],
     emulate: str | None,
     **given: Any,
@@ -640,6 +642,20 @@ def bench(
     from edgegolf.workspace import find_files
 
     paths = [path for file in files for path in find_files(file, dataset)]
+    if profile:
+        taken = {
+            "profile",
+            "files",
+            "dataset",
+            "providers",
+            "threads",
+            "min_time",
+            "form",
+            "output",
+        }
+        _refuse(context, "with --profile", lambda name: name not in taken)
+        how = (given["providers"], given["threads"], given["min_time"])
+        return _profile(paths, *how, form, output)
     if emulate is not None:
         heeded = ("emulate", "files", "dataset", "runtimes", "form", "output", "baseline",
                   "tolerance", "junit")  # fmt: skip
@@ -679,6 +695,30 @@ def bench(
         below = "\n" + gate_markdown(judged) if form == "markdown" and judged else ""
         _write(texts[form or "json"](results) + below, output, form)
     return _tell_gate(results, judged, row_name, junit)
+
+
+def _profile(
+    paths: Sequence[Path],
+    providers: Sequence[str],
+    threads: Sequence[int],
+    seconds: float,
+    form: str | None,
+    output: Path | None,
+) -> int:
+    from edgegolf.bench.profile import profile
+    from edgegolf.progress import track
+    from edgegolf.records import to_json
+    from edgegolf.report.bench_table import profile_table
+
+    if form not in (None, "json"):
+        raise click.UsageError(f"--profile prints a table or --json, not --{form}")
+    cases = [(path, provider, n) for path in paths for provider in providers for n in threads]
+    results = [profile(*case, seconds) for case in track(cases, "profiling")]
+    if form is None and output is None:
+        _print(*map(profile_table, results))
+    else:
+        _write(to_json(results), output)
+    return 0
 
 
 def _count_instructions(

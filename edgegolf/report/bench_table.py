@@ -8,9 +8,10 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from edgegolf.records import to_dict
-from edgegolf.report.table import BEST, Table, csv_text
+from edgegolf.report.table import BEST, Table, csv_text, known
 
 if TYPE_CHECKING:
+    from edgegolf.bench.profile import Profile
     from edgegolf.bench.result import BenchResult
 
 SIDE_BY_SIDE = 3  # up to so many results get a column each, with every figure; more get a row
@@ -67,6 +68,28 @@ FIGURES = (
     Figure("activations, B", _memory("activation_peak_bytes")),
     Figure("state, B", lambda result: result.memory.state_bytes or None),
 )
+
+
+def profile_table(profile: Profile) -> Table:
+    """A row for each type of operator, those that take longest first."""
+    rows = [
+        (each.operator, each.provider, f"{each.calls:,.0f}", f"{each.microseconds:,.1f}",
+         f"{each.microseconds / profile.microseconds:.1%}", known(each.macs), f"{each.bytes:,}")
+        for each in profile.operators
+    ]  # fmt: skip
+    rest = profile.microseconds - sum(each.microseconds for each in profile.operators)
+    rows.append(
+        ("between them", "", "", f"{rest:,.1f}", f"{rest / profile.microseconds:.1%}", "", "")
+    )
+    return Table(
+        ("operator", "on", "calls", "µs", "share", "MACs", "bytes"),
+        tuple(rows),
+        labels=2,
+        title=f"{profile.file}: {profile.runtime}, {profile.threads} "
+        f"thread{'s' if profile.threads > 1 else ''}",
+        caption=f"Of an inference, the mean of {profile.inferences:,}. Profiling takes time of its "
+        "own: shares tell more than microseconds.",
+    )
 
 
 def bench_table(results: Sequence[BenchResult], whole_paths: bool = False) -> Table:

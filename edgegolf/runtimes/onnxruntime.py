@@ -82,13 +82,16 @@ class OnnxSession(Session):
         provider: `cpu`, or the name of an execution provider without its ending: `cuda`,
             `tensorrt`, `openvino`, …
         threads: The intra-op threads; operators run one after another.
+        profile: Where the name of a profile begins that `end_profile` writes; None for none.
 
     Raises:
         EdgegolfError: The provider is missing or would leave nodes to the CPU, or the runtime
             cannot load the file.
     """
 
-    def __init__(self, path: Path, provider: str, threads: int) -> None:
+    def __init__(
+        self, path: Path, provider: str, threads: int, profile: Path | None = None
+    ) -> None:
         """Load the file."""
         module = onnxruntime()
         self.file = str(path)
@@ -99,6 +102,8 @@ class OnnxSession(Session):
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = module.ExecutionMode.ORT_SEQUENTIAL
+        if profile is not None:
+            options.enable_profiling, options.profile_file_prefix = True, str(profile)
         if provider != "cpu":
             options.add_session_config_entry(_fallback_guard(module), "1")
         try:
@@ -117,6 +122,10 @@ class OnnxSession(Session):
             info.dtype == "string" or "(" in info.dtype for info in (*self.inputs, *self.outputs)
         )
         self._bind_outputs()
+
+    def end_profile(self) -> Path:
+        """Write the profile of all inferences so far, JSON of onnxruntime's own."""
+        return Path(self._session.end_profiling())
 
     def _bind_outputs(self) -> None:
         self._binding.clear_binding_outputs()
