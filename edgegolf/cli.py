@@ -111,7 +111,7 @@ def as_json(schema: str) -> Callable[[Command], Command]:
     return flag("--json", f"Print JSON, schema edgegolf.{schema}/1.", "as_json")
 
 
-def to_file(text: str, kind: Output = OUTPUT) -> Callable[[Command], Command]:
+def to_file(text: str, kind: click.Path = OUTPUT) -> Callable[[Command], Command]:
     """`--output`, a path."""
     return option("-o", "--output", type=kind, help=text)
 
@@ -919,7 +919,7 @@ def compare(
 
 @cli.command()
 @argument("model", type=FILE)
-@to_file("The .c file, or the project's folder; MODEL's name if absent.")
+@to_file("The .c file, or the project's folder; MODEL's name if absent.", FILE)
 @usual(
     "--optimize",
     "size",

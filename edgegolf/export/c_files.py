@@ -22,7 +22,7 @@ from edgegolf.backends.c.projects import project as project_files
 from edgegolf.cards import read_card
 from edgegolf.data import DatasetUnavailableError, load_dataset
 from edgegolf.errors import EdgegolfError, unknown
-from edgegolf.files import atomic_path, read_bounded
+from edgegolf.files import atomic_path, check_writable, read_bounded
 from edgegolf.formats.model_format import model_format
 from edgegolf.frontends import onnx, tflite
 from edgegolf.ir import Graph, Tensor
@@ -79,6 +79,7 @@ def write_c(
     if destination.suffix != suffix:
         what = "is no folder's name" if project else "does not end in .c"
         raise EdgegolfError(f"{destination} {what}")
+    check_writable(destination, is_folder=bool(project))
     graph = read_model(path)
     try:
         plain = c.in_integers(graph)

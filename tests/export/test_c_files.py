@@ -86,6 +86,6 @@ def test_a_compiler_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_where_the_source_cannot_be_written_no_header_stays(tmp_path: Path) -> None:
     (tmp_path / "net.c").mkdir()
-    with pytest.raises(EdgegolfError, match="cannot be written"):
+    with pytest.raises(EdgegolfError, match="is a folder"):
         write_c(NET, tmp_path / "net.c")
     assert [path.name for path in tmp_path.iterdir()] == ["net.c"]

@@ -74,7 +74,8 @@ class Layer:
         parameters = [f"const {ctype(t)} *x{i}" for i, t in enumerate(self.inputs)]
         parameters.append(f"{ctype(output)} *y")
         parameters += [f"const {TYPES[t][0]} *c{i}" for i, (_, t) in enumerate(self.constants)]
-        head = f"static void {{name}}({', '.join(parameters)}) {{"
+        apart = "APART " if self.scratch else ""
+        head = f"static {apart}void {{name}}({', '.join(parameters)}) {{"
         text = "\n".join([head, *_indented(self.lines), "}"]) + "\n"
         self.source.scratch = max(self.source.scratch, self.scratch)
         return self.source.function(text, hint), [name for name, _ in self.constants]

@@ -47,6 +47,11 @@ PRELUDE = """\
 #else
 #define UNROLL
 #endif
+#if defined(__AVR__)
+#define APART __attribute__((noinline)) /* inlined, each function's arrays would have a place */
+#else
+#define APART
+#endif
 #if defined(__AVR__) || defined(__ARM_ARCH_6M__)
 #define NARROW 1 /* no product of 64 bits */
 #define HELPER __attribute__((noinline))
