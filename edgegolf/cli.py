@@ -49,10 +49,10 @@ class Parsed(click.ParamType):
 class Output(click.Path):
     """Where something is to be written; that it can be is found out before any work."""
 
-    def __init__(self, *suffixes: str, is_folder: bool = False) -> None:
+    def __init__(self, *suffixes: str, is_folder: bool | None = False) -> None:
         super().__init__(path_type=Path)
         self.suffixes = suffixes  # of which a file must have one, if there are any
-        self.is_folder = is_folder  # whether it is a folder for files
+        self.is_folder = is_folder  # whether it is a folder for files; None if it may be either
 
     def convert(self, value: Any, parameter: Any, context: Any) -> Any:
         """The path."""
@@ -61,7 +61,7 @@ class Output(click.Path):
         path = Path(os.fsdecode(super().convert(value, parameter, context)))
         if self.suffixes and path.suffix not in self.suffixes:
             raise EdgegolfError(f"{path} is no {' or '.join(self.suffixes)} file")
-        check_writable(path, self.is_folder)
+        check_writable(path, path.is_dir() if self.is_folder is None else self.is_folder)
         return path
 
 
@@ -919,7 +919,7 @@ def compare(
 
 @cli.command()
 @argument("model", type=FILE)
-@to_file("The .c file, or the project's folder; MODEL's name if absent.", FILE)
+@to_file("The .c file, or the project's folder; MODEL's name if absent.", Output(is_folder=None))
 @usual(
     "--optimize",
     "size",

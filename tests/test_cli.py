@@ -282,7 +282,7 @@ def test_every_output_is_also_called_o() -> None:
 
 def test_where_to_write_is_looked_at_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    written = {"--output", "--picture", "--figures"}
+    written = {"--output", "--picture", "--figures", "--junit"}
     kinds = [o.type for each in cli.commands.values() for o in each.params if written & {*o.opts}]
     assert len(kinds) > 10
     for kind in kinds:

@@ -20,6 +20,7 @@ from edgegolf.errors import EdgegolfError, require
 from edgegolf.files import check_size, worth
 
 MAXIMUM_ENTRIES = 10_000  # a .keras file has three, and one for each asset
+MAXIMUM_NESTING = 100  # of groups in an HDF5 file; Keras has three for each model in a model
 MAXIMUM_CONFIG_BYTES = 8 * 2**20  # which Python takes twenty times as much to hold
 MAXIMUM_LAYERS = 20_000  # calls of layers: of a layer that is used often, and in nested models
 MAXIMUM_NUMBER = 2**24  # of units, filters, steps, pixels in a row
@@ -83,6 +84,8 @@ def _read_hdf5_config(path: Path, limit: int) -> Any:
                 f"{path} holds weights only, and not the layers that take them",
                 hint="build the model, load the weights, and save with model.save('x.keras')",
             )
+        if not isinstance(config, str | bytes):
+            raise ValueError("its configuration is no text")
         if len(config) > MAXIMUM_CONFIG_BYTES:
             raise EdgegolfError(f"{path} has a configuration that is too large")
         return json.loads(config)
@@ -224,8 +227,11 @@ def _check_hdf5(source: IO[bytes], path: Path, limit: int) -> None:
     h5py = require("h5py", extra="train")
     total = 0
 
-    def visit(name: str, item: Any) -> None:
+    def visit(name: str) -> None:
         nonlocal total
+        if name.count("/") > MAXIMUM_NESTING:  # to find an item takes as many steps
+            raise EdgegolfError(f"{path} has weights nested too deep")
+        item = file[name]
         if not isinstance(item, h5py.Dataset):
             return
         if item.is_virtual or item.external:
@@ -247,7 +253,7 @@ def _check_hdf5(source: IO[bytes], path: Path, limit: int) -> None:
     with tempfile.TemporaryFile() as unpacked:
         shutil.copyfileobj(source, unpacked)
         with h5py.File(unpacked, "r") as file:
-            file.visititems(visit)
+            file.visit(visit)
 
 
 def _bytes(shape: Any, dtype: Any) -> int:
@@ -279,4 +285,8 @@ def _calls(config: object) -> int:
     if isinstance(nodes, list):
         times = max(1, len(nodes))
     inside = sum(_calls(value) for key, value in config.items() if key != "inbound_nodes")
+    if config.get("class_name") == "Sequential":  # each layer that is added has all called anew
+        own = config.get("config")
+        layers = own.get("layers") if isinstance(own, dict) else own
+        inside *= (len(layers) + 1) // 2 if isinstance(layers, list) and layers else 1
     return times * max(1 if "class_name" in config else 0, inside)

@@ -61,6 +61,11 @@ def hdf5(write: Callable[[h5py.File], object]) -> bytes:
     return buffer.getvalue()
 
 
+def nested(file: h5py.Group) -> None:
+    for _ in range(300):
+        file = file.create_group("g")
+
+
 def virtual(file: h5py.File) -> None:
     layout = h5py.VirtualLayout((10,), "f4")
     layout[:] = h5py.VirtualSource("other.h5", "x", (10,))
@@ -78,6 +83,7 @@ def virtual(file: h5py.File) -> None:
         ),
         (lambda file: [file.create_dataset(str(i), (2**20,), "f4") for i in range(30)], LIMIT),
         (virtual, "in another file"),
+        (nested, "nested too deep"),
         (lambda file: file.create_dataset("x", (5,), h5py.string_dtype()), "no numbers"),
         (
             lambda file: file.create_dataset("x", (10,), "f4", external=[("raw.bin", 0, 40)]),
@@ -91,6 +97,14 @@ def test_weights_that_unpack_to_too_much(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(EdgegolfError, match=says):
         read_config(keras_file(tmp_path / "x.keras", hdf5(write)))
+
+
+@pytest.mark.parametrize("config", [5, h5py.Empty("S1"), np.array([b"{}", b"{}"]), np.zeros(3)])
+def test_a_configuration_that_is_no_text_is_a_damaged_file(tmp_path: Path, config: object) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.attrs["model_config"] = config
+    with pytest.raises(EdgegolfError, match="damaged or not a Keras model"):
+        read_config(tmp_path / "x.h5")
 
 
 def test_compressed_weights_are_taken_for_what_they_may_unpack_to(tmp_path: Path) -> None:
@@ -157,6 +171,14 @@ def test_nested_models_are_counted_as_often_as_they_are_called(tmp_path: Path) -
         model = {"class_name": "Functional", "config": {"layers": [inner]}}
     with pytest.raises(EdgegolfError, match="calls layers 1,048,576 times"):
         check_config(model, tmp_path)
+
+
+def test_layers_of_a_sequential_model_are_counted_as_often_as_keras_calls_them(
+    tmp_path: Path,
+) -> None:
+    check_config(sequential(*[layer("ReLU")] * 150), tmp_path)
+    with pytest.raises(EdgegolfError, match="calls layers 4,500,000 times"):
+        check_config(sequential(*[layer("ReLU")] * 2_999), tmp_path)
 
 
 def test_headers_of_arrays_that_tell_of_more_than_there_is(tmp_path: Path) -> None:
