@@ -85,6 +85,14 @@ def test_any_other_bytes_are_refused(data: bytes) -> None:
         from_json(data, Card)
 
 
+@pytest.mark.parametrize("seeds", ["x" * 900_000, [1] * 400_000, [{}] * 300_000])
+def test_of_a_large_record_one_fault_is_told(seeds: object) -> None:
+    """To tell all of them with their places would take minutes and gigabytes."""
+    text = json.dumps(to_dict(CARD) | {"seeds": seeds})
+    with pytest.raises(EdgegolfError, match=r"not a valid edgegolf\.card/1: .{1,100}$"):
+        from_json(text, Card)
+
+
 def test_deep_nesting_is_refused() -> None:
     with pytest.raises(EdgegolfError):
         from_json("[" * 100_000, Card)
