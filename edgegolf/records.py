@@ -135,10 +135,11 @@ def parse_json(text: str | bytes, source: str) -> Any:
         source: What to call it in an error, such as a file name.
 
     Raises:
-        EdgegolfError: It is no JSON, is nested too deeply, or has a number that is not finite.
+        EdgegolfError: It is no JSON, is nested too deeply, or has a number that is not finite, or
+            an integer of more than 64 bits.
     """
     try:
-        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+        return json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
     except (ValueError, RecursionError) as error:
         raise EdgegolfError(f"{source} is not JSON: {error}") from None
 
@@ -163,4 +164,11 @@ def _finite(text: str) -> float:
     """Python reads NaN and 1e999, which JSON does not have."""
     if not math.isfinite(number := float(text)):
         raise ValueError(f"{text} is no finite number")
+    return number
+
+
+def _whole(text: str) -> int:
+    """Python reads integers of any length, with which no float can be computed."""
+    if abs(number := int(text)) >= 2**63:
+        raise ValueError(f"{text[:20]}… is too large")
     return number

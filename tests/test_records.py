@@ -98,7 +98,9 @@ def test_deep_nesting_is_refused() -> None:
         from_json("[" * 100_000, Card)
 
 
-@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "9" * 5_000, "[" * 100_000])
+@pytest.mark.parametrize(
+    "number", ["NaN", "-Infinity", "1e999", "9" * 400, "9" * 5_000, "[" * 100_000]
+)
 def test_numbers_that_json_does_not_have_are_one_line(number: str) -> None:
     text = to_json(CARD).replace('"validation_accuracy": 1.0', f'"validation_accuracy": {number}')
     with pytest.raises(EdgegolfError, match="card is not JSON") as caught:
