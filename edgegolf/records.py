@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import cattrs
 
 MAXIMUM_BYTES = 1 << 28  # of a file of records
+MANY = 10_000  # letters and values
 
 
 class Record(Protocol):
@@ -60,8 +61,10 @@ def from_dict(data: object, kind: type[R], source: str = "the record") -> R:
     if found != kind.SCHEMA:
         raise EdgegolfError(f"{source} has schema {found!r}, not {kind.SCHEMA!r}")
     try:
-        return _converter().structure(data, kind)
-    except (cattrs.BaseValidationError, TypeError, ValueError, AttributeError) as error:
+        return _converter(not is_large(data)).structure(data, kind)
+    except (
+        cattrs.BaseValidationError, KeyError, TypeError, ValueError, AttributeError,
+    ) as error:  # fmt: skip
         told = "; ".join(reasons(error))
         raise EdgegolfError(f"{source} is not a valid {kind.SCHEMA}: {told}") from None
 
@@ -72,16 +75,31 @@ def reasons(error: Exception) -> list[str]:
 
     if isinstance(error, cattrs.BaseValidationError):
         return cattrs.transform_error(error)
-    return [str(error)]
+    return [f"it lacks {error}" if isinstance(error, KeyError) else str(error)]
+
+
+def is_large(data: object) -> bool:
+    """Whether plain values are so many that only the first fault is looked for.
+
+    To tell each with its place takes kilobytes, even of each letter where a list is expected.
+    """
+    pending, count = [data], 0
+    while pending and count <= MANY:
+        value = pending.pop()
+        if isinstance(value, str | list | dict):
+            count += len(value)
+        if isinstance(value, list | dict):
+            pending.extend(value.values() if isinstance(value, dict) else value)
+    return count > MANY
 
 
 @functools.cache
-def _converter() -> cattrs.Converter:
+def _converter(detailed: bool) -> cattrs.Converter:
     """One for all records: each compiles code for every class that it meets."""
     import cattrs
     from cattrs.strategies import configure_union_passthrough
 
-    converter = cattrs.Converter()
+    converter = cattrs.Converter(detailed_validation=detailed)
     configure_union_passthrough(float | int | str | bool, converter)
     return converter
 
@@ -117,10 +135,11 @@ def parse_json(text: str | bytes, source: str) -> Any:
         source: What to call it in an error, such as a file name.
 
     Raises:
-        EdgegolfError: It is no JSON, is nested too deeply, or has a number that is not finite.
+        EdgegolfError: It is no JSON, is nested too deeply, or has a number that is not finite, or
+            an integer of more than 64 bits.
     """
     try:
-        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+        return json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
     except (ValueError, RecursionError) as error:
         raise EdgegolfError(f"{source} is not JSON: {error}") from None
 
@@ -145,4 +164,11 @@ def _finite(text: str) -> float:
     """Python reads NaN and 1e999, which JSON does not have."""
     if not math.isfinite(number := float(text)):
         raise ValueError(f"{text} is no finite number")
+    return number
+
+
+def _whole(text: str) -> int:
+    """Python reads integers of any length, with which no float can be computed."""
+    if abs(number := int(text)) >= 2**63:
+        raise ValueError(f"{text[:20]}… is too large")
     return number

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 CASES = Path(__file__).parent / "cases" / "hostile"
-VERBS = {".tflite": ("bench", "golf", "anatomy"), ".onnx": ("bench", "golf", "anatomy"),
-         ".toml": ("sweep",)}  # fmt: skip
+VERBS = {".tflite": ("bench", "golf", "anatomy", "c", "circuit"),
+         ".onnx": ("bench", "golf", "anatomy"), ".toml": ("sweep",)}  # fmt: skip
 ADDRESS_SPACE = 6 << 30  # the runtimes' libraries alone reserve 3 GiB
 CPU_SECONDS = 60
 BAD_INPUT = 2

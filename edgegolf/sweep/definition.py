@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgegolf.errors import EdgegolfError, printable, unknown
 from edgegolf.files import read_bounded
-from edgegolf.records import parse_toml, reasons, toml_names
+from edgegolf.records import is_large, parse_toml, reasons, toml_names
 from edgegolf.zoo import find_recipe
 
 MAXIMUM_BYTES = 1 << 16
@@ -98,12 +98,15 @@ def parse_definition(data: bytes, source: str) -> Definition:
         raise EdgegolfError(f"{source} is not UTF-8 text (at line {line})") from None
     except (ValueError, RecursionError) as error:
         raise EdgegolfError(f"{source} is not TOML: {error}") from None
-    converter = cattrs.Converter(forbid_extra_keys=True)
+    detailed = not is_large(content)
+    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=detailed)
     for kind in (int, str):
         converter.register_structure_hook(kind, _exactly)
     try:
         definition = converter.structure(content, Definition)
-    except (cattrs.BaseValidationError, TypeError, ValueError) as error:
+    except (
+        cattrs.BaseValidationError, cattrs.ForbiddenExtraKeysError, KeyError, TypeError, ValueError,
+    ) as error:  # fmt: skip
         found = reasons(error)
         more = f"; and {len(found) - MAXIMUM_REASONS:,} more" * (len(found) > MAXIMUM_REASONS)
         raise EdgegolfError(

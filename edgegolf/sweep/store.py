@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from edgegolf.errors import EdgegolfError, require
-from edgegolf.records import parse_json, reasons
+from edgegolf.records import is_large, parse_json, reasons
 from edgegolf.sweep.costs import FileCosts
 from edgegolf.sweep.runs import RunSpec, SweepRun
 
@@ -188,12 +188,12 @@ class Store:
         """A record of what a row says; SQLite keeps values of any type in any column."""
         import cattrs
 
-        converter = cattrs.Converter()
-        for number in (int, float, str):
-            converter.register_structure_hook(number, _exactly)
         try:
             if "losses" in values:
                 values = {**values, "losses": _parse_list(values["losses"])}
+            converter = cattrs.Converter(detailed_validation=not is_large(values))
+            for number in (int, float, str):
+                converter.register_structure_hook(number, _exactly)
             return converter.structure(values, kind)
         except (cattrs.BaseValidationError, TypeError, ValueError, EdgegolfError) as error:
             raise self._damaged(row, reasons(error)[0]) from None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgegolf.data import named_dataset
 from edgegolf.errors import EdgegolfError
+from edgegolf.files import check_writable
 from edgegolf.training.jobs import train_all
 from edgegolf.training.results import Trained, destination, run_folder, write_results
 from edgegolf.training.worker import Job, Progress, Run, finished_run
@@ -61,6 +62,9 @@ def train_nets(
             for job in jobs:
                 shutil.rmtree(job.folder, ignore_errors=True)
     finished = {job: run for _, jobs in groups for job in jobs if (run := finished_run(job))}
+    for folder, jobs in groups:
+        if not finished.keys() >= {*jobs}:
+            check_writable(folder, is_folder=True)
     before = set(finished)
     trained: dict[int, Trained] = {}
 

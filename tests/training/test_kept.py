@@ -84,6 +84,12 @@ def test_a_second_training_keeps_the_model_and_its_files() -> None:
     assert stale_files(FOLDER) == []
 
 
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_trained() -> None:
+    Path("file").touch()
+    with pytest.raises(EdgegolfError, match=r"^file/here cannot be written: Not a"):
+        train_nets([NET], "digits", [0], None, Path("file/here"), 1, False, False, lambda *_: None)
+
+
 def test_other_epochs_go_to_a_folder_of_their_own_unless_replacing() -> None:
     train()
     file = add_file(FOLDER)
