@@ -430,6 +430,24 @@ def sensor_conv_gru(folder: Path) -> Built:
 
 
 @user
+def sensor_masked(folder: Path) -> Built:
+    """Both ways over series of other lengths, two layers."""
+    _, L = _keras()
+    first = L.Bidirectional(L.GRU(8, return_sequences=True))
+    return _sensor(folder, L.Masking(0.0), first, L.Bidirectional(L.GRU(6)))
+
+
+@user
+def series_autoencoder(folder: Path) -> Built:
+    """From a sequence to one vector and back."""
+    _, L = _keras()
+    decoder = [L.RepeatVector(10), L.LSTM(8, return_sequences=True), L.TimeDistributed(L.Dense(3))]
+    series = smooth(240, 10, 3, low=-2, high=2)
+    model = _fit(_sequential(L.LSTM(8), *decoder, shape=(10, 3)), series, series, "mse", 6)
+    return _saved(folder, model, series=series)
+
+
+@user
 def time_distributed(folder: Path) -> Built:
     keras, L = _keras()
     inner = keras.Sequential([L.Conv2D(6, 3, activation="relu"), L.GlobalMaxPooling2D()])
@@ -611,6 +629,18 @@ def quantized_tflite(folder: Path) -> Built:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
     path = folder / "quantized.tflite"
+    path.write_bytes(converter.convert())
+    return path, samples
+
+
+@user
+def dynamic_range_tflite(folder: Path) -> Built:
+    import tensorflow as tf
+
+    model, samples = _trained_mnist(folder)
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    path = folder / "dynamic.tflite"
     path.write_bytes(converter.convert())
     return path, samples
 

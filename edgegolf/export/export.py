@@ -440,7 +440,9 @@ class _Making:
             name = "stock, weight-only"
             drafts.append(Draft(name, "int8-weights", decoded, compiled=False))
         if len(drafts) < (1 if self.described.is_quantized else 2):
-            raise self.reasons.get(suffix) or EdgegolfError(f"{self._missing}: no int8{suffix}")
+            raise self.reasons.get(suffix) or EdgegolfError(
+                f"{self._missing or 'there is nothing to choose from'}: no int8{suffix}"
+            )
         if exact is None or suffix == ".tflite":
             return drafts, None  # a device may ask for int8, however small the file in float is
         return drafts, len(exact.data)

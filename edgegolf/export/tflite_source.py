@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgegolf.backends.onnx import computes_in_integers
+from edgegolf.backends.tflite import write
 from edgegolf.errors import EdgegolfError, require
 from edgegolf.export.model_source import Compiled, Described, Source
 from edgegolf.export.onnx_export import OPSET, in_float16, quantize
@@ -16,7 +17,9 @@ from edgegolf.export.samples import ModelInput, Samples
 from edgegolf.export.verify import run_file
 from edgegolf.files import read_bounded
 from edgegolf.frontends.tflite import read_graph
+from edgegolf.ir import Graph, Node, Tensor, ops
 from edgegolf.ir.tensor import Array, Shape
+from edgegolf.quantize.quantization import LAYERS
 from edgegolf.quiet import silenced
 from edgegolf.runtimes import open_session
 from edgegolf.runtimes.session import one_line
@@ -26,7 +29,11 @@ if TYPE_CHECKING:
 
 
 class TfliteSource(Source):
-    """A `.tflite` file, in float32 or quantized; of a SavedModel, what TensorFlow makes of it."""
+    """A `.tflite` file, in float32 or quantized; of a SavedModel, what TensorFlow makes of it.
+
+    Of layers that take real numbers and multiply them in 8 bits ("dynamic range"), which rounds
+    them anew for each sample, the model is what their weights stand for.
+    """
 
     def __init__(self, path: Path) -> None:
         self.folder = tempfile.TemporaryDirectory()
@@ -43,6 +50,12 @@ class TfliteSource(Source):
         self.graph = None
         with suppress(EdgegolfError):
             self.graph = read_graph(self.path)
+            decoded = _with_real_layers(self.graph)
+            if decoded is not None:
+                self.path = Path(self.folder.name) / "decoded.tflite"
+                self.data = write(decoded)
+                self.path.write_bytes(self.data)
+                self.graph = decoded
             self.is_quantized |= computes_in_integers(self.graph)
 
     def describe(self) -> Described:
@@ -89,3 +102,17 @@ class TfliteSource(Source):
                 f"the model cannot be converted to ONNX: {one_line(error)[:300]}"
             ) from None
         return model
+
+
+def _with_real_layers(graph: Graph) -> Graph | None:
+    """The graph with weights that are decoded before layers on real numbers; None without such."""
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        weights = node.constant(1) if isinstance(node.op, LAYERS) else None
+        if weights is not None and weights.is_quantized and node.source.dtype == "float32":
+            real = Tensor(weights.shape)
+            nodes.append(Node(ops.Dequantize(), (weights,), (real,)))
+            node = Node(node.op, (node.source, real, *node.inputs[2:]), node.outputs)
+        nodes.append(node)
+    found = Graph(graph.inputs, graph.outputs, tuple(nodes))
+    return found if len(nodes) > len(graph.nodes) else None

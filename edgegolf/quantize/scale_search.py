@@ -126,7 +126,8 @@ def _tempered(graph: Graph, temperature: float) -> Graph:
 
 
 def _scaled(graph: Graph, quantization: Quantization, factor: float) -> Quantization:
-    fixed = {quantization.activations[tensor] for tensor in (*graph.inputs, *graph.outputs)}
+    ends = (*graph.inputs, *graph.outputs)  # among which may be integers that are just numbers
+    fixed = {quantization.activations.get(tensor) for tensor in ends}
     activations = {
         tensor: params
         if params in fixed

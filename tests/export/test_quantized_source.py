@@ -20,7 +20,7 @@ from edgegolf.export.verify import run_file
 from edgegolf.frontends.tflite import read_graph
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.tflite_golf import golf_tflite
-from edgegolf.ir import Graph
+from edgegolf.ir import Graph, Node, ops
 from edgegolf.passes.fusion import fuse_activations
 from edgegolf.quantize.calibration import calibrate, ranges
 from edgegolf.quantize.quantization import Quantization, quantized, with_decoded_weights
@@ -87,6 +87,30 @@ def test_weights_that_a_file_decodes_are_weights(suffix: str, tmp_path: Path) ->
     made = exported(back_end.write(stored), suffix, tmp_path)
     assert not made.failures
     assert f"int8{suffix}" in {file.name for file in made.files}
+
+
+def test_weights_in_int8_that_layers_read_on_real_numbers(tmp_path: Path) -> None:
+    """What TensorFlow calls dynamic range: the model is what the weights stand for."""
+    graph = plain_net()
+    scales = {w: s for w, s in best_scales(graph.weights).items() if len(w.shape) > 1}
+    stored = with_decoded_weights(graph, Quantization({}, scales))
+    integers = {
+        node.output: node.source for node in stored.nodes if isinstance(node.op, ops.Dequantize)
+    }
+    nodes = tuple(
+        Node(node.op, tuple(integers.get(t, t) if t else None for t in node.inputs), node.outputs)
+        for node in stored.nodes
+        if node.output not in integers
+    )
+    (tmp_path / "net.tflite").write_bytes(tflite.write(Graph(stored.inputs, stored.outputs, nodes)))
+    np.savez(tmp_path / "x.npz", x=pixels(graph, 30))
+    made = export_model(
+        tmp_path / "net.tflite", tmp_path / "out", tmp_path / "x.npz", ExportOptions(quick=True)
+    )
+    assert not made.failures
+    found = {file.name: file.sqnr for file in made.files}
+    assert found["float32.onnx"] > 90
+    assert {"int8.tflite", "int8.onnx"} <= found.keys()
 
 
 def with_a_real_tail() -> bytes:

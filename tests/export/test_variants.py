@@ -30,7 +30,7 @@ from edgegolf.formats.tflite.model import parse_tflite
 from edgegolf.frontends.keras import read_model
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
-from edgegolf.ir import Graph
+from edgegolf.ir import Graph, Node, Tensor, ops
 from edgegolf.ir.interpreter import run as interpret
 from edgegolf.passes.bias_sharing import share_biases
 from edgegolf.passes.fusion import fuse_activations
@@ -224,6 +224,23 @@ def test_every_draft_computes_nearly_the_same(make, tmp_path) -> None:
     assert {draft.compute for draft in drafts} == {"int8", "int8-weights"}
     for draft in drafts:
         assert agreement(run(draft.data, graph, tmp_path), exact(graph)) > 0.9, draft.name
+
+
+def test_scales_are_searched_for_nets_that_take_numbers_of_words() -> None:
+    random = np.random.default_rng(0)
+    words = Tensor((1, 6), "int64", name="words")
+    table, matrix = (
+        Tensor.constant(random.normal(size=shape).astype(np.float32)) for shape in ((9, 4), (3, 24))
+    )
+    rows, scores = Tensor((1, 6, 4)), Tensor((1, 3))
+    nodes = (
+        Node(ops.Gather(), (table, words), (rows,)),
+        Node(ops.FullyConnected(), (rows, matrix), (scores,)),
+    )
+    graph = Graph((words,), (scores,), nodes)
+    shown = random.integers(0, 9, (20, 6))
+    computes = {draft.compute for draft in tflite_drafts(graph, tuning(graph, shown, ".tflite"))}
+    assert computes == {"int8", "int8-weights"}
 
 
 # ------------------------------------------------------------------------------------------ ONNX
