@@ -26,6 +26,7 @@ from doc_tables import (
     sweep_sections,
     training_markdown,
 )
+from exactness import exactness_markdown
 from strangers import Strangers, strangers_markdown
 from structure import GUIDE, structure
 from users import Users, users_markdown
@@ -63,6 +64,7 @@ def main() -> None:
     cards = [card for folder in folders if (card := read_card(folder)) is not None]
     sections = {"training": training_markdown(cards), "files": files_markdown(cards)}
     sections["low-bits"] = low_bits_markdown(cards)
+    sections["exactness"] = exactness_markdown()
     sections["structure"] = structure()
     sections |= other_sections()
     sections |= {name: output(*command) for name, command in OUTPUTS.items()}

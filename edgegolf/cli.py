@@ -111,7 +111,7 @@ def as_json(schema: str) -> Callable[[Command], Command]:
     return flag("--json", f"Print JSON, schema edgegolf.{schema}/1.", "as_json")
 
 
-def to_file(text: str, kind: click.Path = OUTPUT) -> Callable[[Command], Command]:
+def to_file(text: str, kind: Output = OUTPUT) -> Callable[[Command], Command]:
     """`--output`, a path."""
     return option("-o", "--output", type=kind, help=text)
 

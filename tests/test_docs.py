@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import circuits
+import exactness
 import pytest
 import strangers
 import users
@@ -108,6 +109,13 @@ def test_the_page_of_verbs_is_what_they_tell() -> None:
         check=True,
     ).stdout
     assert (ROOT / "docs" / "cli.md").read_text() == page, "run python benchmarks/cli_page.py"
+
+
+def test_the_table_of_exact_nets_is_written_from_its_record() -> None:
+    text = (ROOT / "docs" / "c.md").read_text()
+    content = exactness.exactness_markdown()
+    assert content in text
+    assert replace_section(text, "exactness", content) == text, "run make docs"
 
 
 def test_arm_tables_are_written_from_the_counts() -> None:
