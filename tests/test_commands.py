@@ -30,6 +30,7 @@ NOT_RUN = {
     r"^edgegolf sweep (?!.*--table)": "trains for hours, or needs a cluster; tests/sweep",
     r"^edgegolf footprint": "half an hour of measurements; tests/footprint",
     r"^edgegolf (bench|compare) cnn\.": "files of another page; tests/export/test_pytorch_page.py",
+    r"^edgegolf run\b": "minutes; tests/export/test_run.py",
     r"^edgegolf export\b(?! models| pooled_linear)": "minutes; tests/export, and all nets",
     r"^edgegolf bench (models/mnist/)?tight_resnet\b(?!/)": "measures many files; one is run",
     r"^edgegolf bench .*\*": "measures many files; one is run",
