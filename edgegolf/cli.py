@@ -804,6 +804,43 @@ def _refuse(context: click.Context, why: str, is_useless: Callable[[str], bool])
             raise click.UsageError(f"{each.opts[0]} has no effect {why}")
 
 
+@cli.command("run")
+@argument("model", type=FILE)
+@option("--dataset", help="That it was trained on: accuracy is told, too.")
+@option("--calibration-data", "samples", help="Samples of a model of your own, as export takes.")
+@option("--out", type=FOLDER, help="Folder of the files.  [default: MODEL.exported]")
+@usual("--formats", "tflite,onnx", "What to write.", type=NAMES)
+@usual("--dtype", "float32,float16,int8", "What to write.", names=("dtypes",), type=NAMES)
+@usual("--min-time", 0.5, "Seconds of timed inferences.", type=click.FloatRange(0.01))
+def run_model(
+    model: Path,
+    dataset: str | None,
+    samples: str | None,
+    out: Path | None,
+    formats: tuple[str, ...],
+    dtypes: tuple[str, ...],
+    min_time: float,
+) -> int:
+    """Export a model to every format, quickly, and bench each file.
+
+    \b
+    edgegolf run my.keras --calibration-data samples.npz
+    edgegolf run models/mnist/linear/model.keras --dataset mnist --formats onnx
+    """
+    from edgegolf.api import bench, export
+    from edgegolf.report.file_tables import run_table
+    from edgegolf.workspace import exported_files
+
+    folder = out or model.with_suffix(".exported")
+    published = export(model, folder, samples, dataset, formats=formats, dtypes=dtypes, quick=True)
+    results = bench(*exported_files(folder), accuracy=dataset, min_time=min_time)
+    failures = {name: error.message for name, error in published.failures.items()}
+    _print(run_table(results, published.made, failures))
+    for sentence in published.notes:
+        _say(sentence)
+    return GATE_FAILED if failures or any(result.error for result in results) else 0
+
+
 @cli.command()
 @argument("file", type=FILE)
 @argument("new", type=FILE, required=False)

@@ -30,6 +30,7 @@ NOT_RUN = {
     r"^edgegolf sweep (?!.*--table)": "trains for hours, or needs a cluster; tests/sweep",
     r"^edgegolf footprint": "half an hour of measurements; tests/footprint",
     r"^edgegolf (bench|compare) cnn\.": "files of another page; tests/export/test_pytorch_page.py",
+    r"^edgegolf run\b": "minutes; tests/export/test_run.py",
     r"^edgegolf export\b(?! models| pooled_linear)": "minutes; tests/export, and all nets",
     r"^edgegolf bench (models/mnist/)?tight_resnet\b(?!/)": "measures many files; one is run",
     r"^edgegolf bench .*\*": "measures many files; one is run",
@@ -44,7 +45,7 @@ NOT_RUN = {
     r"^(ssh|scp|ssh-keygen|ssh-copy-id) ": "needs a device",
     r"^cd |^ls |^edgegolf bench models/tight_resnet/": "typed on a device",
     r"^bash deploy/ci/gate.sh": "needs a repository; tests/test_ci_templates.py",
-    r"^edgegolf \w+ .*\bmine\.": "a file of the reader's own",
+    r"^edgegolf \w+ .*\b(mine\.|made/)": "a file of the reader's own",
     r"--provider cuda": "needs a GPU",
     r"^edgegolf classify photo.jpg": "a photo of the reader's own; tests/demo",
     r"^curl ": "needs the demo; tests/demo posts to it",
@@ -59,7 +60,7 @@ NOT_RUN = {
 # Files of the reader's own.
 EXAMPLES = {"my.keras", "torch.onnx", "samples.npz", "images.npz", "my.toml",
             "mlperf_tiny_resnet8_int8.tflite", "photo.jpg", "cnn.onnx", "cnn.int8.tflite",
-            "cnn.float32.tflite", "mine.tflite", "mine.onnx", "mine.keras", "mine.int8.tflite",
+            "cnn.float32.tflite", "mine.tflite", "mine.onnx", "mine.keras",
             "made/int8.tflite", "models/tight_resnet/int8.tflite"}  # fmt: skip
 TARGETS_NOT_RUN = {
     "demo": "serves until Ctrl-C; tests/demo",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from edgegolf.report.table import BEST, UNKNOWN, Table, known
 
 if TYPE_CHECKING:
     from edgegolf.anatomy.anatomy import Anatomy, AnatomyChange
+    from edgegolf.bench.result import BenchResult
     from edgegolf.circuit.flow import Circuit, Fit
     from edgegolf.export import ExportedFile
     from edgegolf.export.c_files import CResult
@@ -111,6 +113,28 @@ def export_table(files: Sequence[ExportedFile], title: str) -> Table:
         for file in files
     )  # fmt: skip
     return Table(header, tuple(rows), title=title)
+
+
+def run_table(
+    results: Sequence[BenchResult], made: Sequence[ExportedFile], failures: Mapping[str, str]
+) -> Table:
+    """A row for each format: a tick and what the file takes, or a cross and, below, the reason."""
+    noise = {file.name: file.sqnr for file in made}
+    rows: list[tuple[str, ...]] = []
+    for result in results:
+        latency, memory = result.latency_us, result.memory
+        name = PurePath(result.file).name
+        rows.append((
+            f"{'✗' if result.error else '✓'} {name}", known(result.size_bytes),
+            known(noise.get(name), "{:.1f} dB"), _percent(result.accuracy),
+            known(latency.p50 if latency else None, "{:,.1f}"),
+            known(memory.peak_rss_bytes / 1000 if memory else None, "{:,.0f}"),
+        ))  # fmt: skip
+    rows += [(f"✗ {name}", *[UNKNOWN] * 5) for name in failures]
+    header = ("file", "bytes", "SQNR", "accuracy", "p50, µs", "peak RSS, kB")
+    told = {PurePath(result.file).name: result.error for result in results if result.error}
+    reasons = (f"{name}: {why}" for name, why in (told | dict(failures)).items())
+    return Table(header, tuple(rows), caption="\n".join(reasons))
 
 
 def _percent(fraction: float | None) -> str:
