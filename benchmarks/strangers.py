@@ -291,7 +291,12 @@ def _serve(pipe: Connection, apart: bool) -> None:
             pipe.send(Stranger(name, "crashed", _general(name, f"{type(error).__name__}: {error}")))
 
 
-def _here(function: Callable[..., Any], *args: Any, timeout: float | None = None) -> Any:
+def _here(
+    function: Callable[..., Any],
+    *args: Any,
+    timeout: float | None = None,
+    busy: float | None = None,
+) -> Any:
     return function(*args)
 
 

@@ -41,7 +41,7 @@ def inspect_file(path: Path) -> FileFacts:
     """
     check_file(path)
     seconds = SECONDS + path.stat().st_size / BYTES_PER_SECOND
-    return run_in_child(_inspect_file, path, timeout=seconds)
+    return run_in_child(_inspect_file, path, busy=seconds)
 
 
 def _inspect_file(path: Path) -> FileFacts:

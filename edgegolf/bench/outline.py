@@ -55,7 +55,7 @@ def outline(path: Path) -> Outline:
         EdgegolfError: It cannot be read or is damaged, or reading it takes too long.
     """
     check_file(path)
-    return run_in_child(_outline, path, timeout=SECONDS)
+    return run_in_child(_outline, path, busy=SECONDS)
 
 
 def _outline(path: Path) -> Outline:

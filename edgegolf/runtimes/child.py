@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import pickle
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,20 +26,37 @@ _CHILD = ("-c", "from edgegolf.runtimes.child import main; main()")
 PR_SET_PDEATHSIG = 1  # Linux, sys/prctl.h
 
 
-def run_in_child(function: Callable[..., T], *args: Any, timeout: float | None = None) -> T:
+def run_in_child(
+    function: Callable[..., T],
+    *args: Any,
+    timeout: float | None = None,
+    busy: float | None = None,
+) -> T:
     """Call a function in a fresh Python process and return its result.
 
     Args:
         function: A function of a module (not of `__main__`).
         *args: Its arguments; they and the result are pickled.
         timeout: Seconds after which the process is ended.
+        busy: The same in seconds of processor time, which a machine with other work takes no more
+            of; where the system does not count it, it is no limit.
 
     Raises:
         EdgegolfError: Raised by the function, or the process crashed (the first path among
-            the arguments and the signal are named), or it took longer than `timeout`.
+            the arguments and the signal are named), or it took longer than `timeout` or `busy`.
     """
     python = (sys.executable,)
-    return run_in_python(python, child_environment(), function, *args, timeout=timeout)
+    call = (function, *args) if busy is None else (_limited, busy, function, *args)
+    return run_in_python(python, child_environment(), *call, timeout=timeout)
+
+
+def _limited(busy: float, function: Callable[..., T], *args: Any) -> T:
+    with suppress(ImportError):  # Windows has none
+        import resource
+
+        limit = math.ceil(busy)
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))  # a signal, then the end
+    return function(*args)
 
 
 def child_environment() -> dict[str, str]:
@@ -77,6 +96,8 @@ def run_in_python(
     try:
         succeeded, result = pickle.loads(child.stdout)
     except (EOFError, pickle.UnpicklingError):
+        if function is _limited and -child.returncode == signal.SIGXCPU:
+            raise EdgegolfError(f"{subject}: not finished after {args[0]:.4g} seconds") from None
         raise crash(subject, child.returncode, child.stderr) from None
     sys.stderr.write(said)
     if not succeeded:

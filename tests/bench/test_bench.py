@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import zlib
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -209,7 +210,7 @@ def test_hostile_files_fail_in_one_clear_line(name):
 
 
 def test_an_inference_of_shapes_without_end_is_ended(monkeypatch):
-    monkeypatch.setattr("edgegolf.bench.inspect_file.SECONDS", 1.0)
+    monkeypatch.setattr(import_module("edgegolf.bench.inspect_file"), "SECONDS", 1.0)
     path = GOLF_CASES / "endless_inference.onnx"
     assert "not finished after 1 s" in one(path).error
     for read in (inspect_file, open_model, lambda path: list(file_costs(path))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -319,7 +320,9 @@ def test_a_loop_with_other_options_is_one_clear_line(tmp_path: Path, options: st
 
 
 def test_figures_without_the_onnx_package_are_absent(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("edgegolf.bench.graph_statistics.find_spec", lambda name: None)
+    monkeypatch.setattr(
+        import_module("edgegolf.bench.graph_statistics"), "find_spec", lambda name: None
+    )
     found = statistics(tmp_path, onnx_chain(["conv"], 1), ".onnx")
     assert (found.parameters, found.macs, found.weights_bytes) == (None, None, None)
     assert statistics(tmp_path, chain(["conv"], 1), ".tflite").parameters == CONVOLUTION

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,7 @@ def test_a_result_that_the_checker_refuses_is_not_written(
         broken = root.replace(graph=root.graph.replace(name=None))
         return type(golfed)(write_protobuf(broken), golfed.stages)
 
-    monkeypatch.setattr("edgegolf.golf.golf.golf_onnx", nameless)
+    monkeypatch.setattr(import_module("edgegolf.golf.golf"), "golf_onnx", nameless)
     result = golf_file(source, destination)
     assert destination.read_bytes() == source.read_bytes()
     assert all("onnx.checker" in reason for reason in result.refused)
