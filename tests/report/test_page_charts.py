@@ -305,7 +305,7 @@ def test_errors_of_none_and_all_images_have_a_place() -> None:
         }  # fmt: skip
 
 
-@pytest.mark.parametrize("number", [0, -7, 10**400])
+@pytest.mark.parametrize("number", [0, -7, 2**63 - 1])
 def test_numbers_that_cannot_be_are_not_drawn(number: int, tmp_path: Path) -> None:
     facts = {"int8.onnx": FileFacts(number, "", 0.5, 1e300, 0.0)}
     wrong = replace(CARD, parameters=number, macs=number, files=facts)

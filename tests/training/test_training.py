@@ -131,7 +131,7 @@ def test_what_is_not_kept_to_judge_by_is_trained_on(
 ) -> None:
     recipe = find_recipe(NET)
     changed = replace(recipe, training=replace(recipe.training, validation_images=60))
-    monkeypatch.setattr(worker, "find_recipe", lambda _: changed)
+    monkeypatch.setattr(worker, "named_recipe", lambda _: changed)
     seen: list[worker.Progress] = []
     run = worker.train(job(tmp_path, epochs=3), 1, seen.append)
     images = 1797 - 360 - 60  # of which 360 are the test split
