@@ -30,6 +30,7 @@ NETS: dict[str, dict[c.Optimize, tuple[str, ...]]] = {
     "mnist/linear/int8": {"size": tuple(CORES)},
     "mnist/pooled_mlp-64/int8": {"size": tuple(CORES), "speed": ARM_RISCV},
     "mnist/double_cnn-2/int8-smallest": {"size": tuple(CORES), "speed": ARM_RISCV},
+    "mnist/uno_resnet/int8-smallest": {"size": tuple(CORES)},
     "mnist/tight_resnet/int8": {"size": ARM_RISCV, "speed": ARM_RISCV},
     "mlperf_tiny_kws_int8": {"size": ("cortex-m4",), "speed": ("cortex-m4",)},
     "mlperf_tiny_resnet8_int8": dict.fromkeys(("size", "speed", "ram"), ("cortex-m4",)),

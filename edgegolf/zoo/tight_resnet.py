@@ -28,7 +28,7 @@ TRAINING = Training(
 
 # Three times the parameters learn faster; `make train export` has minutes for both.
 UNSHARED_TRAINING = replace(TRAINING, epochs=12, learning_rate=0.005)
-UNO_TRAINING = replace(TRAINING, epochs=16)
+UNO_TRAINING = replace(TRAINING, epochs=80)
 
 
 def _parameters(separables: int, channels: int) -> int:
