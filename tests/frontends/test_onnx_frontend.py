@@ -100,7 +100,9 @@ def test_work_and_parameters_of_every_committed_model() -> None:
     assert len(COMMITTED) > 25
     for path in COMMITTED:
         graph, expected = read_graph(path.read_bytes()).graph, graph_statistics(path)
-        assert graph.macs == expected.macs, path
+        # Inference forgets shapes in loops, whose work is then told as unknown.
+        unknown = {None} if "Loop" in expected.operators else set()
+        assert expected.macs in {graph.macs} | unknown, path
         parameters = sum(t.elements for t in graph.parameters if t.values.any())
         # Where a file splits one vector, pieces of zeros or equal ones count there and not here.
         pieces = {"random_cnn": 12, "loop_resnet_unshared-144": 16}.get(path.parent.name, 0)
