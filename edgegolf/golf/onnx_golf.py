@@ -18,7 +18,14 @@ from edgegolf.formats.onnx.model import (
     tensor_bytes,
     tensor_type,
 )
-from edgegolf.formats.onnx.protobuf import Message, array_of, transform, walk, write_protobuf
+from edgegolf.formats.onnx.protobuf import (
+    Message,
+    array_of,
+    message,
+    transform,
+    walk,
+    write_protobuf,
+)
 from edgegolf.golf.golfing import Golfed, Keep, Stage
 from edgegolf.golf.onnx_checks import needed_types, without_functions
 from edgegolf.golf.onnx_functions import with_functions
@@ -57,6 +64,7 @@ WORTH_A_READER = 0.01
 # Before, every initializer had to be an input of the graph, which a caller may set.
 FIRST_IR_VERSION_OF_CONSTANTS = 4
 
+_INTS = 7  # the type of an attribute of integers
 _WEIGHT_INPUT = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3}
 
 
@@ -87,14 +95,19 @@ def golf_onnx(
     root = parse_onnx(data, name, locate=False).root
     _refuse_what_cannot_be_rewritten(root, name)
     stages = [Stage("encoding", len(write_protobuf(root)))]
-    inlined = bool(keep.portable and root.functions)
-    if inlined:
+    may_grow = bool(keep.portable and root.functions)
+    if may_grow:
         root = parse_onnx(without_functions(data), name, locate=False).root
         stages.append(Stage("inlined functions", len(write_protobuf(root))))
+    shaped = _with_kernel_shapes(root) if keep.portable else root
+    if shaped is not root:
+        root = shaped
+        stages.append(Stage("added kernel shapes", len(write_protobuf(root))))
+        may_grow = True
     for cause, step in _steps(keep, functions and not keep.portable, types):
         root = step(root)
         stages.append(Stage(cause, len(write_protobuf(root))))
-    return Golfed(write_protobuf(root), tuple(stages), inlined)
+    return Golfed(write_protobuf(root), tuple(stages), may_grow)
 
 
 def _refuse_what_cannot_be_rewritten(root: Message, name: str) -> None:
@@ -297,6 +310,21 @@ def _without_kernel_shapes(root: Message) -> Message:
         return name == "kernel_shape" and value == shapes.get(weight, ())[2:]
 
     return _without_attributes(root, is_implied)
+
+
+def _with_kernel_shapes(root: Message) -> Message:
+    """Say of each convolution in real numbers what its weights tell, too; OpenCV asks for it."""
+    shapes = {tensor.name: tensor.dims for tensor in root.graph.initializer}
+
+    def complete(node: Message) -> Message:
+        weight = node.input[1] if len(node.input) > 1 else None
+        lacks = operator_name(node) in ("Conv", "ConvTranspose") and weight in shapes
+        if not lacks or "kernel_shape" in attributes(node):
+            return node
+        shape = message("AttributeProto", name="kernel_shape", ints=shapes[weight][2:], type=_INTS)
+        return node.replace(attribute=[*node.attribute, shape])
+
+    return transform(root, {"NodeProto": complete})
 
 
 def _without_attributes(root: Message, is_implied: Callable[[Message, str, Any], bool]) -> Message:
