@@ -94,7 +94,7 @@ def test_the_wheel_is_enough_in_an_empty_folder(tmp_path: Path, wheel: Path) -> 
     installed = next(binaries.parent.glob("lib/python*/site-packages"))
     tools = ("pip", "setuptools", "pkg_resources")  # not what edgegolf needs
     sizes = [
-        path.stat().st_blocks * 512
+        path.stat().st_size
         for path in installed.rglob("*")
         if path.is_file() and path.relative_to(installed).parts[0] not in tools
     ]
@@ -110,7 +110,10 @@ def test_the_wheel_is_enough_in_an_empty_folder(tmp_path: Path, wheel: Path) -> 
     assert all(each["latency_us"]["p50"] > 0 for each in results)
     drawn = run(binaries / "edgegolf", "classify", ROOT / "docs" / "seven.png", "--json", cwd=empty)
     guesses = [guess["class"] for guess in json.loads(drawn)[0]["guesses"]]
-    assert len(guesses) == 10
+    small = [
+        path for path in (ROOT / "models/mnist").glob("*/int8.tflite") if "cnn-32" not in str(path)
+    ]
+    assert len(guesses) == len(small) > 8
     assert guesses.count("7") > 5
     demo = subprocess.Popen(
         [binaries / "edgegolf", "demo", "--port", "0"], cwd=empty, stderr=subprocess.PIPE, text=True
