@@ -3,8 +3,7 @@
 const tip = document.getElementById("tip");
 const marks = ".chart [role=graphics-symbol][aria-label]:not([aria-roledescription=axis])";
 
-function showTip(event) {
-  const mark = event.target.closest?.(marks);
+function showTip(mark) {
   tip.hidden = !mark;
   if (!mark) return;
   tip.textContent = mark.getAttribute("aria-label");
@@ -14,8 +13,9 @@ function showTip(event) {
   tip.style.left = `${Math.max(8, left)}px`;
   tip.style.top = `${top > 8 ? top : place.bottom + 8}px`;
 }
-document.addEventListener("pointerover", showTip);
-document.addEventListener("scroll", () => { tip.hidden = true; });
+document.addEventListener("pointerover", (event) => showTip(event.target.closest?.(marks)));
+// A scroll is told a frame late, when the pointer may have come to a point already.
+document.addEventListener("scroll", () => showTip(document.querySelector(`:is(${marks}):hover`)));
 
 function value(row, column) {
   const cell = row.cells[column];
