@@ -39,10 +39,14 @@ from edgegolf.report.table import Table
 ROOT = Path(__file__).parent.parent
 RECORD = ROOT / "docs" / "circuit.json"
 NET, ITERATIONS, LANES, GROWS_ON = "tight_resnet", (8, 1, 32, 2, 16, 4), 4, "up5k"
-IMAGES, SEEDS = 200, 3
-#: Nets, multiply-accumulates in a cycle, and devices.
-CIRCUITS = (("tight_resnet", 4, ("up5k", "hx8k")), ("double_cnn-2", 2, ("up5k", "hx8k")),
-            ("pooled_linear", 1, ("up5k", "hx8k")))  # fmt: skip
+SEEDS = 3
+#: Nets, multiply-accumulates in a cycle, test images of which every logit is compared, and devices.
+CIRCUITS = (
+    ("tight_resnet", 4, 10_000, ("up5k", "hx8k")),
+    ("tight_resnet", 20, 1_000, ("ecp5-25k",)),
+    ("double_cnn-2", 2, 1_000, ("up5k", "hx8k")),
+    ("pooled_linear", 1, 1_000, ("up5k", "hx8k")),
+)
 
 
 @dataclass(frozen=True)
@@ -137,16 +141,17 @@ def keep(grown: Grown) -> None:
 
 
 def place_nets(work: Path) -> None:
-    for name, lanes, devices in track(CIRCUITS, "placing"):
+    for name, lanes, images, devices in track(CIRCUITS, "placing"):
         path = Path("models", "mnist", name, "int8.tflite")
         try:
             folder = work / f"{name}-{lanes}"
-            found = make_circuit(path, folder, lanes, IMAGES, devices, SEEDS)
+            found = make_circuit(path, folder, lanes, images, devices, SEEDS)
         except EdgegolfError as error:
             print(f"{name}: {error.message}")
             continue
         record = read()
-        others = tuple(each for each in record.circuits if each.model != found.model)
+        others = tuple(each for each in record.circuits
+                       if (each.model, each.lanes) != (found.model, found.lanes))  # fmt: skip
         kept = replace(found, folder="")
         write_atomically(RECORD, to_json(replace(record, circuits=(*others, kept))))
 
