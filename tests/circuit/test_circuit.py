@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from ir_nets import Builder, pixels
@@ -19,7 +22,9 @@ from edgegolf.circuit.project import write_project
 from edgegolf.cli import cli
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.variants import ONE_SCALE, simplified
+from edgegolf.frontends.tflite import read_graph
 from edgegolf.ir import Graph, ops
+from edgegolf.ir.interpreter import run as interpret
 from edgegolf.passes.fusion import fuse_activations
 from edgegolf.quantize.calibration import calibrate, ranges
 from edgegolf.quantize.quantization import quantized
@@ -140,3 +145,67 @@ def plant_wrong_weights(netlist: Path) -> None:
     assert found is not None
     word = f"{0xFFFF ^ int(found[1], 16):04x}"
     netlist.write_text(text[: found.start(1)] + word + text[found.end(1) :])
+
+
+BOARD = Path(__file__).parent.parent.parent / "deploy" / "fpga"
+
+
+def make_board(folder: Path, *arguments: str) -> str:
+    """Run make in a copy of deploy/fpga, with the edgegolf of the tests."""
+    shutil.copytree(BOARD, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("circuit"))
+    edgegolf = f"EDGEGOLF={sys.executable} -m edgegolf"
+    done = subprocess.run(
+        ["make", edgegolf, *arguments], cwd=folder, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(BOARD.parent.parent)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.circuit
+def test_the_board_answers_on_its_serial_line(tmp_path: Path) -> None:
+    if shutil.which("iverilog") is None:
+        pytest.skip("iverilog is missing")
+    settings = (f"MODEL={MODELS / 'pooled_linear' / 'int8.tflite'}", "PARALLEL=1", "DIVIDER=16")
+    assert "PASSED: 3 images" in make_board(tmp_path, "simulate", "IMAGES=3", *settings)
+    vectors = tmp_path / "circuit" / "vectors.bin"
+    data = bytearray(vectors.read_bytes())
+    data[794] ^= 1  # the label of the first image
+    (tmp_path / "wrong.bin").write_bytes(data)
+    told = subprocess.run(
+        ["./digits.out", "+images=1", "+vectors=wrong.bin"],
+        cwd=tmp_path, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert "FAILED: 1 answers of 1 images are wrong" in told
+
+
+def test_pictures_are_sent_as_the_net_takes_them(tmp_path: Path) -> None:
+    """The interpreter sits at the other end of a line that is no chip's."""
+    model = read_graph(MODELS / "pooled_linear" / "int8.tflite")
+    ours, theirs = os.openpty()
+    picture = BOARD.parent.parent / "docs" / "seven.png"
+    sender = subprocess.Popen(
+        [sys.executable, "send.py", os.ttyname(theirs), str(picture)],
+        cwd=BOARD, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(BOARD.parent.parent)},
+    )  # fmt: skip
+    data = b""
+    while len(data) < 784:
+        assert select.select([ours], [], [], 60)[0], "nothing comes"
+        data += os.read(ours, 784)
+    image = np.frombuffer(data, np.int8).reshape(1, *model.inputs[0].shape[1:])
+    (logits,) = interpret(model, [image])
+    os.write(ours, f"{logits.argmax()}\n".encode())
+    assert sender.communicate()[0] == f"{picture}: 7\n"
+
+
+@pytest.mark.circuit
+@pytest.mark.parametrize("board", ["icesugar", "icebreaker"])
+def test_the_board_has_a_bitstream(board: str, tmp_path: Path) -> None:
+    for tool in ("yosys", "nextpnr-ice40", "icepack"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is missing")
+    model = MODELS / "pooled_linear" / "int8.tflite"
+    told = make_board(tmp_path, "digits.bin", f"MODEL={model}", f"BOARD={board}", "PARALLEL=1")
+    assert "PASS at 12.00 MHz" in told
+    assert (tmp_path / "digits.bin").stat().st_size > 100_000
