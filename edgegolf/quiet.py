@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -27,8 +28,9 @@ def import_tensorflow() -> ModuleType:
     # Depthwise convolutions and their gradients run twice as fast through oneDNN.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     loaded = "tensorflow" in sys.modules
-    with nullcontext() if loaded else Work("loading TensorFlow"), silenced(), hidden("sklearn"):
-        tensorflow = require("tensorflow", extra="train")  # oneDNN announces itself
+    with nullcontext() if loaded else Work("loading TensorFlow"), silenced():  # oneDNN's greeting
+        with hidden("sklearn"), hidden("cv2"), nullcontext() if loaded else _kept_for_ever():
+            tensorflow = require("tensorflow", extra="train")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return tensorflow
 
@@ -45,10 +47,27 @@ def import_keras() -> ModuleType:
 
 
 @contextmanager
+def _kept_for_ever() -> Iterator[None]:
+    """Let no garbage be looked for among what is made inside the block, then or later.
+
+    To look at all objects of a large package again and again takes a quarter of its time to load.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if collects:
+            gc.enable()
+
+
+@contextmanager
 def hidden(package: str) -> Iterator[None]:
     """Let nothing inside the block import a package, unless it is imported already.
 
-    Keras has wrappers for scikit-learn, which takes a quarter of TensorFlow's time to load.
+    Keras has wrappers for scikit-learn, which takes a quarter of TensorFlow's time to load, and for
+    OpenCV.
     """
     if package in sys.modules:
         yield
