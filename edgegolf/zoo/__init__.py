@@ -3,6 +3,7 @@
 from edgegolf.zoo import (
     cifar_resnets,
     fewest_parameters,
+    golf_net,
     plain_networks,
     random_features,
     ten_layers,

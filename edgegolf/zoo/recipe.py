@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -140,8 +141,17 @@ class Net:
     parameters: Callable[..., int]
     may_be_zero: tuple[str, ...] = ()  # settings
     sizes: tuple[int, ...] | None = None  # those that are listed; None for a net of one size
+    # Whose keywords are the settings, with their defaults; None: those of `parameters`.
+    settings: Callable[..., object] | None = None
+    is_listed: bool = True  # among the nets of the zoo; a family of nets as data is not
 
-    def recipe(self, name: str, *size: int, **settings: int) -> Recipe:
+    @property
+    def defaults(self) -> dict[str, Setting]:
+        """Every setting with its default, in order."""
+        known = inspect.signature(self.settings or self.parameters).parameters.values()
+        return {each.name: each.default for each in known}
+
+    def recipe(self, name: str, *size: int, **settings: Setting) -> Recipe:
         """Of a size, or with settings other than the defaults, which no article reports."""
         article = self.article(*size)
         return Recipe(
@@ -157,6 +167,8 @@ class Net:
 TINY = 10_000  # parameters
 
 LARGEST_SETTING = 4096
+Setting = int | str  # a count, or a word of these letters
+WORD = re.compile(r"[a-z0-9-]{1,80}")
 
 NETS: dict[str, Net] = {}
 
@@ -176,7 +188,7 @@ def net(
     """Enter a builder `(image_shape, classes, **settings) -> keras.Model` under its name.
 
     A net with settings has a default for each, and computes its `parameters` from them. They are
-    counts from 1, and those that `may_be_zero` from 0.
+    counts from 1, and those that `may_be_zero` from 0, or words where the default is one.
     """
 
     def enter(build: Builder) -> Builder:
@@ -260,20 +272,21 @@ def _net_of(function: Callable[..., keras.Model]) -> Net:
     return Net(summary, function, lambda: OWN_TRAINING, lambda: article, lambda: 0)
 
 
-def _parse_settings(base: str, text: str) -> dict[str, int]:
-    allowed = inspect.signature(NETS[base].parameters).parameters
-    settings: dict[str, int] = {}
+def _parse_settings(base: str, text: str) -> dict[str, Setting]:
+    defaults = NETS[base].defaults
+    settings: dict[str, Setting] = {}
     for part in text.split(","):
         key, _, value = part.partition("=")
+        is_word = isinstance(defaults.get(key), str) and WORD.fullmatch(value)
         zero = key in NETS[base].may_be_zero and value == "0"
-        if key not in allowed or key in settings or not (zero or _is_count(value)):
+        if key not in defaults or key in settings or not (is_word or zero or _is_count(value)):
             raise EdgegolfError(
                 f"the net {base!r} cannot take the setting {part!r}",
-                hint=f"it takes {', '.join(allowed)}, each once, as in NET:SETTING=COUNT"
-                if allowed
+                hint=f"it takes {', '.join(defaults)}, each once, as in NET:SETTING=COUNT"
+                if defaults
                 else "it has no settings",
             )
-        settings[key] = int(value)
+        settings[key] = value if is_word else int(value)
     return settings
 
 
@@ -285,7 +298,7 @@ def _is_count(text: str) -> bool:
 
 def all_recipes() -> tuple[Recipe, ...]:
     """Every net of the zoo, families at the sizes that they list, fewest parameters first."""
-    plain = [net.recipe(name) for name, net in NETS.items() if net.sizes is None]
+    plain = [net.recipe(name) for name, net in NETS.items() if net.sizes is None and net.is_listed]
     sized = [
         net.recipe(f"{name}:{size}", size) for name, net in NETS.items() for size in net.sizes or ()
     ]
@@ -328,10 +341,9 @@ def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
     return replace(recipe, training=replace(recipe.training, epochs=epochs))
 
 
-def _with_settings(base: str, settings: Mapping[str, int]) -> Recipe:
+def _with_settings(base: str, settings: Mapping[str, Setting]) -> Recipe:
     """One name per net: what is the default is left out, the rest in the definition's order."""
-    known = inspect.signature(NETS[base].parameters).parameters.values()
-    usual = {each.name: each.default for each in known}
+    usual = NETS[base].defaults
     chosen = {key: settings[key] for key in usual if settings.get(key) not in (None, usual[key])}
     told = ",".join(f"{key}={value}" for key, value in chosen.items())
     return NETS[base].recipe(f"{base}:{told}" if told else base, **chosen)
