@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from edgegolf.errors import EdgegolfError, unknown
-from edgegolf.user_code import from_package, is_reference, told, user_function
+from edgegolf.user_code import from_package
 
 if TYPE_CHECKING:
     import keras
@@ -96,6 +96,21 @@ class Training:
         }
 
 
+Hyper = float | int | str | bool  # a hyper-parameter
+
+# What hyper-parameters may be, where it is not any number from 0 on.
+WORDS = {
+    "optimizer": ("adam", "sgd", "full_matrix_adam", "muon"),
+    "precision": (FLOAT32, MIXED_BFLOAT16),
+    "background": (BLACK, PHOTO),
+}
+LEAST = {"epochs": 1, "batch_size": 1}
+MOST = {
+    **dict.fromkeys(("flip", "label_smoothing", "dropout_share", "cutmix", "cutmix_share"), 1),
+    **dict.fromkeys(("average_share", "learning_rate"), 1),
+    **dict.fromkeys(("shift", "cutout"), 64),
+}
+
 ADDED_LATER = (
     "flip",
     "cutout",
@@ -174,7 +189,6 @@ NETS: dict[str, Net] = {}
 
 PACKAGES = "edgegolf.nets"  # entry points of packages that have nets
 OWN_TRAINING = Training(epochs=10, learning_rate=0.002)  # of a function without `@net`
-HINT = "a net is a function (image_shape, classes) that returns a Keras model, as in my.py:net"
 
 Builder = TypeVar("Builder", bound=Callable[..., "keras.Model"])
 
@@ -227,7 +241,7 @@ def find_recipe(name: str) -> Recipe:
     """
     base, colon, detail = name.partition(":")
     if base not in NETS and (found := from_package(PACKAGES, base)):
-        NETS[base] = _net_of(found)
+        NETS[base] = net_of(found)
     if base not in NETS:
         raise unknown(f"there is no net {name!r}", name, all_names())
     sizes = NETS[base].sizes
@@ -241,29 +255,7 @@ def find_recipe(name: str) -> Recipe:
     return NETS[base].recipe(f"{base}:{int(detail)}", int(detail))
 
 
-def named_recipe(name: str) -> Recipe:
-    """The recipe that a user names: as `find_recipe`, or of `my.py:net`, whose code runs then.
-
-    Raises:
-        EdgegolfError: As `find_recipe`; or there is no such function, or it has a zoo net's name.
-    """
-    if not is_reference(name):
-        return find_recipe(name)
-    own = name.rpartition(":")[2]
-    if own in NETS and NETS[own].build.__module__.startswith("edgegolf."):
-        raise EdgegolfError(f"{name} has the name of a net of the zoo", hint="give it another")
-    with user_function(name, HINT) as function:
-        recipe = _net_of(function).recipe(own)
-
-    def build(shape: tuple[int, int, int], classes: int) -> keras.Model:
-        with user_function(name, HINT) as function, told(name, HINT):
-            model: keras.Model = function(shape, classes)
-            return model
-
-    return replace(recipe, build=build)
-
-
-def _net_of(function: Callable[..., keras.Model]) -> Net:
+def net_of(function: Callable[..., keras.Model]) -> Net:
     """What was entered by `@net`; else a function with the usual training."""
     entered = NETS.get(function.__name__)
     if entered is not None and entered.build is function:
@@ -320,25 +312,34 @@ def default_names(image_shape: tuple[int, int, int]) -> tuple[str, ...]:
     return tuple(recipe.name for recipe in tiny or fitting)
 
 
-def usual_dataset(names: Sequence[str]) -> str:
-    """The data set that these nets are made for; MNIST for none.
-
-    Raises:
-        EdgegolfError: There is no such net, or they are made for several.
-    """
-    known = [name for name in names if not is_reference(name)]
-    datasets = sorted({find_recipe(name).article.dataset for name in known})
-    if len(datasets) > 1:
-        raise EdgegolfError(
-            f"these nets are made for several data sets: {', '.join(datasets)}",
-            hint="name those of one at a time, or give --dataset",
-        )
-    return datasets[0] if datasets else "mnist"
-
-
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
     """The same recipe, trained for another number of epochs."""
     return replace(recipe, training=replace(recipe.training, epochs=epochs))
+
+
+def with_changes(training: Training, changes: Mapping[str, Hyper], what: str) -> Training:
+    """A training with other hyper-parameters, which a file gives.
+
+    Args:
+        training: What is changed.
+        changes: Some of its fields; an integer may stand for a fraction.
+        what: What has them, for errors.
+
+    Raises:
+        EdgegolfError: There is no such hyper-parameter, or it cannot have this value.
+    """
+    known = asdict(training)
+    for key, value in changes.items():
+        if key not in known:
+            raise unknown(f"{what}: there is no hyper-parameter {key!r}", key, known)
+        kind = type(known[key])
+        fits = type(value) is kind or (kind is float and type(value) is int)
+        if isinstance(value, int | float) and fits:
+            fits = LEAST.get(key, 0) <= value <= MOST.get(key, 1_000_000)
+        if not fits or (key in WORDS and value not in WORDS[key]):
+            raise EdgegolfError(f"{what}: {key} cannot be {value!r}")
+    # TOML's 0 is an integer where 0.0 is meant, and would make another run of the same.
+    return replace(training, **{key: type(known[key])(value) for key, value in changes.items()})
 
 
 def _with_settings(base: str, settings: Mapping[str, Setting]) -> Recipe:
