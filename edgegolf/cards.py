@@ -78,6 +78,9 @@ class Card:
     # What to take on each board in each runtime, the fewest instructions first; empty where they
     # were not counted.
     choices: tuple[BoardChoice, ...] = ()
+    # The day on which a seed was last judged on the test split, such as `2026-11-30`; None in
+    # cards of earlier versions.
+    tested_on: str | None = None
 
 
 def read_card(folder: Path) -> Card | None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import ClassVar
 
 from edgegolf.data import Dataset
-from edgegolf.errors import EdgegolfError, unknown
+from edgegolf.errors import unknown
 from edgegolf.records import parse_toml, toml_names
 from edgegolf.sweep.definition import refuse_too_many
 from edgegolf.sweep.runs import RunSpec
 from edgegolf.sweep.store import Store
 from edgegolf.sweep.sweep import Sweep
-from edgegolf.zoo import Training, find_recipe
+from edgegolf.zoo import Training, find_recipe, with_changes
 
 SHIPPED = files(__package__) / "ablations"
 
@@ -157,12 +157,7 @@ def training_of(group: Group, idea: Idea, epochs: int) -> Training:
         EdgegolfError: A change is of no hyper-parameter.
     """
     changes = {**group.training, **idea.training, "epochs": epochs}
-    training = find_recipe(idea.net).training
-    if unknown := set(changes) - {each.name for each in fields(training)}:
-        raise EdgegolfError(f"{idea.title}: there is no hyper-parameter {min(unknown)!r}")
-    # TOML's 0 is an integer where 0.0 is meant, and would make another run of the same.
-    typed = {key: type(getattr(training, key))(value) for key, value in changes.items()}
-    return replace(training, **typed)
+    return with_changes(find_recipe(idea.net).training, changes, idea.title)
 
 
 def ablation_results(ablation: Ablation, store: Store) -> AblationResults:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
-import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -13,13 +11,12 @@ from pathlib import Path
 
 from edgegolf.errors import EdgegolfError, printable, unknown
 from edgegolf.files import read_bounded
-from edgegolf.records import is_large, parse_toml, reasons, toml_names
+from edgegolf.records import toml_names
+from edgegolf.toml_files import MAXIMUM_BYTES, from_toml, located
 from edgegolf.zoo import find_recipe
 
-MAXIMUM_BYTES = 1 << 16
 MAXIMUM_RUNS = 10_000
 MAXIMUM_EPOCHS = 1_000_000
-MAXIMUM_REASONS = 3  # of what is wrong in a file
 SHIPPED = files(__package__) / "definitions"
 
 
@@ -88,30 +85,7 @@ def parse_definition(data: bytes, source: str) -> Definition:
     Raises:
         EdgegolfError: It is wrong: says in which line and key.
     """
-    import cattrs
-
-    try:
-        text = data.decode()
-        content = parse_toml(text)
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise EdgegolfError(f"{source} is not UTF-8 text (at line {line})") from None
-    except (ValueError, RecursionError) as error:
-        raise EdgegolfError(f"{source} is not TOML: {error}") from None
-    detailed = not is_large(content)
-    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=detailed)
-    for kind in (int, str):
-        converter.register_structure_hook(kind, _exactly)
-    try:
-        definition = converter.structure(content, Definition)
-    except (
-        cattrs.BaseValidationError, cattrs.ForbiddenExtraKeysError, KeyError, TypeError, ValueError,
-    ) as error:  # fmt: skip
-        found = reasons(error)
-        more = f"; and {len(found) - MAXIMUM_REASONS:,} more" * (len(found) > MAXIMUM_REASONS)
-        raise EdgegolfError(
-            "; ".join(_located(reason, text, source) for reason in found[:MAXIMUM_REASONS]) + more
-        ) from None
+    definition, text = from_toml(data, Definition, source)
     _check(definition, text, source)
     return replace(definition, title=printable(definition.title))
 
@@ -182,7 +156,7 @@ def _check(definition: Definition, text: str, source: str) -> None:
     """What the types do not say."""
 
     def refuse(path: str, message: str, hint: str = "") -> None:
-        raise EdgegolfError(_located(f"{message} @ $.{path}", text, source), hint)
+        raise EdgegolfError(located(f"{message} @ $.{path}", text, source), hint)
 
     if not (definition.nets or definition.include):
         refuse("nets", "a sweep needs nets, or other sweeps to include")
@@ -215,46 +189,3 @@ def _check(definition: Definition, text: str, source: str) -> None:
                 error.message,
                 error.hint,
             )
-
-
-def _exactly(value: object, kind: type) -> object:
-    """TOML has types; a text that looks like a number is none."""
-    if type(value) is not kind:
-        raise TypeError(
-            f"must be {'an integer' if kind is int else 'a text'}, not {reprlib.repr(value)}"
-        )
-    return value
-
-
-def _located(reason: str, text: str, source: str) -> str:
-    """A reason of cattrs, `… @ $.nets[1].sizes[0]`, with the line and the key that it is about."""
-    message, _, path = reason.rpartition(" @ $")
-    if not message:
-        return f"{source}: {reason}"
-    extra = re.search(r"extra fields found \(([^),]+)", message)
-    keys = re.findall(r"\.([\w-]+)|\['([\w-]+)'\]", path)
-    names = [first or second for first, second in keys]
-    if extra:
-        names.append(extra.group(1))
-    index = re.search(r"\.nets\[(\d+)\]", path)
-    line = _line(text, names, int(index.group(1)) if index else None)
-    where = f", line {line}" if line else ""
-    key = f", key {'.'.join(names)}" if names else ""
-    return f"{source}{where}{key}: {message}"
-
-
-def _line(text: str, names: list[str], net: int | None) -> int | None:
-    """The line of the innermost of the keys that the text has; the header of the table if none."""
-    lines = text.splitlines()
-    headers = [
-        number for number, line in enumerate(lines) if re.match(r"\s*\[\[\s*nets\s*\]\]", line)
-    ]
-    start, end = 0, headers[0] if headers else len(lines)
-    if net is not None and net < len(headers):
-        start, end = headers[net], ([*headers, len(lines)])[net + 1]
-    for name in reversed(names):
-        pattern = re.compile(rf"(^|[\s{{,.\[]){re.escape(name)}['\"]?\s*(\.|=|\])")
-        for number in range(start, end):
-            if pattern.search(lines[number].split("#")[0]):
-                return number + 1
-    return start + 1 if net is not None and headers else None

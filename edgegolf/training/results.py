@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import ClassVar
 
@@ -163,6 +164,7 @@ def write_results(
         model_sha256=sha256(weights),
         packages=package_versions(PACKAGES),
         commit=current_commit(),
+        tested_on=date.today().isoformat(),
     )
     write_card(folder, card)
     # Last: where only this is missing, the same command does it.
@@ -186,7 +188,7 @@ def _with_seeds(folder: Path, card: Card, runs: Sequence[Run]) -> Card:
     seen = {run.seed for run in old}
     history = History((*old, *(run for run in runs if run.seed not in seen)))
     write_atomically(folder / HISTORY_NAME, to_json(history))
-    card = replace(card, seeds=seeds)
+    card = replace(card, seeds=seeds, tested_on=date.today().isoformat())
     write_card(folder, card)
     return card
 

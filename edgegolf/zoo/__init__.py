@@ -3,11 +3,13 @@
 from edgegolf.zoo import (
     cifar_resnets,
     fewest_parameters,
+    golf_net,
     plain_networks,
     random_features,
     ten_layers,
     tight_resnet,
 )
+from edgegolf.zoo.own import enter_recipes, named_recipe, usual_dataset
 from edgegolf.zoo.recipe import (
     CLASSES,
     Article,
@@ -17,7 +19,8 @@ from edgegolf.zoo.recipe import (
     all_recipes,
     default_names,
     find_recipe,
-    named_recipe,
-    usual_dataset,
+    with_changes,
     with_epochs,
 )
+
+enter_recipes()

@@ -56,7 +56,9 @@ def fewest_parameters(image_shape: tuple[int, int, int], classes: int) -> keras.
         return hidden
 
     image = library.Input(image_shape, name="image")
-    hidden = _side_by_side(layers, _edges(layers, image))
+    empty = layers.Subtract()([image, image])  # a channel to write to
+    features = layers.Concatenate()([*edges(layers, image), empty])
+    hidden = side_by_side(layers, features, PITCH)
     hidden = residual_steps(hidden, 1)
     hidden = layers.MaxPooling2D(2)(hidden)
     hidden = residual_steps(hidden, 2)
@@ -68,8 +70,8 @@ def fewest_parameters(image_shape: tuple[int, int, int], classes: int) -> keras.
     return library.Model(image, layers.Softmax()(votes), name="fewest_parameters")
 
 
-def _edges(layers: Any, image: keras.KerasTensor) -> keras.KerasTensor:
-    """Ten channels: the image, eight kinds of edges, and an empty one to write to."""
+def edges(layers: Any, image: keras.KerasTensor) -> list[keras.KerasTensor]:
+    """Channels that need no parameters: the image, and in another tensor eight kinds of edges."""
     padded = layers.ZeroPadding2D(1)(image)
     neighbours = [
         layers.Cropping2D(((row, 2 - row), (column, 2 - column)))(padded)
@@ -77,21 +79,26 @@ def _edges(layers: Any, image: keras.KerasTensor) -> keras.KerasTensor:
     ]
     centre = layers.Concatenate()([image] * len(neighbours))
     rises = layers.ReLU()(layers.Subtract()([layers.Concatenate()(neighbours), centre]))
-    empty = layers.Subtract()([image, image])
-    return layers.Concatenate()([image, layers.Add()([rises, rises]), empty])
+    return [image, layers.Add()([rises, rises])]
 
 
-def _side_by_side(layers: Any, features: keras.KerasTensor) -> keras.KerasTensor:
-    """Four copies on one canvas at half the size, each pooled at another offset."""
+def side_by_side(layers: Any, features: keras.KerasTensor, pitch: int) -> keras.KerasTensor:
+    """Four copies on one canvas at half the size, each pooled at another offset.
+
+    Args:
+        layers: Keras's.
+        features: Of one image.
+        pitch: How far apart the copies begin, in pixels.
+    """
     copies = []
     for down in OFFSETS:
         for right in OFFSETS:
             border = layers.ZeroPadding2D((down, right))
             moved = border(features) if down or right else features
             pooled = layers.AveragePooling2D(2)(moved)
-            before = down * PITCH, right * PITCH
+            before = down * pitch, right * pitch
             after = (
-                2 * PITCH - side - start
+                2 * pitch - side - start
                 for side, start in zip(pooled.shape[1:3], before, strict=True)
             )
             copies.append(layers.ZeroPadding2D(tuple(zip(before, after, strict=True)))(pooled))

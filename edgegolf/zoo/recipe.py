@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from edgegolf.errors import EdgegolfError, unknown
-from edgegolf.user_code import from_package, is_reference, told, user_function
+from edgegolf.user_code import from_package
 
 if TYPE_CHECKING:
     import keras
@@ -95,6 +96,21 @@ class Training:
         }
 
 
+Hyper = float | int | str | bool  # a hyper-parameter
+
+# What hyper-parameters may be, where it is not any number from 0 on.
+WORDS = {
+    "optimizer": ("adam", "sgd", "full_matrix_adam", "muon"),
+    "precision": (FLOAT32, MIXED_BFLOAT16),
+    "background": (BLACK, PHOTO),
+}
+LEAST = {"epochs": 1, "batch_size": 1}
+MOST = {
+    **dict.fromkeys(("flip", "label_smoothing", "dropout_share", "cutmix", "cutmix_share"), 1),
+    **dict.fromkeys(("average_share", "learning_rate"), 1),
+    **dict.fromkeys(("shift", "cutout"), 64),
+}
+
 ADDED_LATER = (
     "flip",
     "cutout",
@@ -140,8 +156,17 @@ class Net:
     parameters: Callable[..., int]
     may_be_zero: tuple[str, ...] = ()  # settings
     sizes: tuple[int, ...] | None = None  # those that are listed; None for a net of one size
+    # Whose keywords are the settings, with their defaults; None: those of `parameters`.
+    settings: Callable[..., object] | None = None
+    is_listed: bool = True  # among the nets of the zoo; a family of nets as data is not
 
-    def recipe(self, name: str, *size: int, **settings: int) -> Recipe:
+    @property
+    def defaults(self) -> dict[str, Setting]:
+        """Every setting with its default, in order."""
+        known = inspect.signature(self.settings or self.parameters).parameters.values()
+        return {each.name: each.default for each in known}
+
+    def recipe(self, name: str, *size: int, **settings: Setting) -> Recipe:
         """Of a size, or with settings other than the defaults, which no article reports."""
         article = self.article(*size)
         return Recipe(
@@ -157,12 +182,13 @@ class Net:
 TINY = 10_000  # parameters
 
 LARGEST_SETTING = 4096
+Setting = int | str  # a count, or a word of these letters
+WORD = re.compile(r"[a-z0-9-]{1,80}")
 
 NETS: dict[str, Net] = {}
 
 PACKAGES = "edgegolf.nets"  # entry points of packages that have nets
 OWN_TRAINING = Training(epochs=10, learning_rate=0.002)  # of a function without `@net`
-HINT = "a net is a function (image_shape, classes) that returns a Keras model, as in my.py:net"
 
 Builder = TypeVar("Builder", bound=Callable[..., "keras.Model"])
 
@@ -176,7 +202,7 @@ def net(
     """Enter a builder `(image_shape, classes, **settings) -> keras.Model` under its name.
 
     A net with settings has a default for each, and computes its `parameters` from them. They are
-    counts from 1, and those that `may_be_zero` from 0.
+    counts from 1, and those that `may_be_zero` from 0, or words where the default is one.
     """
 
     def enter(build: Builder) -> Builder:
@@ -215,7 +241,7 @@ def find_recipe(name: str) -> Recipe:
     """
     base, colon, detail = name.partition(":")
     if base not in NETS and (found := from_package(PACKAGES, base)):
-        NETS[base] = _net_of(found)
+        NETS[base] = net_of(found)
     if base not in NETS:
         raise unknown(f"there is no net {name!r}", name, all_names())
     sizes = NETS[base].sizes
@@ -229,29 +255,7 @@ def find_recipe(name: str) -> Recipe:
     return NETS[base].recipe(f"{base}:{int(detail)}", int(detail))
 
 
-def named_recipe(name: str) -> Recipe:
-    """The recipe that a user names: as `find_recipe`, or of `my.py:net`, whose code runs then.
-
-    Raises:
-        EdgegolfError: As `find_recipe`; or there is no such function, or it has a zoo net's name.
-    """
-    if not is_reference(name):
-        return find_recipe(name)
-    own = name.rpartition(":")[2]
-    if own in NETS and NETS[own].build.__module__.startswith("edgegolf."):
-        raise EdgegolfError(f"{name} has the name of a net of the zoo", hint="give it another")
-    with user_function(name, HINT) as function:
-        recipe = _net_of(function).recipe(own)
-
-    def build(shape: tuple[int, int, int], classes: int) -> keras.Model:
-        with user_function(name, HINT) as function, told(name, HINT):
-            model: keras.Model = function(shape, classes)
-            return model
-
-    return replace(recipe, build=build)
-
-
-def _net_of(function: Callable[..., keras.Model]) -> Net:
+def net_of(function: Callable[..., keras.Model]) -> Net:
     """What was entered by `@net`; else a function with the usual training."""
     entered = NETS.get(function.__name__)
     if entered is not None and entered.build is function:
@@ -260,20 +264,21 @@ def _net_of(function: Callable[..., keras.Model]) -> Net:
     return Net(summary, function, lambda: OWN_TRAINING, lambda: article, lambda: 0)
 
 
-def _parse_settings(base: str, text: str) -> dict[str, int]:
-    allowed = inspect.signature(NETS[base].parameters).parameters
-    settings: dict[str, int] = {}
+def _parse_settings(base: str, text: str) -> dict[str, Setting]:
+    defaults = NETS[base].defaults
+    settings: dict[str, Setting] = {}
     for part in text.split(","):
         key, _, value = part.partition("=")
+        is_word = isinstance(defaults.get(key), str) and WORD.fullmatch(value)
         zero = key in NETS[base].may_be_zero and value == "0"
-        if key not in allowed or key in settings or not (zero or _is_count(value)):
+        if key not in defaults or key in settings or not (is_word or zero or _is_count(value)):
             raise EdgegolfError(
                 f"the net {base!r} cannot take the setting {part!r}",
-                hint=f"it takes {', '.join(allowed)}, each once, as in NET:SETTING=COUNT"
-                if allowed
+                hint=f"it takes {', '.join(defaults)}, each once, as in NET:SETTING=COUNT"
+                if defaults
                 else "it has no settings",
             )
-        settings[key] = int(value)
+        settings[key] = value if is_word else int(value)
     return settings
 
 
@@ -285,7 +290,7 @@ def _is_count(text: str) -> bool:
 
 def all_recipes() -> tuple[Recipe, ...]:
     """Every net of the zoo, families at the sizes that they list, fewest parameters first."""
-    plain = [net.recipe(name) for name, net in NETS.items() if net.sizes is None]
+    plain = [net.recipe(name) for name, net in NETS.items() if net.sizes is None and net.is_listed]
     sized = [
         net.recipe(f"{name}:{size}", size) for name, net in NETS.items() for size in net.sizes or ()
     ]
@@ -307,31 +312,39 @@ def default_names(image_shape: tuple[int, int, int]) -> tuple[str, ...]:
     return tuple(recipe.name for recipe in tiny or fitting)
 
 
-def usual_dataset(names: Sequence[str]) -> str:
-    """The data set that these nets are made for; MNIST for none.
-
-    Raises:
-        EdgegolfError: There is no such net, or they are made for several.
-    """
-    known = [name for name in names if not is_reference(name)]
-    datasets = sorted({find_recipe(name).article.dataset for name in known})
-    if len(datasets) > 1:
-        raise EdgegolfError(
-            f"these nets are made for several data sets: {', '.join(datasets)}",
-            hint="name those of one at a time, or give --dataset",
-        )
-    return datasets[0] if datasets else "mnist"
-
-
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
     """The same recipe, trained for another number of epochs."""
     return replace(recipe, training=replace(recipe.training, epochs=epochs))
 
 
-def _with_settings(base: str, settings: Mapping[str, int]) -> Recipe:
+def with_changes(training: Training, changes: Mapping[str, Hyper], what: str) -> Training:
+    """A training with other hyper-parameters, which a file gives.
+
+    Args:
+        training: What is changed.
+        changes: Some of its fields; an integer may stand for a fraction.
+        what: What has them, for errors.
+
+    Raises:
+        EdgegolfError: There is no such hyper-parameter, or it cannot have this value.
+    """
+    known = asdict(training)
+    for key, value in changes.items():
+        if key not in known:
+            raise unknown(f"{what}: there is no hyper-parameter {key!r}", key, known)
+        kind = type(known[key])
+        fits = type(value) is kind or (kind is float and type(value) is int)
+        if isinstance(value, int | float) and fits:
+            fits = LEAST.get(key, 0) <= value <= MOST.get(key, 1_000_000)
+        if not fits or (key in WORDS and value not in WORDS[key]):
+            raise EdgegolfError(f"{what}: {key} cannot be {value!r}")
+    # TOML's 0 is an integer where 0.0 is meant, and would make another run of the same.
+    return replace(training, **{key: type(known[key])(value) for key, value in changes.items()})
+
+
+def _with_settings(base: str, settings: Mapping[str, Setting]) -> Recipe:
     """One name per net: what is the default is left out, the rest in the definition's order."""
-    known = inspect.signature(NETS[base].parameters).parameters.values()
-    usual = {each.name: each.default for each in known}
+    usual = NETS[base].defaults
     chosen = {key: settings[key] for key in usual if settings.get(key) not in (None, usual[key])}
     told = ",".join(f"{key}={value}" for key, value in chosen.items())
     return NETS[base].recipe(f"{base}:{told}" if told else base, **chosen)
