@@ -597,7 +597,7 @@ def _count_for_boards(paths: Sequence[Path], architecture: str) -> tuple[Instruc
     names=("figures",),
     type=NAMES,
 )
-@flag("--profile", "Instead: where the time of an .onnx file goes, by type of operator.")
+@flag("--profile", "Instead: where the time goes, by type of operator.")
 @option("--junit", type=OUTPUT, help="Write results and gate there as JUnit XML.")
 @option(
     "--on", "hosts", multiple=True, metavar="[USER@]HOST", help="Measure there; may be repeated."

@@ -79,7 +79,7 @@ def profile_table(profile: Profile) -> Table:
     """A row for each type of operator, those that take longest first."""
     rows = [
         (each.operator, each.provider, f"{each.calls:,.0f}", f"{each.microseconds:,.1f}",
-         f"{each.microseconds / profile.microseconds:.1%}", known(each.macs), f"{each.bytes:,}")
+         f"{each.microseconds / profile.microseconds:.1%}", known(each.macs), known(each.bytes))
         for each in profile.operators
     ]  # fmt: skip
     rest = profile.microseconds - sum(each.microseconds for each in profile.operators)
@@ -93,8 +93,19 @@ def profile_table(profile: Profile) -> Table:
         title=f"{profile.file}: {profile.runtime}, {profile.threads} "
         f"thread{'s' if profile.threads > 1 else ''}",
         caption=f"Of an inference, the mean of {profile.inferences:,}. Profiling takes time of its "
-        "own: shares tell more than microseconds.",
+        "own, most of what is between small operators: compare their shares." + _delegated(profile),
     )
+
+
+def _delegated(profile: Profile) -> str:
+    """Which of the file's operators a delegate took, and which not."""
+    if not profile.delegated and not profile.left:
+        return ""
+    taken, left = (
+        ", ".join(f"{n} {name}" for name, n in each.items()) or "none"
+        for each in (profile.delegated, profile.left)
+    )
+    return f" Of the file's operators XNNPACK took {taken}; left to built-in kernels: {left}."
 
 
 def bench_table(results: Sequence[BenchResult], whole_paths: bool = False) -> Table:
