@@ -578,6 +578,7 @@ def _count_for_boards(paths: Sequence[Path], architecture: str) -> tuple[Instruc
 @option("--accuracy", help="Data set to judge by; known for our own files.")
 @usual("--min-time", 2.0, "Seconds of timed inferences.", type=click.FloatRange(0.01))
 @option("--cpu", type=click.IntRange(0), help="Pin the latency measurement to this core.")
+@flag("--energy", "Joules of an inference, too, by RAPL or a Raspberry Pi 5's meter.")
 @forms(
     json="Print JSON, schema edgegolf.bench/1.",
     markdown="Print a Markdown table.",
@@ -596,7 +597,7 @@ def _count_for_boards(paths: Sequence[Path], architecture: str) -> tuple[Instruc
     names=("figures",),
     type=NAMES,
 )
-@flag("--profile", "Instead: where the time of an .onnx file goes, by type of operator.")
+@flag("--profile", "Instead: where the time goes, by type of operator.")
 @option("--junit", type=OUTPUT, help="Write results and gate there as JUnit XML.")
 @option(
     "--on", "hosts", multiple=True, metavar="[USER@]HOST", help="Measure there; may be repeated."
@@ -675,7 +676,8 @@ def bench(
         baseline=None if baseline is None else read_baseline(baseline),
         **of("min_accuracy", "max_size", "max_latency", "tolerance", "figures"),
     )
-    options = BenchOptions(**of("runtimes", "providers", "threads", "min_time", "accuracy", "cpu"))
+    names = ("runtimes", "providers", "threads", "min_time", "accuracy", "cpu", "energy")
+    options = BenchOptions(**of(*names))
     if hosts:
         from edgegolf.deploy.host import parse_host
         from edgegolf.deploy.remote_bench import bench_on

@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from edgegolf.bench.accuracy import dataset_of, measure_accuracy
+from edgegolf.bench.energy import POWERCAP, measure_energy
 from edgegolf.bench.inspect_file import FileFacts, inspect_file
 from edgegolf.bench.latency import TimedModel, measure_latency
 from edgegolf.bench.memory import ProcessMemory, measure_memory
-from edgegolf.bench.result import BenchResult, Memory
+from edgegolf.bench.result import BenchResult, Energy, Memory
 from edgegolf.bench.system import after_measurement, describe_system
 from edgegolf.cards import stale_warning
 from edgegolf.data import DatasetUnavailableError, named_dataset
@@ -45,6 +46,7 @@ class BenchOptions:
     # where there is no card.
     accuracy: str | None = None
     cpu: int | None = None  # the core to measure latency on. None: the kernel chooses.
+    energy: bool = False  # whether to measure energy, where there is a meter
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,7 @@ def _measured(
     )
     system = after_measurement(result.system)
     judged = _judged(case, options)
+    energy, no_energy = _energy(model, options)
     stale = stale_warning(case.path)
     return replace(
         result,
@@ -174,11 +177,25 @@ def _measured(
             activation_peak_bytes=facts.graph.activation_peak_bytes,
             state_bytes=facts.graph.state_bytes,
         ),
+        energy=energy,
         dataset=judged.dataset,
         accuracy=judged.accuracy,
-        warnings=(*timed.warnings, *judged.warnings, *([stale] if stale else [])),
+        warnings=(*timed.warnings, *judged.warnings, *no_energy, *([stale] if stale else [])),
         sha256=facts.sha256,
     )
+
+
+def _energy(
+    model: tuple[Path, str, str, int], options: BenchOptions
+) -> tuple[Energy | None, tuple[str, ...]]:
+    """The energy of an inference, or why it is not known; neither if it was not asked for."""
+    if not options.energy:
+        return None, ()
+    how = (options.min_time, options.cpu, POWERCAP)
+    try:
+        return run_in_child(measure_energy, *model, *how, timeout=TIMEOUT), ()
+    except EdgegolfError as error:
+        return None, (f"energy not measured: {error.message} ({error.hint})",)
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,17 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Energy:
+    """What inferences one after another take more than the machine does while it waits."""
+
+    meter: str  # what was read, such as `RAPL package-0`
+    joules: float  # of an inference, without what the idle machine takes
+    idle_watts: float  # while the process slept, with the model loaded
+    busy_watts: float  # while it ran inferences
+    inferences: int  # how many
+
+
+@dataclass(frozen=True)
 class BenchResult:
     """One model file in one runtime, with the conditions of the measurement."""
 
@@ -77,6 +88,7 @@ class BenchResult:
     macs: int | None = None  # multiply-accumulates of one inference; None if unknown
     latency_us: Latency | None = None  # times
     memory: Memory | None = None  # memory
+    energy: Energy | None = None  # if it was asked for, and there is a meter
     accuracy: float | None = None  # fraction of the data set's test images classified rightly
     dataset: str | None = None  # the data set of the accuracy
     pinned_cpu: int | None = None  # the core that the latency was measured on, if one was asked for

@@ -124,8 +124,9 @@ def runtimes_of(device: Device) -> tuple[str, ...]:
     if device.bits == 32:
         return ("tflite-runtime",)
     old_enough = device.python_version <= LAST_PYTHON_OF_TFLITE_RUNTIME
+    has_both = old_enough and device.architecture != "x86_64"
     names = (name for name, runtime in RUNTIMES.items() if runtime.is_usual)
-    return tuple(name for name in names if old_enough or name != "tflite-runtime")
+    return tuple(name for name in names if has_both or name != "tflite-runtime")
 
 
 def warnings(device: Device) -> tuple[str, ...]:

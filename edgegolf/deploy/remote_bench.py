@@ -109,6 +109,7 @@ def _arguments(options: BenchOptions) -> list[str]:
         *(("--runtime", ",".join(options.runtimes)) if options.runtimes else ()),
         *(("--accuracy", options.accuracy) if options.accuracy else ()),
         *(() if options.cpu is None else ("--cpu", str(options.cpu))),
+        *(("--energy",) if options.energy else ()),
     ]
 
 

@@ -32,10 +32,21 @@ def read_tflite_census(path: Path) -> Graph:
     Raises:
         EdgegolfError: The file cannot be read or is damaged, or its subgraphs call themselves.
     """
+    return tflite_subgraphs(path)[0]
+
+
+def tflite_subgraphs(path: Path) -> dict[int, Graph]:
+    """The same, and the others by their numbers in the file.
+
+    Raises:
+        EdgegolfError: As `read_tflite_census`.
+    """
     model = read_tflite(path)
     if not model.root.subgraphs:
         raise EdgegolfError(f"{path} has no graph")
-    return _Reader(model, str(path)).graph(0, 0)
+    reader = _Reader(model, str(path))
+    reader.graph(0, 0)
+    return {index: graph for index, graph in reader.graphs.items() if graph is not None}
 
 
 class _Reader:

@@ -41,6 +41,10 @@ def _memory(field: str, divisor: int = 1) -> Callable[[Any], float | None]:
     return value
 
 
+def _microjoules(result: Any) -> float | None:
+    return None if result.energy is None else result.energy.joules * 1e6
+
+
 FIGURES = (
     Figure("size, B", lambda result: result.size_bytes, key=True),
     Figure("compressed, B", lambda result: result.compressed_bytes),
@@ -67,6 +71,7 @@ FIGURES = (
     Figure("weights, B", _memory("weights_bytes")),
     Figure("activations, B", _memory("activation_peak_bytes")),
     Figure("state, B", lambda result: result.memory.state_bytes or None),
+    Figure("energy, µJ", _microjoules, "{:,.1f}".format, key=True),
 )
 
 
@@ -74,7 +79,7 @@ def profile_table(profile: Profile) -> Table:
     """A row for each type of operator, those that take longest first."""
     rows = [
         (each.operator, each.provider, f"{each.calls:,.0f}", f"{each.microseconds:,.1f}",
-         f"{each.microseconds / profile.microseconds:.1%}", known(each.macs), f"{each.bytes:,}")
+         f"{each.microseconds / profile.microseconds:.1%}", known(each.macs), known(each.bytes))
         for each in profile.operators
     ]  # fmt: skip
     rest = profile.microseconds - sum(each.microseconds for each in profile.operators)
@@ -88,8 +93,19 @@ def profile_table(profile: Profile) -> Table:
         title=f"{profile.file}: {profile.runtime}, {profile.threads} "
         f"thread{'s' if profile.threads > 1 else ''}",
         caption=f"Of an inference, the mean of {profile.inferences:,}. Profiling takes time of its "
-        "own: shares tell more than microseconds.",
+        "own, most of what is between small operators: compare their shares." + _delegated(profile),
     )
+
+
+def _delegated(profile: Profile) -> str:
+    """Which of the file's operators a delegate took, and which not."""
+    if not profile.delegated and not profile.left:
+        return ""
+    taken, left = (
+        ", ".join(f"{n} {name}" for name, n in each.items()) or "none"
+        for each in (profile.delegated, profile.left)
+    )
+    return f" Of the file's operators XNNPACK took {taken}; left to built-in kernels: {left}."
 
 
 def bench_table(results: Sequence[BenchResult], whole_paths: bool = False) -> Table:
@@ -109,9 +125,9 @@ def bench_table(results: Sequence[BenchResult], whole_paths: bool = False) -> Ta
     if not any(result.machine for result in measured):
         del labels["machine"]
     if len(measured) > SIDE_BY_SIDE:
-        figures = [figure for figure in FIGURES if figure.key]
-        columns = (*labels.values(), *(_cells(figure, measured) for figure in figures))
-        header = (*labels, *(figure.name for figure in figures))
+        cells = {each.name: _cells(each, measured) for each in FIGURES if each.key}
+        cells = {name: column for name, column in cells.items() if any(map(str.strip, column))}
+        columns, header = (*labels.values(), *cells.values()), (*labels, *cells)
         table = Table(header, tuple(zip(*columns, strict=True)), len(labels), headings=1)
     else:
         labels["file"] = [result.file for result in measured] if whole_paths else files
@@ -132,6 +148,11 @@ def bench_notes(results: Sequence[BenchResult]) -> tuple[str, ...]:
     notes = [f"accuracy: on the test images of {name}" for name in datasets]
     for result in measured:
         notes += [f"{_label(result)}: {warning}" for warning in result.warnings]
+        if (energy := result.energy) is not None:
+            notes.append(
+                f"{_label(result)}: energy by {energy.meter}, {energy.busy_watts:.3g} W, of which "
+                f"the idle machine takes {energy.idle_watts:.3g} W"
+            )
         if result.system.throttling:
             slowed = ", ".join(result.system.throttling)
             notes.append(f"{_label(result)}: the machine was slowed down: {slowed}")

@@ -49,7 +49,7 @@ def tflite_runtime() -> Any:
     except ImportError as error:
         raise EdgegolfError(
             f"tflite-runtime is not installed or does not work here: {error}",
-            hint="pip install tflite-runtime 'numpy<2' (Python 3.11 or older), "
+            hint="pip install 'edgegolf[tflite-runtime]' (Python 3.11 or older), "
             "or use --runtime litert",
         ) from None
     return interpreter
