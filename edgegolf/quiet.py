@@ -28,9 +28,10 @@ def import_tensorflow() -> ModuleType:
     # Depthwise convolutions and their gradients run twice as fast through oneDNN.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     loaded = "tensorflow" in sys.modules
-    with nullcontext() if loaded else Work("loading TensorFlow"), silenced():  # oneDNN's greeting
-        with hidden("sklearn"), hidden("cv2"), nullcontext() if loaded else _kept_for_ever():
-            tensorflow = require("tensorflow", extra="train")
+    shown = nullcontext() if loaded else Work("loading TensorFlow")
+    kept = nullcontext() if loaded else _kept_for_ever()
+    with shown, silenced(), hidden("sklearn"), hidden("cv2"), kept:  # oneDNN announces itself
+        tensorflow = require("tensorflow", extra="train")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return tensorflow
 

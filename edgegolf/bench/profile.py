@@ -20,8 +20,8 @@ from edgegolf.files import read_bounded
 from edgegolf.ir import Graph
 from edgegolf.ir.graph import plus, product
 from edgegolf.records import parse_json
-from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.onnxruntime import OnnxSession
+from edgegolf.runtimes.worker import run_in_fork
 
 MAXIMUM_BYTES = 1 << 28  # of onnxruntime's file
 TIMEOUT = 900.0
@@ -67,7 +67,7 @@ def profile(path: Path, provider: str = "cpu", threads: int = 1, seconds: float 
             "operator takes",
             hint="profile the .onnx file of the same model; edgegolf show lists the operators",
         )
-    found: Profile = run_in_child(_profile, path, provider, threads, seconds, timeout=TIMEOUT)
+    found: Profile = run_in_fork(_profile, path, provider, threads, seconds, timeout=TIMEOUT)
     return found
 
 
