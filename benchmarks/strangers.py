@@ -282,7 +282,7 @@ def _serve(pipe: Connection, apart: bool) -> None:
     if not apart:
         # This process may crash already; more of them for each comparison and check would take
         # twenty times as long.
-        compare.run_in_child = onnx_checks.run_apart = inspection.run_in_child = _here
+        compare.run_in_fork = onnx_checks.run_apart = inspection.run_in_fork = _here
     while True:
         name = pipe.recv()
         try:

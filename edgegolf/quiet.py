@@ -9,7 +9,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from types import ModuleType
 
 from edgegolf.errors import require
@@ -28,12 +28,9 @@ def import_tensorflow() -> ModuleType:
     # Depthwise convolutions and their gradients run twice as fast through oneDNN.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     loaded = "tensorflow" in sys.modules
-    with ExitStack() as around:
-        if not loaded:
-            around.enter_context(Work("loading TensorFlow"))
-            around.enter_context(_kept_for_ever())
-        for hides in (silenced(), hidden("sklearn"), hidden("cv2")):  # silenced: oneDNN's greeting
-            around.enter_context(hides)
+    shown = nullcontext() if loaded else Work("loading TensorFlow")
+    kept = nullcontext() if loaded else _kept_for_ever()
+    with shown, silenced(), hidden("sklearn"), hidden("cv2"), kept:  # oneDNN announces itself
         tensorflow = require("tensorflow", extra="train")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return tensorflow

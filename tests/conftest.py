@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 from contextlib import suppress
 
@@ -12,3 +13,8 @@ with suppress(ImportError):  # it loads no model where TensorFlow was imported b
 
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")  # a machine may have other things to do
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: Keras collects garbage for every net."""
+    gc.freeze()

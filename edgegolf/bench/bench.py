@@ -27,6 +27,7 @@ from edgegolf.runtimes.registry import (
     preferred_runtime,
     runtimes_for,
 )
+from edgegolf.runtimes.worker import run_in_fork
 
 TIMEOUT = 900.0  # seconds for one measurement; a damaged file can hold an endless loop
 
@@ -211,7 +212,7 @@ def _judged(case: Case, options: BenchOptions) -> _Judgement:
         return _Judgement()
     model = (case.path, case.runtime, case.provider, case.threads)
     try:
-        return _Judgement(dataset, run_in_child(measure_accuracy, *model, dataset, timeout=TIMEOUT))
+        return _Judgement(dataset, run_in_fork(measure_accuracy, *model, dataset, timeout=TIMEOUT))
     except DatasetUnavailableError as error:
         if options.accuracy:
             raise

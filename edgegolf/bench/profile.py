@@ -22,8 +22,8 @@ from edgegolf.ir.graph import plus, product
 from edgegolf.ir.opaque import Opaque
 from edgegolf.ir.tensor import BITS
 from edgegolf.records import parse_json
-from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.onnxruntime import OnnxSession
+from edgegolf.runtimes.worker import run_in_fork
 
 MAXIMUM_BYTES = 1 << 28  # of onnxruntime's file
 TIMEOUT = 900.0
@@ -69,7 +69,7 @@ def profile(path: Path, provider: str = "cpu", threads: int = 1, seconds: float 
     if model_format(path) == "tflite" and provider != "cpu":
         raise EdgegolfError(f"{path} is profiled on the cpu only, not on {provider}")
     run = _profile_tflite if model_format(path) == "tflite" else _profile
-    found: Profile = run_in_child(run, path, provider, threads, seconds, timeout=TIMEOUT)
+    found: Profile = run_in_fork(run, path, provider, threads, seconds, timeout=TIMEOUT)
     return found
 
 

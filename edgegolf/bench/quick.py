@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgegolf.bench.bench import TIMEOUT
 from edgegolf.export.measuring import Task, latencies_of
 from edgegolf.export.samples import Samples
-from edgegolf.runtimes.child import run_in_child
+from edgegolf.runtimes.worker import run_in_fork
 
 
 def latencies_in_turns(
@@ -34,7 +34,7 @@ def latencies_in_turns(
     for runtime in dict.fromkeys(runtime for _, runtime in files):
         paths = [path for path, each in files if each == runtime]
         compiled = [False] * len(paths)
-        times = run_in_child(latencies_of, paths, runtime, compiled, task, timeout=TIMEOUT)
+        times = run_in_fork(latencies_of, paths, runtime, compiled, task, timeout=TIMEOUT)
         found |= {
             (path, runtime): time[0]
             for path, time in zip(paths, times, strict=True)

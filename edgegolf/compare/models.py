@@ -18,7 +18,7 @@ from edgegolf.export.verify import output_positions, run_file
 from edgegolf.files import read_bounded
 from edgegolf.formats.model_format import model_format
 from edgegolf.runtimes import Array, TensorInfo, open_session
-from edgegolf.runtimes.child import run_in_child
+from edgegolf.runtimes.worker import run_in_fork
 
 TIMEOUT_SECONDS = 600.0
 
@@ -51,7 +51,7 @@ class Model:
             return _run_keras(self.path, samples)
         file = None if self.compiled is None else self.compiled.reversed
         given = samples if file is None else file.given(samples)
-        found = run_in_child(run_file, self.path, None, given, timeout=TIMEOUT_SECONDS)
+        found = run_in_fork(run_file, self.path, None, given, timeout=TIMEOUT_SECONDS)
         return found if file is None else file.answers(found)
 
 
@@ -65,7 +65,7 @@ def open_model(path: Path) -> Model:
         return _open_keras(path)
     kind = model_format(path)
     facts = inspect_file(path)
-    infos, outputs = run_in_child(_infos, path, timeout=TIMEOUT_SECONDS)
+    infos, outputs = run_in_fork(_infos, path, timeout=TIMEOUT_SECONDS)
     compiled, why = None, ""
     try:
         compiled = _compiled(path, kind, outputs)

@@ -23,8 +23,8 @@ from edgegolf.deploy.wheels import requires_python
 from edgegolf.errors import EdgegolfError, printable_values
 from edgegolf.progress import track
 from edgegolf.records import from_dict, to_dict
-from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.registry import find_runtime, installed_runtimes, runtimes_for
+from edgegolf.runtimes.worker import run_in_fork
 
 SAMPLE_SECONDS = 600.0
 
@@ -197,7 +197,7 @@ def _verified(
 
 
 def _sample(path: Path, runtime: str | None, inputs: list[Any] | None = None) -> Sample:
-    return run_in_child(take_sample, path, runtime, inputs, timeout=SAMPLE_SECONDS)
+    return run_in_fork(take_sample, path, runtime, inputs, timeout=SAMPLE_SECONDS)
 
 
 def _read_sample(output: object, model: ModelFile, host: Host) -> tuple[str, list[bytes]]:

@@ -26,9 +26,8 @@ from edgegolf.export.samples import Samples
 from edgegolf.export.verify import compare, feed, run_file
 from edgegolf.files import sha256, write_atomically
 from edgegolf.runtimes import Array, Session, installed_runtimes, open_session
-from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.registry import preferred_runtime
-from edgegolf.runtimes.worker import run_apart
+from edgegolf.runtimes.worker import run_apart, run_in_fork
 from edgegolf.surroundings import available_cores
 
 Compute = Literal["float32", "float16", "int8", "int8-weights", "int4-weights", "int2-weights"]
@@ -146,7 +145,7 @@ def measure(
         one = Task(task.names, task.samples.take(1), (), task.compiled)
         for name in () if quick else sorted(others):
             cached = _cached(paths, name, quick)
-            latencies[name] = cached.known() or run_in_child(
+            latencies[name] = cached.known() or run_in_fork(
                 cached.measured, paths, name, compiled, one, timeout=TIMEOUT
             )
     stock = next((index for index, draft in enumerate(drafts) if draft.name == STOCK), None)

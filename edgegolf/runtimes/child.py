@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 import pickle
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,37 +24,23 @@ _CHILD = ("-c", "from edgegolf.runtimes.child import main; main()")
 PR_SET_PDEATHSIG = 1  # Linux, sys/prctl.h
 
 
-def run_in_child(
-    function: Callable[..., T],
-    *args: Any,
-    timeout: float | None = None,
-    busy: float | None = None,
-) -> T:
-    """Call a function in a fresh Python process and return its result.
+def run_in_child(function: Callable[..., T], *args: Any, timeout: float | None = None) -> T:
+    """Call a function in a fresh Python process, whose memory nothing else takes.
 
     Args:
         function: A function of a module (not of `__main__`).
         *args: Its arguments; they and the result are pickled.
         timeout: Seconds after which the process is ended.
-        busy: The same in seconds of processor time, which a machine with other work takes no more
-            of; where the system does not count it, it is no limit.
+
+    Returns:
+        Its result.
 
     Raises:
         EdgegolfError: Raised by the function, or the process crashed (the first path among
-            the arguments and the signal are named), or it took longer than `timeout` or `busy`.
+            the arguments and the signal are named), or it took longer than `timeout`.
     """
     python = (sys.executable,)
-    call = (function, *args) if busy is None else (_limited, busy, function, *args)
-    return run_in_python(python, child_environment(), *call, timeout=timeout)
-
-
-def _limited(busy: float, function: Callable[..., T], *args: Any) -> T:
-    with suppress(ImportError):  # Windows has none
-        import resource
-
-        limit = math.ceil(busy)
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))  # a signal, then the end
-    return function(*args)
+    return run_in_python(python, child_environment(), function, *args, timeout=timeout)
 
 
 def child_environment() -> dict[str, str]:
@@ -80,7 +64,7 @@ def run_in_python(
         *args: The same.
         timeout: The same.
     """
-    subject = next((str(arg) for arg in args if isinstance(arg, Path)), function.__qualname__)
+    subject = subject_of(function, args)
     try:
         child = subprocess.run(
             (*python, *_CHILD),
@@ -91,13 +75,12 @@ def run_in_python(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise EdgegolfError(f"{subject}: not finished after {timeout:.4g} seconds") from None
+        assert timeout is not None
+        raise too_long(subject, timeout) from None
     said = strip_chatter(child.stderr).decode(errors="replace")
     try:
         succeeded, result = pickle.loads(child.stdout)
     except (EOFError, pickle.UnpicklingError):
-        if function is _limited and -child.returncode == signal.SIGXCPU:
-            raise EdgegolfError(f"{subject}: not finished after {args[0]:.4g} seconds") from None
         raise crash(subject, child.returncode, child.stderr) from None
     sys.stderr.write(said)
     if not succeeded:
@@ -120,6 +103,16 @@ def main() -> None:
         result = (False, EdgegolfError(f"{function.__qualname__} needs more memory than there is"))
     with answer:
         pickle.dump(result, answer)
+
+
+def subject_of(function: Callable[..., object], args: Sequence[Any]) -> str:
+    """What a call is about, for errors: the first path among its arguments, else its name."""
+    return next((str(arg) for arg in args if isinstance(arg, Path)), function.__qualname__)
+
+
+def too_long(subject: str, seconds: float) -> EdgegolfError:
+    """The error for a process that was ended because it took longer."""
+    return EdgegolfError(f"{subject}: not finished after {seconds:.4g} seconds")
 
 
 def crash(subject: str, status: int, said: bytes) -> EdgegolfError:

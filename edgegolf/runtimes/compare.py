@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.registry import installed_runtimes, open_session
 from edgegolf.runtimes.session import OPEN_SIZES, Array, TensorInfo
+from edgegolf.runtimes.worker import run_in_fork
 
 TIMEOUT_SECONDS = 600.0
 RANDOM_RUNS = 8
@@ -67,7 +67,7 @@ def compare_files(original: Path, rewritten: Path) -> Comparison:
     runtimes = installed_runtimes(original)
     for runtime in runtimes:
         try:
-            same = run_in_child(_agree, original, rewritten, runtime, timeout=TIMEOUT_SECONDS)
+            same = run_in_fork(_agree, original, rewritten, runtime, timeout=TIMEOUT_SECONDS)
         except EdgegolfError as error:
             reason = _why_not(original, runtime)
             if not reason:
@@ -89,7 +89,7 @@ def _agree(original: Path, rewritten: Path, runtime: str) -> bool:
 def _why_not(path: Path, runtime: str) -> str:
     """Why a runtime does not run a file, empty if it does."""
     try:
-        run_in_child(run_digests, path, runtime, timeout=TIMEOUT_SECONDS)
+        run_in_fork(run_digests, path, runtime, timeout=TIMEOUT_SECONDS)
     except EdgegolfError as error:
         return shorten(error.message.removeprefix(str(path)).lstrip(" :"), MAXIMUM_REASON)
     return ""

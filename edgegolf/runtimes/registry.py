@@ -94,7 +94,7 @@ def open_session(
     """Load a model file into a runtime.
 
     A damaged file can crash some runtimes and with them this process; files from strangers
-    are opened through `edgegolf.runtimes.child.run_in_child`.
+    are opened through `edgegolf.runtimes.worker.run_in_fork`.
 
     Args:
         path: A `.tflite` or `.onnx` file.

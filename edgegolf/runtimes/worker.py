@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import math
 import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
@@ -19,11 +21,17 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.runtimes.child import PR_SET_PDEATHSIG, child_environment, crash
+from edgegolf.runtimes.chatter import strip_chatter
+from edgegolf.runtimes.child import (
+    PR_SET_PDEATHSIG,
+    child_environment,
+    crash,
+    subject_of,
+    too_long,
+)
 
 T = TypeVar("T")
 
@@ -73,8 +81,17 @@ class Worker(AbstractContextManager["Worker"]):
         timer.start()
         try:
             return self._ask((method, args), what)
+        except EdgegolfError:
+            if timer.finished.is_set():
+                raise too_long(what, timeout) from None
+            raise
         finally:
             timer.cancel()
+
+    def said(self) -> str:
+        """What the process wrote to standard error so far, without the chatter of libraries."""
+        words = b"" if self._template is None else self._template.words()
+        return strip_chatter(words).decode(errors="replace")
 
     def close(self) -> None:
         """End the process."""
@@ -114,10 +131,11 @@ class _Template:
     @classmethod
     def take(cls, load: object) -> _Template:
         """One that waits for a worker with such packages, or a new one."""
-        for template in cls._idle:
+        for template in tuple(cls._idle):
             if template._load == load:
-                cls._idle.remove(template)
-                return template
+                with suppress(ValueError):  # another thread took it
+                    cls._idle.remove(template)
+                    return template
         return cls(load)
 
     def __init__(self, load: object) -> None:
@@ -197,8 +215,68 @@ def run_apart(function: Callable[..., T], *args: Any, timeout: float | None = No
     Raises:
         EdgegolfError: Raised by the function, or the process crashed or took longer.
     """
-    subject = next((str(arg) for arg in args if isinstance(arg, Path)), function.__qualname__)
-    return cast(T, _process().call("call", function, args, what=subject, timeout=timeout))
+    what = subject_of(function, args)
+    return cast(T, _process().call("call", function, args, what=what, timeout=timeout))
+
+
+def run_in_fork(
+    function: Callable[..., T],
+    *args: Any,
+    timeout: float | None = None,
+    busy: float | None = None,
+) -> T:
+    """What `run_in_child` does, in a fork of a process that has loaded the function's module.
+
+    Args:
+        function: A function of a module (not of `__main__`) that loads no runtime.
+        *args: Its arguments; they and the result are pickled.
+        timeout: Seconds after which the process is ended.
+        busy: The same in seconds of processor time, which a machine with other work takes no more
+            of; where the system does not count it, it is no limit.
+
+    Raises:
+        EdgegolfError: Raised by the function, or the process crashed or took longer.
+    """
+    what = subject_of(function, args)
+    surroundings = (dict(os.environ), sys.path, busy)
+    with Worker(_Call, surroundings, function, args, load=_module_is_loaded) as fork:
+        try:
+            result = fork.call("result", what=what, timeout=timeout)
+        except EdgegolfError as error:
+            if busy is not None and "SIGXCPU" in error.message:
+                raise too_long(what, busy) from None
+            raise
+        sys.stderr.write(fork.said())
+    return cast(T, result)
+
+
+def _module_is_loaded(*_: object) -> None:
+    """Nothing is left to do: the process has read what it is to call."""
+
+
+class _Call:
+    def __init__(
+        self,
+        surroundings: tuple[dict[str, str], list[str], float | None],
+        function: Callable[..., object],
+        args: Sequence[Any],
+    ) -> None:
+        environment, sys.path[:], busy = surroundings
+        os.environ.clear()
+        os.environ.update(environment)
+        if busy is not None:
+            with suppress(ImportError):  # Windows has none
+                import resource
+
+                limit = math.ceil(busy)
+                resource.setrlimit(
+                    resource.RLIMIT_CPU, (limit, limit + 1)
+                )  # a signal, then the end
+        self._call = function, args
+
+    def result(self) -> object:
+        function, args = self._call
+        return function(*args)
 
 
 class _Calls:
@@ -235,9 +313,22 @@ def main() -> None:
             fork = os.fork()
             if fork == 0:
                 os._exit(_serve_as_fork(make, args, answer))
+            _end_without_parent(fork)
             _, status = os.waitpid(fork, 0)
             if status:
                 answer(None, os.waitstatus_to_exitcode(status))
+
+
+def _end_without_parent(fork: int) -> None:
+    """Wait for a fork's end, or bring it about once nobody is there to read its answers."""
+    with suppress(OSError, AttributeError):  # an old kernel
+        end = os.pidfd_open(fork)
+        both = select.poll()
+        both.register(end, select.POLLIN)
+        both.register(sys.stdin.fileno(), 0)  # also tells that it is closed
+        if end not in dict(both.poll()):
+            os.kill(fork, signal.SIGKILL)
+        os.close(end)
 
 
 def _serve_as_fork(

@@ -75,6 +75,6 @@ def test_an_error_a_crash_or_a_long_wait_is_an_error_and_the_next_call_goes_on()
     assert str(run_apart(unknown, "no such thing", "a", ["b"])) == "no such thing"
     with pytest.raises(EdgegolfError, match="SIGABRT"):
         run_apart(os.abort)
-    with pytest.raises(EdgegolfError, match="SIGKILL"):
+    with pytest.raises(EdgegolfError, match=r"not finished after 0\.5 s"):
         run_apart(time.sleep, 60, timeout=0.5)
     assert run_apart(max, 1, 2) == 2
