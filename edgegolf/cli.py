@@ -46,6 +46,19 @@ class Parsed(click.ParamType):
         return self.parse(value) if isinstance(value, str) else value
 
 
+class Given(click.Path):
+    """A file or folder that is there; a mistyped net's or file's name gets a suggestion."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, parameter: Any, context: Any) -> Any:
+        """The path."""
+        from edgegolf.workspace import check_given
+
+        return check_given(Path(os.fsdecode(super().convert(value, parameter, context))))
+
+
 class Output(click.Path):
     """Where something is to be written; that it can be is found out before any work."""
 
@@ -81,7 +94,7 @@ def _fraction(text: str) -> float:
     return parse_fraction(text)
 
 
-FILE = click.Path(path_type=Path)
+FILE = Given()
 OUTPUT, PICTURE, FOLDER = Output(), Output(".svg", ".png"), Output(is_folder=True)
 COUNT = click.IntRange(1)
 COUNTS, FRACTION = Parsed(_counts), Parsed(_fraction)
@@ -130,7 +143,7 @@ def forms(parameter: str = "form", **texts: str) -> Callable[[Command], Command]
 
 device_options = stacked(
     option("--port", type=click.IntRange(1, 65535), help="Of the device's SSH server."),
-    option("--key", type=FILE, help="Private key; else as ssh would."),
+    option("--key", type=click.Path(path_type=Path), help="Private key; else as ssh would."),
     option("--dir", "folder", help="Folder there.  [default: ~/.local/share/edgegolf]"),
     option("--python", help="Python there.  [default: python3]"),
 )
@@ -243,7 +256,7 @@ def data(as_json: bool) -> None:
 @option("--epochs", type=COUNT, help="Instead of the recipe's.")
 @usual("--seed", 0, "First seed.", type=click.IntRange(0))
 @usual("--seeds", 1, "How many seeds.", type=COUNT)
-@option("--out", type=FILE, help="Folder for the results of one net.")
+@option("--out", type=FOLDER, help="Folder for the results of one net.")
 @option("--processes", type=COUNT, help="Runs side by side; one per core.")
 @flag("--fresh", "Forget finished and interrupted runs.")
 @flag("--replace", "Replace a model that was trained otherwise, or better.")
@@ -323,7 +336,8 @@ def sweep(
     from edgegolf.zoo import usual_dataset
 
     data = load_dataset(dataset, usual=usual_dataset(nets_of(sweep)))
-    loaded, opened = load_sweep(sweep, data, seeds), _store(store)
+    is_begun = form is not None or how["resume"]
+    loaded, opened = load_sweep(sweep, data, seeds), _store(store, is_made=not is_begun)
     if costs:
         from edgegolf.footprint.sweep_costs import measure_sweep
 
@@ -337,11 +351,11 @@ def sweep(
     _show_or_write(results, form, output, texts, *sweep_tables(results))
 
 
-def _store(address: str | None) -> Store:
+def _store(address: str | None, is_made: bool) -> Store:
     from edgegolf.sweep import Store
     from edgegolf.workspace import user_store
 
-    return Store(address or str(user_store()))
+    return Store(address or str(user_store()), is_made=is_made)
 
 
 def _run_sweep(sweep: Sweep, title: str, store: Store, **how: Any) -> None:
@@ -391,7 +405,8 @@ def ablate(
 
     definition = read_ablation(net)
     found = load_dataset(dataset, usual=definition.dataset)
-    ablation, opened = load_ablation(net, definition, found, epochs, seeds), _store(store)
+    ablation = load_ablation(net, definition, found, epochs, seeds)
+    opened = _store(store, is_made=form is None)
     if form is None:
         title = definition.title
         _run_sweep(ablation.sweep, title, opened, jobs=jobs, cluster=None, resume=False)
@@ -435,7 +450,7 @@ def ablate(
 @flag("--portable", ".onnx files that OpenVINO reads, too.")
 @usual("--max-drop", "0.5%", "Accuracy a file may lose.", type=FRACTION)
 @usual("--batch", 1, "Samples.", type=COUNT)
-@option("--out", type=FILE, help="Folder for a .keras file's files.")
+@option("--out", type=FOLDER, help="Folder for a .keras file's files.")
 @option(
     "--emulate",
     type=click.Choice(["aarch64"]),

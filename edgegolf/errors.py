@@ -61,10 +61,15 @@ def unknown(message: str, name: str, known: Iterable[str]) -> EdgegolfError:
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Asks for the likeliest of the names known; empty if none is like the one given."""
+    meant = likeliest(name, known)
+    return f"did you mean {meant!r}?" if meant else ""
+
+
+def likeliest(name: str, known: Iterable[str]) -> str:
+    """The name known that is most like the one given; empty if none is."""
     from difflib import get_close_matches
 
-    likely = get_close_matches(name.lower(), list(dict.fromkeys(known)), n=1)
-    return f"did you mean {likely[0]!r}?" if likely else ""
+    return next(iter(get_close_matches(name.lower(), list(dict.fromkeys(known)), n=1)), "")
 
 
 def require(module: str, extra: str) -> ModuleType:

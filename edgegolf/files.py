@@ -7,12 +7,14 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
-from edgegolf.errors import EdgegolfError
+from edgegolf.errors import EdgegolfError, likeliest
 
 MAXIMUM_BYTES = 2**31  # FlatBuffers and protobuf files end at 2 GiB anyway
 FREE_BYTES = 64 * 2**20  # that any file may take, however small
+MAXIMUM_NAMES = 10_000  # in a folder, of which a mistyped one may be meant
 PARTIAL = ".partial-"  # what a file is called until it is whole
 
 
@@ -29,7 +31,7 @@ def check_size(path: Path, maximum: int = MAXIMUM_BYTES) -> int:
             raise EdgegolfError(f"{path} is no regular file")
         size = path.stat().st_size
     except FileNotFoundError:
-        raise EdgegolfError(f"{path} does not exist", hint="check the path") from None
+        raise no_such_file(path) from None
     except OSError as error:
         raise EdgegolfError(f"{path} cannot be read: {error.strerror}") from None
     if size > maximum:
@@ -37,6 +39,19 @@ def check_size(path: Path, maximum: int = MAXIMUM_BYTES) -> int:
     if not size:
         raise EdgegolfError(f"{path} is empty")
     return size
+
+
+def no_such_file(path: Path) -> EdgegolfError:
+    """The error of a file or folder that is missing, with the likeliest meant, if any."""
+    folder = next((parent for parent in path.parents if parent.is_dir()), Path())
+    name, *rest = path.relative_to(folder).parts
+    names: list[str] = []
+    with suppress(OSError):  # it may not be listed
+        entries = islice(folder.iterdir(), MAXIMUM_NAMES)
+        names = [each.name for each in entries if each.joinpath(*rest).exists()]
+    meant = likeliest(name, names)
+    hint = f"did you mean '{folder.joinpath(meant, *rest)}'?" if meant else "check the path"
+    return EdgegolfError(f"{path} does not exist", hint)
 
 
 def read_bounded(path: Path, maximum: int = MAXIMUM_BYTES) -> bytes:

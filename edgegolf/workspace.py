@@ -10,8 +10,8 @@ from __future__ import annotations
 from glob import escape
 from pathlib import Path
 
-from edgegolf.errors import EdgegolfError, suggestion
-from edgegolf.files import read_bounded
+from edgegolf.errors import EdgegolfError, likeliest, suggestion
+from edgegolf.files import no_such_file, read_bounded
 from edgegolf.records import MAXIMUM_BYTES, parse_json
 
 MODELS = Path("models")
@@ -115,6 +115,28 @@ def find_files(name: str, dataset: str | None) -> tuple[Path, ...]:
         hint=suggestion(name, net_names())
         or "give a .tflite or .onnx file, or make the files: edgegolf train, edgegolf export",
     )
+
+
+def check_given(path: Path) -> Path:
+    """The path, if it is there; else what may be meant is told: a net's files, or another path.
+
+    Raises:
+        EdgegolfError: There is no such file or folder.
+    """
+    if path.is_symlink() or path.exists():
+        if not path.name:  # "." and "/": of the name of what is given others are made
+            path = path.absolute()
+        if not path.name:
+            raise EdgegolfError(f"{path} is all there is", "give a file or a folder in it")
+        return path
+    name = path.name.replace("-", ":")
+    if path.parent == Path() and not path.suffix and (net := likeliest(name, net_names())):
+        files = [str(each) for each in find_files(net, None)]
+        raise EdgegolfError(
+            f"{path} does not exist",
+            f"did you mean a file of {net!r}? there are {', '.join(files)}",
+        )
+    raise no_such_file(path)
 
 
 def net_names() -> tuple[str, ...]:

@@ -242,6 +242,9 @@ def test_bad_arguments_are_one_clear_error(
         (("deploy", "pi@nowhere.invalid", "tight_resne"), "tight_resnet"),
         (("demo", "tight_resne"), "tight_resnet"),
         (("benhc", "model.onnx"), "bench"),
+        (("golf", "modle.onnx"), "model.onnx"),
+        (("bench", "models/mnst/cnn-2/int8.onnx"), "models/mnist/cnn-2/int8.onnx"),
+        (("anatomy", "model.onnx", "models/mnist/cnn:2/int8.onnx"), "models/mnist/cnn-2/int8.onnx"),
     ],
     ids=" ".join,
 )
@@ -255,6 +258,33 @@ def test_a_mistyped_name_gets_a_suggestion(
     done = here(*arguments)
     assert is_clear_error(done, f"did you mean {meant!r}?"), done.stderr
     assert not done.stdout
+
+
+@pytest.mark.parametrize(
+    "verb", ["anatomy", "show", "golf", "c", "circuit", "compare", "classify", "run", "report"]
+)
+def test_a_net_where_a_file_is_asked_for_has_its_files_told(
+    verb: str, model: Path, tmp_path: Path, here: Callable[..., Any]
+) -> None:
+    folder = tmp_path / "models" / "mnist" / "cnn-2"
+    folder.mkdir(parents=True)
+    (folder / "int8.onnx").write_bytes(model.read_bytes())
+    for net in ("cnn-2", "cn:2"):
+        done = here(verb, net, *(("x",) if verb == "compare" else ()))
+        assert is_clear_error(done, "a file of 'cnn:2'? there are models/mnist/cnn-2/int8.onnx")
+    for folder_itself in (".", "/") if verb != "report" else ():
+        done = here(verb, *((folder_itself,) * (1 + (verb == "compare"))))
+        assert is_clear_error(done, ""), done.stderr
+
+
+def test_reading_a_store_that_is_not_there_makes_none(
+    tmp_path: Path, here: Callable[..., Any]
+) -> None:
+    pytest.importorskip("sqlalchemy")
+    sweep = ("sweep", "double_cnn", "--dataset", "digits", "--store", "new/store.sqlite")
+    assert is_clear_error(here(*sweep, "--resume"), "has no run of the sweep double_cnn")
+    assert "0 of 18 runs" in here(*sweep, "--table").stdout
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_table_is_not_printed_above_an_error(tmp_path: Path) -> None:

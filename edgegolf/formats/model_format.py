@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.files import no_such_file
 from edgegolf.formats.tflite.schema import FILE_IDENTIFIER
 
 ModelFormat = Literal["tflite", "onnx"]
@@ -20,6 +21,8 @@ def model_format(path: Path) -> ModelFormat:
     try:
         with path.open("rb") as file:
             start = file.read(8)
+    except FileNotFoundError:
+        raise no_such_file(path) from None
     except OSError as error:
         raise EdgegolfError(f"{path} cannot be read: {error.strerror}", "check the path") from None
     if start[4:8] == FILE_IDENTIFIER or path.suffix == ".tflite":

@@ -42,12 +42,15 @@ class Store:
         address: A file, made when it does not exist, or a URL such as
             `postgresql://user@host/database`. A file that may not be written is only read.
         lease_seconds: How long a claim holds without being renewed.
+        is_made: Whether a file is made where there is none; else the store is an empty one.
 
     Raises:
         EdgegolfError: It cannot be opened, or is no such database.
     """
 
-    def __init__(self, address: str, lease_seconds: float = LEASE_SECONDS) -> None:
+    def __init__(
+        self, address: str, lease_seconds: float = LEASE_SECONDS, *, is_made: bool = True
+    ) -> None:
         sql = require("sqlalchemy", extra="train")
         self._sql = sql
         self.address = address
@@ -59,6 +62,10 @@ class Store:
         self._metadata = sql.MetaData()
         self._table = _runs_table(sql, self._metadata)
         self._costs = _costs_table(sql, self._metadata)
+        if self._is_sqlite and not is_made and not os.path.exists(url.database or ""):
+            url = sql.make_url("sqlite://")  # in memory
+        elif self._is_sqlite and url.database:
+            _make_folder(Path(url.database).parent)
         with self._errors():
             options = {"connect_args": {"timeout": LOCK_SECONDS}} if self._is_sqlite else {}
             opened = _unchanging(sql, url) if self._read_only else url
@@ -300,10 +307,6 @@ def _url(sql: Any, address: str) -> Any:
         path = Path(address).expanduser().resolve()
         if path.is_dir():
             raise EdgegolfError(f"{address} is a folder, not a store", hint="name a file in it")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise EdgegolfError(f"{path.parent} cannot be made: {error.strerror}") from None
         return sql.URL.create("sqlite", database=str(path))
     try:
         url = sql.make_url(address)
@@ -364,6 +367,13 @@ def _facts(run: RunSpec) -> dict[str, Any]:
         "epochs": run.training.epochs,
         "training": json.dumps(run.training.to_dict(), sort_keys=True),
     }
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EdgegolfError(f"{folder} cannot be made: {error.strerror}") from None
 
 
 def _is_read_only(database: str | None) -> bool:
