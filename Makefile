@@ -27,7 +27,7 @@ install = ($(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quie
 # Packages are compiled as they are imported: compiling all of them takes half a minute.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup train export bench demo test test-install test-browser test-arm test-mcu test-circuit test-cluster lint report docs clean
+.PHONY: help setup train export bench demo site test test-install test-browser test-arm test-mcu test-circuit test-cluster lint report docs clean
 .DEFAULT_GOAL := help
 
 help: ## Print the targets
@@ -107,6 +107,15 @@ lint: setup ## Check style and types
 
 report: setup ## Write report.html from the committed models
 	$(EDGEGOLF) report $(wildcard models/*/*) docs/costs/cifar10.json docs/footprint.json $(wildcard docs/sweeps/*.json)
+
+site: $(VENV)/.docs ## Make the documentation as a site in build/site; a broken link fails
+	$(VENV)/bin/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet -c docs . build/site
+	@cp build/site/README.html build/site/index.html
+	@echo 'build/site/index.html'
+
+$(VENV)/.docs: $(VENV)/.ready
+	@$(call install,test$(COMMA)docs)
+	@touch $@
 
 docs: setup ## Write the figures of README and docs anew from the models
 	$(VENV)/bin/python benchmarks/update_docs.py
