@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import keras
 
 CHOICES = {
-    "stem": ("conv", "rank1", "edges", "dct", "none"),
+    "stem": ("conv", "rank1", "edges", "dct", "copies", "none"),
     "convolution": ("separable", "plain"),
     "padding": ("same", "valid"),
     "activation": ("relu", "leaky"),
@@ -29,7 +29,8 @@ CHOICES = {
 }
 SWITCHES = ("residual", "biases", "head_biases")  # 0 or 1
 POOLS = {"max2": (2, 2), "max3": (3, 2), "avg2": (2, 2)}  # side of the window, stride
-FIXED_CHANNELS = {"edges": 9, "dct": 4, "none": 1}  # of what needs no parameters, of grey images
+# Of what needs no parameters, of grey images; copies are as many as are wanted.
+FIXED_CHANNELS = {"edges": 9, "dct": 4, "copies": 1, "none": 1}
 LONGEST_BODY = 64
 LARGEST_NUMBER = 256  # of channels, and of a side
 
@@ -45,7 +46,8 @@ class Settings:
     """
 
     # What comes first: a convolution; one of rank 1, of columns and then rows; without parameters:
-    # differences with the eight neighbours, the cosine transform of 2 × 2 pixels, or the image.
+    # differences with the eight neighbours, the cosine transform of 2 × 2 pixels, copies of the
+    # image in all channels, or the image.
     stem: str = "conv"
     stem_kernel: int = 5  # side of its window, of those with parameters
     stem_stride: int = 2  # pixels from one position to the next, also of `dct`
@@ -60,8 +62,8 @@ class Settings:
     activation: str = "relu"  # before every convolution; `leaky` has a slope of 0.1 below zero
     pools: str = "max2"  # at each `-` in turn: `max2`, `max3` of stride 2, or `avg2`; likewise
     # What comes last: a dense layer on the mean of all positions, on all of them, on 2 × 2 means in
-    # the centre, or on the means of 2 × 2 quarters. Without parameters: the channels are the
-    # classes; or so, and four copies of the image side by side vote.
+    # the centre, or on the means of 2 × 2 quarters. Without parameters: the first channels are the
+    # classes; or all are, and four copies of the image side by side vote.
     head: str = "mean"
     biases: int = 1  # whether the convolutions have some
     head_biases: int = 1  # whether the dense layer has some
@@ -96,7 +98,7 @@ class Settings:
     def stem_width(self) -> int:
         """How many channels the body is given."""
         width = self.width("a")
-        if self.stem not in FIXED_CHANNELS:
+        if self.stem not in FIXED_CHANNELS or self.stem == "copies":
             return width
         # What is added to needs as many channels; those that are missing are empty.
         fixed = FIXED_CHANNELS[self.stem]
@@ -173,7 +175,7 @@ def count_parameters(
     positions = {"mean": 1, "flatten": height * width, "centre": 4, "quarters": 4}
     if settings.head in positions:
         total += (positions[settings.head] * channels + settings.head_biases) * classes
-    elif channels != classes:
+    elif channels < classes or (channels > classes and settings.head == "votes"):
         raise _error(f"{channels} channels that are {classes} classes", "give widths, or a head")
     return total
 
@@ -296,7 +298,9 @@ def _stem(library: Any, settings: Settings, image: keras.KerasTensor) -> keras.K
         parts = edges(layers, image)
     else:
         parts = _cosines(layers, image, stride) if settings.stem == "dct" else [image]
-    if missing := width - FIXED_CHANNELS[settings.stem]:
+    if settings.stem == "copies":
+        parts *= width
+    elif missing := width - FIXED_CHANNELS[settings.stem]:
         parts += [layers.Subtract()([parts[0], parts[0]])] * missing
     features = layers.Concatenate()(parts) if len(parts) > 1 else image
     if settings.head == "votes":
@@ -332,6 +336,9 @@ def _head(
     if settings.head in ("mean", "classes", "votes"):
         hidden = layers.GlobalAveragePooling2D(name="pool")(hidden)
     if settings.head in ("classes", "votes"):
+        if others := hidden.shape[1] - classes:  # channels of no class come last
+            column = layers.Reshape((hidden.shape[1], 1, 1))(hidden)
+            hidden = layers.Flatten()(layers.Cropping2D(((0, others), (0, 0)))(column))
         return layers.Softmax()(hidden)
     if settings.head == "centre":
         hidden = layers.AveragePooling2D(tuple(max(1, side // 4) for side in sides))(hidden)

@@ -104,7 +104,7 @@ def test_it_is_no_net_of_the_list() -> None:
         ("widths=0", "widths '0'"),
         ("widths=8--8", "widths '8--8'"),
         ("residual=2", "residual 2"),
-        ("head=classes", "20 channels that are 10 classes"),
+        ("head=classes,widths=9", "9 channels that are 10 classes"),
         ("body=a-----a", "images so small"),
         ("head=votes,widths=10", "votes after a stem"),
         ("pools=min2", "pools 'min2'"),
