@@ -27,7 +27,7 @@ install = ($(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quie
 # Packages are compiled as they are imported: compiling all of them takes half a minute.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup train export bench demo site test test-install test-browser test-arm test-mcu test-circuit test-cluster lint report docs clean
+.PHONY: help setup train export bench demo site test test-install test-browser test-arm test-mcu test-circuit test-cluster test-long lint report docs clean
 .DEFAULT_GOAL := help
 
 help: ## Print the targets
@@ -59,6 +59,9 @@ demo: setup ## Serve a page on which one draws and the nets guess
 
 test: setup ## Run the tests
 	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test-long: setup ## Run the tests of half a minute or more
+	$(VENV)/bin/python -m pytest -m long -rs
 
 test-cluster: $(VENV)/.cluster ## Test sweeps on Ray and PostgreSQL (installed if root)
 	@if [ "$$(id -u)" = 0 ] && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then \

@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 with suppress(ImportError):  # it loads no model where TensorFlow was imported before it
     importlib.import_module("tflite_runtime.interpreter")
 
+gc.disable()  # imports make no garbage, but a million objects to look for it in
+
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")  # a machine may have other things to do
 
@@ -18,3 +20,4 @@ settings.load_profile("busy")  # a machine may have other things to do
 def pytest_collection_finish() -> None:
     """What is imported by now stays: Keras collects garbage for every net."""
     gc.freeze()
+    gc.enable()

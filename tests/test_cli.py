@@ -43,7 +43,7 @@ def edgegolf(*arguments: str, cwd: Path, **environment: str) -> subprocess.Compl
 def here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """The same in this process and the test's folder, for what ends before anything is loaded."""
+    """The same in this process and the test's folder, for what no process of its own changes."""
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -113,12 +113,12 @@ def test_make_fits_80_columns() -> None:
     assert max(map(len, shown.splitlines())) <= 80
 
 
-def test_zoo_lists_and_shows(tmp_path: Path) -> None:
+def test_zoo_lists_and_shows(here: Callable[..., Any]) -> None:
     pytest.importorskip("tensorflow")
-    listed = edgegolf("zoo", cwd=tmp_path)
+    listed = here("zoo")
     assert "tight_resnet" in listed.stdout
     assert "1,930" in listed.stdout
-    shown = edgegolf("zoo", "tight_resnet", cwd=tmp_path)
+    shown = here("zoo", "tight_resnet")
     assert "8 times, shared" in shown.stdout
     assert "740,960" in shown.stdout
 
@@ -136,33 +136,35 @@ def test_bench_prints_the_documented_json(model: Path) -> None:
     assert 0 < latency["minimum"] <= latency["p50"] <= latency["p90"] <= latency["p99"]
 
 
-def test_bench_is_a_gate(model: Path, tmp_path: Path) -> None:
-    small = edgegolf("bench", str(model), "--min-time", "0.1", "--max-size", "10", cwd=tmp_path)
+def test_bench_is_a_gate(model: Path, here: Callable[..., Any]) -> None:
+    small = here("bench", str(model), "--min-time", "0.1", "--max-size", "10")
     assert small.returncode == 1
     assert "size" in small.stderr
-    fine = edgegolf("bench", str(model), "--min-time", "0.1", "--max-size", "9999", cwd=tmp_path)
+    fine = here("bench", str(model), "--min-time", "0.1", "--max-size", "9999")
     assert fine.returncode == 0, fine.stderr
 
 
-def test_bench_compares_with_a_baseline(model: Path, tmp_path: Path) -> None:
+def test_bench_compares_with_a_baseline(
+    model: Path, tmp_path: Path, here: Callable[..., Any]
+) -> None:
     before = tmp_path / "before.json"
     command = ("bench", str(model), "--min-time", "0.1")
-    edgegolf(*command, "--json", "--output", str(before), cwd=tmp_path)
+    here(*command, "--json", "--output", str(before))
     results = json.loads(before.read_text())
     results[0]["size_bytes"] //= 2
     before.write_text(json.dumps(results))
-    done = edgegolf(*command, "--baseline", str(before), cwd=tmp_path)
+    done = here(*command, "--baseline", str(before))
     assert done.returncode == 1
     assert "above the baseline" in done.stderr
 
 
-def test_golf_and_anatomy_of_a_file(model: Path, tmp_path: Path) -> None:
-    golfed = edgegolf("golf", str(model), "-o", "small.onnx", "--json", cwd=tmp_path)
+def test_golf_and_anatomy_of_a_file(model: Path, tmp_path: Path, here: Callable[..., Any]) -> None:
+    golfed = here("golf", str(model), "-o", "small.onnx", "--json")
     assert golfed.returncode == 0, golfed.stderr
     result = json.loads(golfed.stdout)
     assert result["bytes_after"] == (tmp_path / "small.onnx").stat().st_size
     assert result["bytes_after"] < result["bytes_before"]
-    dissected = edgegolf("anatomy", "small.onnx", "--json", cwd=tmp_path)
+    dissected = here("anatomy", "small.onnx", "--json")
     parts = json.loads(dissected.stdout)["parts"]
     assert sum(part["bytes"] for part in parts) == result["bytes_after"]
 
@@ -181,12 +183,12 @@ def test_golf_and_anatomy_of_a_file(model: Path, tmp_path: Path) -> None:
     ],
 )
 def test_bad_files_are_one_clear_error(
-    verb: str, name: str, content: bytes | None, tmp_path: Path
+    verb: str, name: str, content: bytes | None, tmp_path: Path, here: Callable[..., Any]
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     before = set(tmp_path.iterdir())
-    done = edgegolf(verb, name, cwd=tmp_path)
+    done = here(verb, name)
     assert is_clear_error(done, name), done.stderr
     assert set(tmp_path.iterdir()) == before
 
@@ -287,17 +289,19 @@ def test_reading_a_store_that_is_not_there_makes_none(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_empty_table_is_not_printed_above_an_error(tmp_path: Path) -> None:
+def test_an_empty_table_is_not_printed_above_an_error(
+    tmp_path: Path, here: Callable[..., Any]
+) -> None:
     (tmp_path / "random.tflite").write_bytes(bytes(range(256)))
-    done = edgegolf("bench", "random.tflite", cwd=tmp_path)
+    done = here("bench", "random.tflite")
     assert is_clear_error(done, "random.tflite")
     assert not done.stdout
 
 
-def test_output_says_what_it_wrote(model: Path, tmp_path: Path) -> None:
+def test_output_says_what_it_wrote(model: Path, tmp_path: Path, here: Callable[..., Any]) -> None:
     command = ("bench", str(model), "--min-time", "0.1", "-o", "found.txt")
     for option, said in (((), "JSON"), (("--markdown",), "Markdown"), (("--csv",), "CSV")):
-        done = edgegolf(*command, *option, cwd=tmp_path)
+        done = here(*command, *option)
         size = (tmp_path / "found.txt").stat().st_size
         assert f"found.txt: {said}, {size:,} bytes" in done.stderr
         assert not done.stdout
@@ -323,9 +327,11 @@ def test_where_to_write_is_looked_at_before_any_work(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_folder_that_is_a_file_is_one_clear_error(model: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_a_file_is_one_clear_error(
+    model: Path, tmp_path: Path, here: Callable[..., Any]
+) -> None:
     (tmp_path / "file").write_text("")
-    done = edgegolf("golf", str(model), "-o", "file/small.onnx", cwd=tmp_path)
+    done = here("golf", str(model), "-o", "file/small.onnx")
     assert is_clear_error(done, "cannot be written")
 
 

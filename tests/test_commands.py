@@ -71,7 +71,7 @@ TARGETS_NOT_RUN = {
     "setup": "downloads 2.1 GB; .ci/run runs it, tests/test_install.py installs",
     "test": "these tests",
     **dict.fromkeys(("test-arm", "test-browser", "test-circuit", "test-cluster", "test-install",
-                     "test-mcu"),
+                     "test-long", "test-mcu"),
                     "more tests, which .ci/run runs"),
 }  # fmt: skip
 
@@ -186,6 +186,8 @@ def test_commands_run(command: str, tree: Path) -> None:
         pytest.importorskip("tensorflow")
     if command.startswith("edgegolf bench"):
         command += " --min-time 0.01"  # two seconds for every file otherwise
+    if command.startswith("edgegolf export"):
+        command += " --quick"  # half a minute otherwise; tests/export searches and tunes
     if re.search("accuracy|export|report|classify|--data mnist", command) and not MNIST.found:
         pytest.skip("MNIST is not on this machine")
     done = run(command, tree)
@@ -213,6 +215,7 @@ def test_what_the_makefile_says_fits_80_columns() -> None:
     assert max(map(len, said)) <= 80
 
 
+@pytest.mark.long
 def test_targets_run(tree: Path) -> None:
     pytest.importorskip("tensorflow")
     helped = run("make", tree)

@@ -39,9 +39,18 @@ STOCK = "stock, golfed"  # the stock converter's int8 file, losslessly rewritten
 # Rounds go on until the ratios are known so well, a fraction, or time is up.
 PRECISE = 0.01
 FEWEST_ROUNDS = 16
-SECONDS_PER_ROUND = {True: 0.001, False: 0.003}  # of each file; by whether it is to be quick
-SECONDS = {True: 1.5, False: 15.0}
 TIMEOUT = 900.0  # seconds for one kind of measurement of all files
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How much time latencies are given."""
+
+    seconds_per_round: float  # of each file
+    seconds: float  # of all, on a noisy machine
+
+
+THOROUGH, QUICK = Pace(0.003, 15.0), Pace(0.001, 1.5)
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,7 @@ def measure(
     Raises:
         EdgegolfError: The first file does not run, or one crashes the process.
     """
+    pace = QUICK if quick else THOROUGH
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{index}{suffix}" for index in range(len(drafts))]
         for path, draft in zip(paths, drafts, strict=True):
@@ -137,14 +147,14 @@ def measure(
         compiled = [draft.compiled for draft in drafts]
         preferred = preferred_runtime(paths[0])
         others = set(installed_runtimes(paths[0])) - {preferred, "litert-reference"}
-        cached = _cached(paths, preferred, quick)
+        cached = _cached(paths, preferred, pace)
         qualities, times = run_apart(
             _qualities_and_latencies, paths, preferred, compiled, task, cached, timeout=TIMEOUT
         )
         latencies = {preferred: times}
         one = Task(task.names, task.samples.take(1), (), task.compiled)
         for name in () if quick else sorted(others):
-            cached = _cached(paths, name, quick)
+            cached = _cached(paths, name, pace)
             latencies[name] = cached.known() or run_in_fork(
                 cached.measured, paths, name, compiled, one, timeout=TIMEOUT
             )
@@ -199,7 +209,7 @@ class _Cached:
     """
 
     path: Path
-    quick: bool
+    pace: Pace
 
     def known(self) -> Latencies | None:
         """What was measured before."""
@@ -212,19 +222,19 @@ class _Cached:
         self, paths: Sequence[Path], runtime: str, compiled: Sequence[bool], task: Task
     ) -> Latencies:
         """The same, anew."""
-        found = latencies_of(paths, runtime, compiled, task, self.quick)
+        found = latencies_of(paths, runtime, compiled, task, self.pace)
         if _doubt(found) <= PRECISE:
             with contextlib.suppress(EdgegolfError):
                 write_atomically(self.path, json.dumps(found))
         return found
 
 
-def _cached(paths: Sequence[Path], runtime: str, quick: bool) -> _Cached:
+def _cached(paths: Sequence[Path], runtime: str, pace: Pace) -> _Cached:
     from platformdirs import user_cache_path
 
     known = [runtime, _versions(), platform.processor(), platform.node(), *map(sha256, paths)]
     key = hashlib.sha256(json.dumps(known).encode()).hexdigest()
-    return _Cached(user_cache_path("edgegolf") / "rounds" / f"{key}.json", quick)
+    return _Cached(user_cache_path("edgegolf") / "rounds" / f"{key}.json", pace)
 
 
 def _versions() -> list[str]:
@@ -281,7 +291,7 @@ def latencies_of(
     runtime: str,
     compiled: Sequence[bool],
     task: Task,
-    quick: bool = False,
+    pace: Pace = THOROUGH,
 ) -> Latencies:
     """Of each file in one runtime, on one thread.
 
@@ -300,12 +310,12 @@ def latencies_of(
         return found
     for index in sessions:
         found[index] = []
-    end = time.perf_counter() + SECONDS[quick]
+    end = time.perf_counter() + pace.seconds
     for done in count(1):
         for index, session in sessions.items():
             times = found[index]
             assert times is not None
-            times.append(_microseconds(session, SECONDS_PER_ROUND[quick]))
+            times.append(_microseconds(session, pace.seconds_per_round))
         late = time.perf_counter() > end
         if done >= FEWEST_ROUNDS and (late or _doubt(found) <= PRECISE):
             break

@@ -214,6 +214,7 @@ def real_cifar10(tmp_path_factory):
     return unpacked
 
 
+@pytest.mark.long
 def test_the_real_images_are_recognised(real_cifar10, monkeypatch):
     monkeypatch.setenv("EDGEGOLF_DATA", str(real_cifar10))
     dataset = next(filter(None, map(cifar10.find, (cifar10.ORIGINAL, cifar10.JPEG_COPY))))

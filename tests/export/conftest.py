@@ -1,11 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgegolf.data import Dataset, load_dataset
+from edgegolf.export import measuring
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[None]:
+    """Hardly any time for latencies, where no test asks how exactly they are known."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("THOROUGH", "QUICK"):
+            patch.setattr(measuring, name, measuring.Pace(0.0002, 0.0))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ from edgegolf.runtimes import installed_runtimes, open_session
 from edgegolf.runtimes.child import run_in_child
 from edgegolf.runtimes.classify import accuracy
 
+pytestmark = pytest.mark.usefixtures("hasty")
+
 USUAL = [name for name, way in WAYS.items() if way.dtype in ExportOptions().dtypes]
 MAX_DROP = 0.03  # the net is hardly trained
 
@@ -49,8 +51,8 @@ def black_calibration(digits: Dataset) -> Dataset:
     return with_training(digits, lambda split: Split(np.zeros_like(split.images), split.labels))
 
 
-@pytest.fixture(scope="session")
-def exported(trained, digits, tmp_path_factory):
+@pytest.fixture(scope="module")
+def exported(trained, digits, tmp_path_factory, hasty):
     def few(split):  # the search runs every candidate on all that there are
         return Split(split.images[:300], split.labels[:300])
 

@@ -170,6 +170,7 @@ def exports_or_none(folder: Path) -> dict[str, str] | None:
         return None
 
 
+@pytest.mark.long
 def test_nets_of_the_zoo_are_kept_resumed_and_the_same_in_every_run(tmp_path: Path) -> None:
     """Ctrl-C when the first file is there, then again, then under another seed of hashes."""
     net = ("pooled_linear", "--dataset", "digits")

@@ -20,6 +20,8 @@ from edgegolf.export import ExportOptions, export_model
 from edgegolf.export.export import Exported
 from edgegolf.runtimes import open_session
 
+pytestmark = pytest.mark.usefixtures("hasty")
+
 RANDOM = np.random.default_rng(0)
 TABLE = RANDOM.normal(size=(60, 8)).astype(np.float32)
 

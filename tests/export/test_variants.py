@@ -44,6 +44,8 @@ from edgegolf.quantize.scale_search import search_scales
 from edgegolf.runtimes import installed_runtimes, open_session
 from edgegolf.runtimes.classify import accuracy, scores
 
+pytestmark = pytest.mark.usefixtures("hasty")
+
 RUNTIMES = installed_runtimes(Path("any.tflite"))
 GRAPHS = {
     "shared": shared_net,

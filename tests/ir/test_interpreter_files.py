@@ -1,4 +1,4 @@
-"""Whole files against LiteRT's reference kernels on 500 images, loops, and files to refuse."""
+"""Whole files against LiteRT's reference kernels on 200 images, loops, and files to refuse."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from edgegolf.runtimes.classify import quantize
 ROOT = Path(__file__).parents[2]
 DATA = os.environ.get("EDGEGOLF_DATA")
 COMMITTED = sorted((ROOT / "models").glob("*/*/*.tflite"))
-IMAGES = 500
+IMAGES = 200
 
 
 def random_inputs(path: Path, count: int) -> list[np.ndarray]:

@@ -20,6 +20,8 @@ from edgegolf.sweep.ablation import (
     read_ablation,
     training_of,
 )
+from edgegolf.sweep.runs import SweepRun
+from edgegolf.sweep.store import Store
 from edgegolf.zoo import find_recipe, with_epochs
 
 
@@ -64,27 +66,45 @@ def test_an_unknown_ablation_lists_the_known() -> None:
     assert "tencnn" in caught.value.hint
 
 
-def test_an_ablation_runs_once(tmp_path: Path) -> None:
+def ablate(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edgegolf", "ablate", "loop_resnet", "--dataset", "digits",
+         "--epochs", "1", "--jobs", "1", "--store", "store.sqlite", *options],
+        cwd=folder, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+
+@pytest.mark.long
+def test_an_ablation_is_trained(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
     pytest.importorskip("sqlalchemy")
-
-    def ablate(*options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "edgegolf", "ablate", "loop_resnet", "--dataset", "digits",
-             "--epochs", "1", "--jobs", "1", "--store", "store.sqlite", *options],
-            cwd=tmp_path, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-
-    done = ablate()
+    done = ablate(tmp_path)
     assert "4 of 4. loop_resnet" in done.stderr
     assert "a normalization for each" in done.stdout
-    found = json.loads(ablate("--json").stdout)
-    assert (found["schema"], found["epochs"]) == ("edgegolf.ablation/1", 1)
-    accuracies = [idea["test_accuracies"] for idea in found["ideas"]]
-    assert [len(each) for each in accuracies] == [1] * 4
-    again = ablate()
+    found = json.loads(ablate(tmp_path, "--json").stdout)
+    assert [len(idea["test_accuracies"]) for idea in found["ideas"]] == [1] * 4
+    assert "4 of 4 are done" in ablate(tmp_path).stderr
+
+
+def test_what_is_known_of_an_ablation_is_shown_and_not_trained(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    pytest.importorskip("sqlalchemy")
+    definition = read_ablation("loop_resnet")
+    store = Store(str(tmp_path / "store.sqlite"))
+    accuracies = []
+    for run in load_ablation("", definition, load_dataset("digits"), 1, 1).sweep.runs:
+        accuracies.append(0.5 + len(accuracies) / 16)
+        assert store.claim([run], "a") == run
+        store.finish(run, "a", SweepRun(
+            run.net, run.dataset, run.seed, 1, 10, 10, 10, (0.1,), 0.5, accuracies[-1], 1.0, "here",
+        ))  # fmt: skip
+    store.close()
+    again = ablate(tmp_path)
     assert "4 of 4 are done" in again.stderr
-    assert json.loads(ablate("--json").stdout) == found
-    markdown = ablate("--markdown").stdout
+    assert "a normalization for each" in again.stdout
+    found = json.loads(ablate(tmp_path, "--json").stdout)
+    assert (found["schema"], found["epochs"]) == ("edgegolf.ablation/1", 1)
+    assert [idea["test_accuracies"] for idea in found["ideas"]] == [[each] for each in accuracies]
+    markdown = ablate(tmp_path, "--markdown").stdout
     assert "1 epoch each, on digits" in markdown
-    assert f"| {accuracies[0][0] * 100:.2f} % |" in markdown
+    assert f"| {accuracies[0] * 100:.2f} % |" in markdown

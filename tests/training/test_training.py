@@ -43,7 +43,7 @@ def ignore(*_: object) -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "double_cnn"
-    train_nets([NET], "digits", [0, 1], 30, folder, None, False, False, ignore)
+    train_nets([NET], "digits", [0, 1], 30, folder, 1, False, False, ignore)
     return folder
 
 
