@@ -55,6 +55,16 @@ class CompiledNet:
         """Values for each weight of the model in the order of the parameters."""
         return np.concatenate([np.ravel(value) for value in values])[self._index]
 
+    def positions(self, places: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        """Places in all weights, one after the other, as those of parameters.
+
+        Args:
+            places: One for each weight of the model.
+        """
+        position = np.zeros(sum(each.size for each in places), np.int64)
+        position[self._index] = np.arange(len(self._index))
+        return position[self.arranged(places)]
+
     def read(self) -> Floats:
         """The parameters of the model."""
         return self.arranged(self._model.get_weights())
