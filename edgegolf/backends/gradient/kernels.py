@@ -14,7 +14,8 @@ from itertools import product
 
 from edgegolf.ir import ops
 
-SUMS = 12  # vectors that are summed up in registers; with two factors, fewer than the 16 of AVX2
+REGISTERS = 16  # of AVX2
+SUMS = 12  # vectors that are summed up in registers at a time, beside the factors
 
 Box = tuple[int, int, int, int]  # rows from, to; columns from, to
 
@@ -104,12 +105,33 @@ def tile(channels: int, pixels: int) -> tuple[int, int]:
         total = 0.0
         for count, own in parts:
             for low, high, size in pieces(pixels, shape[1]):
-                work = max(own * size, own + size, 8) / 2 + 0.5
+                work = max(own * size, own + size, 8) / 2 + 1
                 total += count * (high - low) // size * work
         return total
 
-    shapes = [(j, p) for j, p in product(range(1, SUMS + 1), repeat=2) if j * p <= SUMS]
+    sides = product(range(1, SUMS + 1), repeat=2)
+    shapes = [(j, p) for j, p in sides if j * p <= SUMS and j * p + min(j, p) < REGISTERS]
     return min(shapes, key=cycles)
+
+
+def products(j: int, p: int, one: str, two: str) -> str:
+    """Add to a tile's sums the products of `j` numbers and `p` others, each loaded once.
+
+    Args:
+        j: How many.
+        p: Likewise.
+        one: A number of the first, which may name `{0}`.
+        two: One of the others, likewise.
+    """
+    # The fewer stay in registers meanwhile.
+    few, many, swaps = (one, two, False) if j <= p else (two, one, True)
+    text = "".join(f"V f{a} = (V){{}} + {few.format(a)}; HOLD(f{a});" for a in range(min(j, p)))
+    for b in range(max(j, p)):
+        text += f"{{ V m = (V){{}} + {many.format(b)}; HOLD(m);"
+        for a in range(min(j, p)):
+            text += f"s{b}_{a} += f{a} * m;" if swaps else f"s{a}_{b} += f{a} * m;"
+        text += "}"
+    return text
 
 
 def loops(name: str, count: int, largest: int) -> Iterator[tuple[str, int]]:
@@ -161,13 +183,7 @@ def convolve(source: Image, result: Image, window: Window, bias: bool, adds: Ima
             f"for (int k = 0; k < {length}; k++) {{"
             f"const V *q = x + at + {window.offset(source, *run)} + k;"
             f"const float *u = w + o * {inner} + {number * length} + k;"
-            + "".join(f"V x{b} = q[{b * step}];" for b in range(p))
-            + "".join(
-                f"{{ float v = u[{a * inner}];" + "".join(f"s{a}_{b} += v * x{b};" for b in range(p))
-                + "}"
-                for a in range(j)
-            )
-            + "}\n"
+            f"{products(j, p, f'u[{{0}} * {inner}]', f'q[{{0}} * {step}]')}}}\n"
             for number, run in enumerate(runs)
         )
         text.append(
@@ -205,11 +221,7 @@ def convolve_back(source: Image, result: Image, window: Window, adds: bool) -> s
                 + sums(j, p, place if adds else "(V){{}}")
                 + f"\nfor (int o = 0; o < {result.channels}; o++) {{"
                 f"const float *u = w + o * {inner} + {number * length} + k; const V *q = y + to + o;"
-                + "".join(f"V y{b} = q[{b * result.column}];" for b in range(p))
-                + "".join(
-                    f"{{ float v = u[{a}];" + "".join(f"s{a}_{b} += v * y{b};" for b in range(p)) + "}"
-                    for a in range(j)
-                )
+                + products(j, p, "u[{0}]", f"q[{{0}} * {result.column}]")
                 + "}\n"
                 + "".join(f"{place.format(j=a, p=b)} = s{a}_{b};" for a, b in cells)
                 + "}}\n"
@@ -220,9 +232,9 @@ def convolve_back(source: Image, result: Image, window: Window, adds: bool) -> s
 def convolve_weights(source: Image, result: Image, window: Window, bias: bool) -> str:
     """`w += x * y`, `b += y`: the gradients of the weights, a vector each."""
     rows, columns = _rows(source, result, window)
-    at_once = min(rows, max(1, 12 // columns))  # rows, which both stay in the nearest cache
+    at_once = min(rows, max(1, 8 // columns))  # rows, which both stay in the nearest cache
     if rows == 1 and columns > 24:
-        parts = list(pieces(columns, 16))
+        parts = list(pieces(columns, 8))
     else:
         parts = [(0, columns, columns)]
     runs, length = _runs(window, source.channels)
@@ -251,11 +263,7 @@ def convolve_weights(source: Image, result: Image, window: Window, bias: bool) -
                 text.append(
                     f"{head} {heads} {{" + sums(j, p, place) + "\n" + pixels
                     + f"q += {window.offset(source, *run)} + k; d += o;"
-                    + "".join(f"V x{b} = q[{b}];" for b in range(p))
-                    + "".join(
-                        f"{{ V v = d[{a}];" + "".join(f"s{a}_{b} += v * x{b};" for b in range(p)) + "}"
-                        for a in range(j)
-                    )
+                    + products(j, p, "d[{0}]", "q[{0}]")
                     + "}\n"
                     + "".join(
                         f"{place.format(j=a, p=b)} = s{a}_{b};"

@@ -390,7 +390,7 @@ class _Writer:
             )
 
         functions = "".join(
-            f"static void {name}{text}\n" for text, name in self.kernels.items()
+            f"static __attribute__((noinline)) void {name}{text}\n" for text, name in self.kernels.items()
         )
         image = self.value(self.input).image
         return Source(
@@ -626,6 +626,14 @@ _FRAME = """\
 enum {{ LANES = BYTES / 4, CLASSES = {classes}, COUNT = {count} }};
 typedef float V __attribute__((vector_size(BYTES), may_alias));
 typedef int32_t M __attribute__((vector_size(BYTES), may_alias));
+/* In a register from here on: a compiler would rather load it again for each use. */
+#if defined __x86_64__
+#define HOLD(v) __asm__("" : "+x"(v))
+#elif defined __aarch64__
+#define HOLD(v) __asm__("" : "+w"(v))
+#else
+#define HOLD(v)
+#endif
 #define PICK(mask, one, other) ((V)(((mask) & (M)(one)) | (~(mask) & (M)(other))))
 
 static V arena[{size}];
