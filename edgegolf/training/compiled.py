@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgegolf.backends.gradient.net import CompiledNet
 from edgegolf.backends.gradient.source import NotCompiledError
 from edgegolf.data import Dataset, Split
+from edgegolf.quiet import import_keras
 from edgegolf.training.batches import Targets
 from edgegolf.training.mirror import twin_places
 from edgegolf.training.optimizers import OPTIMIZERS, Floats, Optimizer, Schedule
@@ -104,9 +105,13 @@ class CompiledTrainer(Trainer):
 def trainer_for(recipe: Recipe, dataset: Dataset, seed: int, threads: int) -> Trainer:
     """A compiled trainer, or where the net or this machine has something against it, Keras's.
 
+    Keras trains, too, where another of its backends was chosen, for a GPU.
+
     Raises:
         EdgegolfError: As `Trainer`.
     """
+    if import_keras().backend.backend() != "tensorflow":
+        return Trainer(recipe, dataset, seed, threads)
     try:
         return CompiledTrainer(recipe, dataset, seed, threads)
     except NotCompiledError:

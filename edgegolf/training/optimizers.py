@@ -6,8 +6,9 @@ Where a step takes a millisecond, so does Keras's optimizer; with NumPy it takes
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,10 @@ from edgegolf.training.full_matrix_adam import (
 )
 from edgegolf.zoo.recipe import Training
 
-Floats = NDArray[np.float32]
+Floats: TypeAlias = NDArray[np.float32]
+
+# From a gradient, the step and its learning rate to what is added to the parameters.
+Update: TypeAlias = Callable[[Floats, int, float], Floats]
 
 EPSILON = 1e-7  # that Keras adds to roots of second moments
 
@@ -115,7 +119,7 @@ class Adam:
         self.velocity = np.zeros(size, np.float32)
 
     def __call__(self, gradient: Floats, step: int, learning_rate: float) -> Floats:
-        """What is to be added to the parameters."""
+        """What is added to the parameters."""
         self.momentum += np.float32(0.1) * (gradient - self.momentum)
         self.velocity += np.float32(0.001) * (gradient * gradient - self.velocity)
         rate = learning_rate * math.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
@@ -129,7 +133,7 @@ class Sgd:
         self.momentum = np.zeros(size, np.float32)
 
     def __call__(self, gradient: Floats, step: int, learning_rate: float) -> Floats:
-        """What is to be added to the parameters."""
+        """What is added to the parameters."""
         change = np.float32(learning_rate) * gradient
         self.momentum *= np.float32(0.9)
         self.momentum -= change
@@ -147,7 +151,7 @@ class FullMatrixAdam:
         self.basis = np.eye(size, dtype=np.float32)
 
     def __call__(self, gradient: Floats, step: int, learning_rate: float) -> Floats:
-        """What is to be added to the parameters."""
+        """What is added to the parameters."""
         _mix(self.momentum, gradient, MOMENTUM)
         _mix(self.covariance, np.outer(gradient, gradient), COVARIANCE_DECAY)
         if (step + 1) % STEPS_PER_BASIS == 0:
@@ -166,4 +170,8 @@ def _mix(old: Floats, new: Floats, decay: float) -> None:
     old += np.float32(1 - decay) * new
 
 
-OPTIMIZERS = {"adam": Adam, "sgd": Sgd, "full_matrix_adam": FullMatrixAdam}
+OPTIMIZERS: dict[str, Callable[[int], Update]] = {
+    "adam": Adam,
+    "sgd": Sgd,
+    "full_matrix_adam": FullMatrixAdam,
+}

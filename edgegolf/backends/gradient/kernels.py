@@ -99,9 +99,7 @@ def tile(channels: int, pixels: int) -> tuple[int, int]:
     """The channels and pixels of the tile that takes the fewest cycles, as loads and sums count."""
 
     def cycles(shape: tuple[int, int]) -> float:
-        parts = (
-            ((high - low) // size, size) for low, high, size in pieces(channels, shape[0])
-        )
+        parts = (((high - low) // size, size) for low, high, size in pieces(channels, shape[0]))
         total = 0.0
         for count, own in parts:
             for low, high, size in pieces(pixels, shape[1]):
@@ -191,9 +189,11 @@ def convolve(source: Image, result: Image, window: Window, bias: bool, adds: Ima
             f"{heads} {{ const int to = i * {result.row} + c * {result.column} + o;"
             + (f"const int at_r = i * {adds.row} + c * {adds.column} + o;" if adds else "")
             + sums(j, p, start)
-            + "\n" + body
+            + "\n"
+            + body
             + "".join(
-                f"y[to + {b * result.column + a}] = s{a}_{b};" for a, b in product(range(j), range(p))
+                f"y[to + {b * result.column + a}] = s{a}_{b};"
+                for a, b in product(range(j), range(p))
             )
             + "}}\n"
         )
@@ -211,7 +211,9 @@ def convolve_back(source: Image, result: Image, window: Window, adds: bool) -> s
     if length > step:
         j_most = min(j_most, step)
     for number, run in enumerate(runs):
-        for (head, p), (heads, j) in product(loops("c", columns, p_most), loops("k", length, j_most)):
+        for (head, p), (heads, j) in product(
+            loops("c", columns, p_most), loops("k", length, j_most)
+        ):
             place = f"x[at + {{p}} * {step} + {{j}}]"
             cells = list(product(range(j), range(p)))
             text.append(
@@ -220,7 +222,8 @@ def convolve_back(source: Image, result: Image, window: Window, adds: bool) -> s
                 f" + {window.offset(source, *run)} + k;"
                 + sums(j, p, place if adds else "(V){{}}")
                 + f"\nfor (int o = 0; o < {result.channels}; o++) {{"
-                f"const float *u = w + o * {inner} + {number * length} + k; const V *q = y + to + o;"
+                f"const float *u = w + o * {inner} + {number * length} + k;"
+                "const V *q = y + to + o;"
                 + products(j, p, "u[{0}]", f"q[{{0}} * {result.column}]")
                 + "}\n"
                 + "".join(f"{place.format(j=a, p=b)} = s{a}_{b};" for a, b in cells)
@@ -233,10 +236,7 @@ def convolve_weights(source: Image, result: Image, window: Window, bias: bool) -
     """`w += x * y`, `b += y`: the gradients of the weights, a vector each."""
     rows, columns = _rows(source, result, window)
     at_once = min(rows, max(1, 8 // columns))  # rows, which both stay in the nearest cache
-    if rows == 1 and columns > 24:
-        parts = list(pieces(columns, 8))
-    else:
-        parts = [(0, columns, columns)]
+    parts = list(pieces(columns, 8)) if rows == 1 else [(0, columns, columns)]
     runs, length = _runs(window, source.channels)
     inner = window.size[0] * window.size[1] * source.channels
     j_most, k_most = tile(result.channels, length)
@@ -251,9 +251,14 @@ def convolve_weights(source: Image, result: Image, window: Window, bias: bool) -
         if bias:
             for heads, j in loops("o", result.channels, 8):
                 text.append(
-                    f"{heads} {{" + sums(j, 1, "b[o + {j}]") + pixels + "(void)q;"
-                    + "".join(f"s{a}_0 += d[o + {a}];" for a in range(j)) + "}"
-                    + "".join(f"b[o + {a}] = s{a}_0;" for a in range(j)) + "}\n"
+                    f"{heads} {{"
+                    + sums(j, 1, "b[o + {j}]")
+                    + pixels
+                    + "(void)q;"
+                    + "".join(f"s{a}_0 += d[o + {a}];" for a in range(j))
+                    + "}"
+                    + "".join(f"b[o + {a}] = s{a}_0;" for a in range(j))
+                    + "}\n"
                 )
         for number, run in enumerate(runs):
             for (head, j), (heads, p) in product(
@@ -261,7 +266,10 @@ def convolve_weights(source: Image, result: Image, window: Window, bias: bool) -
             ):
                 place = f"w[(o + {{j}}) * {inner} + {number * length} + k + {{p}}]"
                 text.append(
-                    f"{head} {heads} {{" + sums(j, p, place) + "\n" + pixels
+                    f"{head} {heads} {{"
+                    + sums(j, p, place)
+                    + "\n"
+                    + pixels
                     + f"q += {window.offset(source, *run)} + k; d += o;"
                     + products(j, p, "d[{0}]", "q[{0}]")
                     + "}\n"
@@ -312,15 +320,18 @@ def depthwise(source: Image, result: Image, window: Window, bias: bool, flips: b
                 for column, place in enumerate(places)
             )
             for offset, uses in sorted(_taps(source, window, pixels, row).items()):
-                body += f"{{ V v = q[{offset}];" + "".join(
-                    f"s0_{p} += w{column} * v;" for p, column in uses
-                ) + "}"
+                body += (
+                    f"{{ V v = q[{offset}];"
+                    + "".join(f"s0_{p} += w{column} * v;" for p, column in uses)
+                    + "}"
+                )
             body += "}\n"
         text.append(
             f"{head} {{ const V *q = x + i * {window.strides[0] * source.row}"
             f" + c * {window.strides[1] * source.column} + o / {multiplier};"
             f"V *d = y + i * {result.row} + c * {result.column} + o;\n{body}"
-            + "".join(f"d[{p * result.column}] = s0_{p};" for p in range(pixels)) + "}\n"
+            + "".join(f"d[{p * result.column}] = s0_{p};" for p in range(pixels))
+            + "}\n"
         )
     return (
         f"for (int i = 0; i < {rows}; i++) for (int o = 0; o < {result.channels}; o++) {{\n"
@@ -363,28 +374,34 @@ def depthwise_weights(source: Image, result: Image, window: Window, bias: bool) 
     for low in range(0, height, at_once):
         window_rows = range(low, min(height, low + at_once))
         places = list(product(window_rows, range(width)))
-        text.append("".join(
-            f"V s{row}_{column} = w[{(row * width + column) * result.channels} + o];"
-            for row, column in places
-        ))
+        text.append(
+            "".join(
+                f"V s{row}_{column} = w[{(row * width + column) * result.channels} + o];"
+                for row, column in places
+            )
+        )
         for head, pixels in loops("c", columns, 3):
             body = "".join(f"V y{p} = d[{p * result.column}];" for p in range(pixels))
             if bias and low == 0:
                 body += "".join(f"t += y{p};" for p in range(pixels))
             for row in window_rows:
                 for offset, uses in sorted(_taps(source, window, pixels, row).items()):
-                    body += f"{{ V v = q[{offset}];" + "".join(
-                        f"s{row}_{column} += y{p} * v;" for p, column in uses
-                    ) + "}"
+                    body += (
+                        f"{{ V v = q[{offset}];"
+                        + "".join(f"s{row}_{column} += y{p} * v;" for p, column in uses)
+                        + "}"
+                    )
             text.append(
                 f"{head} {{ const V *q = x + i * {window.strides[0] * source.row}"
                 f" + c * {window.strides[1] * source.column} + o / {multiplier};"
                 f"const V *d = y + i * {result.row} + c * {result.column} + o;\n{body}}}\n"
             )
-        text.append("".join(
-            f"w[{(row * width + column) * result.channels} + o] = s{row}_{column};"
-            for row, column in places
-        ))
+        text.append(
+            "".join(
+                f"w[{(row * width + column) * result.channels} + o] = s{row}_{column};"
+                for row, column in places
+            )
+        )
     text.append("b[o] = t; }\n" if bias else "}\n")
     return (
         f"for (int i = 0; i < {rows}; i++) for (int o = 0; o < {result.channels}; o++) "
@@ -453,7 +470,8 @@ def pool(window: Window, images: dict[str, Image], before: str, each: str, after
     (top, _), (left, _) = window.padding
     source, result = images["x"], images["y"]
     outside = (
-        f"if (row < 0 || row >= {source.height} || column < 0 || column >= {source.width}) continue;"
+        f"if (row < 0 || row >= {source.height} || column < 0 || column >= {source.width})"
+        " continue;"
         if any(map(sum, window.padding))
         else ""
     )

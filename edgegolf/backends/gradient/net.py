@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,8 @@ from edgegolf.frontends.keras import UnsupportedLayerError, read_model
 if TYPE_CHECKING:
     import keras
 
-Floats = NDArray[np.float32]
-Pixels = NDArray[np.uint8]
+Floats: TypeAlias = NDArray[np.float32]
+Pixels: TypeAlias = NDArray[np.uint8]
 
 OPTIONS = ("-O3", "-march=native", "-ffast-math", "-shared", "-fPIC", "-w")
 SECONDS = 300.0  # that a compiler has
@@ -77,7 +77,9 @@ class CompiledNet:
         flat[self._index] = parameters
         model.set_weights(_parts(flat, values))
 
-    def gradients(self, parameters: Floats, images: Pixels, targets: Floats) -> tuple[float, Floats]:
+    def gradients(
+        self, parameters: Floats, images: Pixels, targets: Floats
+    ) -> tuple[float, Floats]:
         """The mean cross-entropy of a batch, and its gradients, float32 [n].
 
         Args:
@@ -127,9 +129,7 @@ def _source(model: keras.Model) -> tuple[Source, NDArray[np.int64]]:
         raise NotCompiledError(error.message) from None
     finally:
         model.set_weights(values)
-    index = {
-        tensor: tensor.values.ravel().astype(np.int64) for tensor in graph.weights
-    }
+    index = {tensor: tensor.values.ravel().astype(np.int64) for tensor in graph.weights}
     trained = np.concatenate(
         [np.full(weight.shape, weight.trainable).ravel() for weight in model.weights]
     )

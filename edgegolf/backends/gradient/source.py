@@ -203,7 +203,9 @@ class _Writer:
             return self.position[producer]
 
         def added_to(which: Tensor) -> int:
-            return max((p for n in self.readers[which] if (p := self.position[n]) < now), default=-1)
+            return max(
+                (p for n in self.readers[which] if (p := self.position[n]) < now), default=-1
+            )
 
         others = [other for other in self.sharing[d] if made(other) < now]
         return all(
@@ -246,8 +248,7 @@ class _Writer:
         if isinstance(op, _Product):
             self._product(node, added, y)
         elif isinstance(op, ops.ReLU | ops.LeakyReLU):
-            images = {"x": self.value(node.source), "y": y}
-            self._each(node, f"y[Y] = {_activated(op)}", **images)
+            self._each(node, f"y[Y] = {_activated(op)}", x=self.value(node.source), y=y)
         elif isinstance(op, ops.Add | ops.Sub | ops.Mul):
             a, b = map(self.value, node.computed)
             self._each(node, f"y[Y] = a[A] {_SIGNS[type(op)]} b[B]", a=a, b=b, y=y)
@@ -389,8 +390,9 @@ class _Writer:
                 f"  {step.kernel}({', '.join(map(_argument, step.arguments))});\n" for step in steps
             )
 
+        inline = "__attribute__((noinline))"
         functions = "".join(
-            f"static __attribute__((noinline)) void {name}{text}\n" for text, name in self.kernels.items()
+            f"static {inline} void {name}{text}\n" for text, name in self.kernels.items()
         )
         image = self.value(self.input).image
         return Source(
@@ -474,7 +476,9 @@ def _check(node: Node) -> None:
         raise NotCompiledError("no gradient is written for convolutions in groups")
     if isinstance(op, ops.FullyConnected) and len(image) != 2 and not op.keep_dims:
         raise NotCompiledError("no gradient is written for a matrix of several axes")
-    if isinstance(op, ops.Slice) and (set(op.steps) != {1} or len(op.sizes) != len(node.output.shape)):
+    if isinstance(op, ops.Slice) and (
+        set(op.steps) != {1} or len(op.sizes) != len(node.output.shape)
+    ):
         raise NotCompiledError("no gradient is written for a slice with steps")
     if isinstance(op, ops.Pad) and op.value:
         raise NotCompiledError("no gradient is written for padding with other numbers than 0")
@@ -573,12 +577,12 @@ def _moves(node: Node) -> list[tuple[Tensor, tuple[int, int, int]]]:
         axis = op.axis + 3 - len(node.output.shape)
         starts = [0, *accumulate(_size(tensor)[axis] for tensor in node.computed)]
         places = [tuple(start * (a == axis) for a in range(3)) for start in starts]
-    elif isinstance(op, ops.Reshape):
-        places = [(0, 0, 0)]
     else:
-        moved = [before for before, _ in op.margins] if isinstance(op, ops.Pad) else [
-            -start for start in getattr(op, "starts")
-        ]
+        moved = [0, 0, 0, 0]
+        if isinstance(op, ops.Pad):
+            moved = [before for before, _ in op.margins]
+        elif isinstance(op, ops.Slice):
+            moved = [-start for start in op.starts]
         places = [(0, 0, 0, *moved[1:])[-3:]]
     return [(t, (p[0], p[1], p[2])) for t, p in zip(node.computed, places, strict=False)]
 
@@ -678,7 +682,8 @@ static void forward(const float *w) {{
 static int at_most(long count) {{ return count < LANES ? (int)count : LANES; }}
 
 /* The sum of the losses of n images; the gradients of the sum. */
-double gradients(const float *w, const uint8_t *images, const float *targets, long n, float *sums) {{
+double gradients(const float *w, const uint8_t *images, const float *targets, long n,
+                 float *sums) {{
   memset(g, 0, sizeof g);
   total = 0;
   for (long first = 0; first < n; first += LANES) {{
