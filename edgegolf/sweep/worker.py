@@ -12,8 +12,9 @@ from edgegolf.data import Dataset, load_dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.sweep.runs import RunSpec, SweepRun
 from edgegolf.sweep.store import CLAIMED, Store
+from edgegolf.training.compiled import trainer_for
 from edgegolf.training.precision import for_this_machine
-from edgegolf.training.trainer import Position, Trainer
+from edgegolf.training.trainer import Position
 from edgegolf.zoo.summary import summarize
 
 RENEWALS_PER_LEASE = 4
@@ -75,7 +76,7 @@ def train_in_memory(run: RunSpec, dataset: Dataset, threads: int) -> SweepRun:
         EdgegolfError: A package is missing, the data set does not fit the net, or the run diverged.
     """
     dataset = dataset.with_validation_images(run.training.validation_images)
-    trainer = Trainer(for_this_machine(run.recipe), dataset, run.seed, threads)
+    trainer = trainer_for(for_this_machine(run.recipe), dataset, run.seed, threads)
     epochs = [
         trainer.train_epoch(Position(epoch), lambda _: None) for epoch in range(run.training.epochs)
     ]

@@ -18,7 +18,7 @@ from edgegolf.zoo import named_recipe
 __all__ = ["PROCEDURE", "Job", "Progress", "Run", "Trained", "results_folder", "train_nets"]
 
 # Raised by one when the same recipe, data and seed would end otherwise than before.
-PROCEDURE = 1
+PROCEDURE = 2
 
 
 def train_nets(

@@ -42,11 +42,7 @@ def full_matrix_adam(learning_rate: Any, **options: Any) -> Any:
                 return
             super().build(variables)
             size = sum(math.prod(variable.shape) for variable in variables)
-            if size > MAXIMUM_PARAMETERS:
-                raise EdgegolfError(
-                    f"full-matrix Adam is for nets of at most {MAXIMUM_PARAMETERS:,} parameters; "
-                    f"this one has {size:,}"
-                )
+            check_size(size)
             self._momentum = self.add_variable((size,), name="momentum")
             self._second_moment = self.add_variable((size,), name="second_moment")
             self._covariance = self.add_variable((size, size), name="covariance")
@@ -89,3 +85,12 @@ def full_matrix_adam(learning_rate: Any, **options: Any) -> Any:
         return decay * old + (1 - decay) * new
 
     return FullMatrixAdam(learning_rate=learning_rate, **options)
+
+
+def check_size(size: int) -> None:
+    """Refuse a net of too many parameters. Raises EdgegolfError."""
+    if size > MAXIMUM_PARAMETERS:
+        raise EdgegolfError(
+            f"full-matrix Adam is for nets of at most {MAXIMUM_PARAMETERS:,} parameters; "
+            f"this one has {size:,}"
+        )

@@ -9,10 +9,12 @@ tell the two apart. Layers and parameters are those of any net, and half of the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgegolf.errors import EdgegolfError, require
 
@@ -36,11 +38,7 @@ def keep_mirror_pairs(model: keras.Model) -> None:
     Raises:
         EdgegolfError: The net is another one, or has an odd number of filters.
     """
-    twins = dict(_twins(model))
-    for variable in model.weights:
-        variable.assign(_mean(variable.value, twins[variable.path]))
-    if not _is_mirrored(model):
-        raise EdgegolfError(f"the net {model.name!r} adds channels that have twins to some without")
+    twins = _paired(model)
     optimizer = model.optimizer
     plain = optimizer.apply
 
@@ -50,6 +48,36 @@ def keep_mirror_pairs(model: keras.Model) -> None:
         plain(means, trainable_variables)
 
     optimizer.apply = apply
+
+
+def twin_places(model: keras.Model) -> list[NDArray[np.int64]]:
+    """Make a net's filters mirror pairs, and tell where the twin of each weight is.
+
+    Returns:
+        For each variable of the net, int64 of its shape: places in all variables, one after the
+        other.
+
+    Raises:
+        EdgegolfError: As `keep_mirror_pairs`.
+    """
+    twins = _paired(model)
+    places, start = [], 0
+    for variable in model.weights:
+        size = math.prod(variable.shape)
+        own = np.arange(start, start + size).reshape(variable.shape)
+        places.append(np.array(twins[variable.path](own), np.int64))
+        start += size
+    return places
+
+
+def _paired(model: keras.Model) -> dict[str, Twin]:
+    """Give every variable the mean of itself and its twin; what makes twins, by its path."""
+    twins = dict(_twins(model))
+    for variable in model.weights:
+        variable.assign(_mean(variable.value, twins[variable.path]))
+    if not _is_mirrored(model):
+        raise EdgegolfError(f"the net {model.name!r} adds channels that have twins to some without")
+    return twins
 
 
 def _mean(value: Any, twin: Twin) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from functools import cache, partial
@@ -30,6 +30,7 @@ from edgegolf.training.faster import faster
 from edgegolf.training.full_matrix_adam import full_matrix_adam
 from edgegolf.training.mirror import keep_mirror_pairs
 from edgegolf.training.muon import muon
+from edgegolf.training.optimizers import Schedule
 from edgegolf.training.statistics import statistics_gatherer
 from edgegolf.zoo import Recipe
 from edgegolf.zoo.recipe import FLOAT32, Training
@@ -76,6 +77,8 @@ class Trainer:
         EdgegolfError: A package is missing, or the data set does not fit the net.
     """
 
+    kind = "keras"  # what computes the gradients
+
     def __init__(self, recipe: Recipe, dataset: Dataset, seed: int, threads: int) -> None:
         keras = _prepare(threads)
         keras.utils.clear_session()  # layers get the same names as in a process of their own
@@ -83,6 +86,9 @@ class Trainer:
         training = recipe.training
         split = dataset.split("train")
         self._build = lambda: recipe.build(dataset.image_shape, dataset.classes)
+        self._epochs = training.epochs
+        self._epoch = 0
+        self._name = f"{recipe.name} with seed {seed}"
         self._batches = Batches(
             split.images,
             split.labels,
@@ -95,6 +101,12 @@ class Trainer:
             training.cutmix,
             training.cutmix_share * training.epochs,
         )
+        self._steps: Steps = self._prepared(recipe)
+
+    def _prepared(self, recipe: Recipe) -> Steps:
+        """Build the net and its optimizer, and return what trains it."""
+        keras = require("keras", extra="train")
+        training = recipe.training
         on_tensorflow = keras.backend.backend() == "tensorflow"
         self._compile_steps = _compiled_steps if on_tensorflow else _steps_of_keras
         plain = self._build()
@@ -108,12 +120,9 @@ class Trainer:
         dropouts = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
         self._dropouts = [(layer, layer.rate) for layer in dropouts]
         self._dropout_epochs = training.dropout_share * training.epochs
-        self._epochs = training.epochs
-        self._epoch = 0
         self._sample = cache(self._sample_of)
-        self._steps = self._compile_steps(self.model)
         self._gather_statistics = statistics_gatherer(self.model)
-        self._name = f"{recipe.name} with seed {seed}"
+        return self._compile_steps(self.model)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -200,7 +209,7 @@ class Trainer:
 
     def save(self, path: Path, position: Position) -> None:
         """Write all that the next batch depends on, and which it is, into an `.npz` file."""
-        values = [np.array(variable) for variable in self._state()]
+        values = [np.array(value) for value in self._state()]
         with atomic_path(path) as temporary:
             np.savez(temporary, np.array(astuple(position)), *values)
 
@@ -213,8 +222,7 @@ class Trainer:
         try:
             with np.load(path, allow_pickle=False) as saved:
                 position, *values = [saved[f"arr_{index}"] for index in range(len(saved.files))]
-            for variable, value in zip(self._state(), values, strict=True):
-                variable.assign(value)
+            self._take(values)
             epoch, batches, loss, seconds = position.tolist()
             self._begin(min(int(epoch), self._epochs - 1))
             return Position(int(epoch), int(batches), loss, seconds)
@@ -224,8 +232,13 @@ class Trainer:
                 hint="begin anew with --fresh",
             ) from None
 
-    def _state(self) -> list[Any]:
+    def _state(self) -> Sequence[Any]:
         return [*self.model.variables, *self.model.optimizer.variables]
+
+    def _take(self, values: Sequence[NDArray[Any]]) -> None:
+        """Make a saved state that of the training."""
+        for variable, value in zip(self._state(), values, strict=True):
+            variable.assign(value)
 
 
 def _prepare(threads: int) -> Any:
@@ -244,14 +257,12 @@ def _compile(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
     """Give the model the recipe's loss, optimizer and schedule."""
     keras = require("keras", extra="train")
     training = recipe.training
-    steps = training.epochs * steps_per_epoch
-    warm_up = round(training.warm_up_epochs * steps_per_epoch)
-    warm_up = min(warm_up, steps // 5)  # short runs warm up for a fifth of their steps
-    schedule = keras.optimizers.schedules.CosineDecay(
+    schedule = Schedule.of(training, steps_per_epoch)
+    learning_rate = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0,
-        decay_steps=max(1, steps - warm_up),
+        decay_steps=schedule.decay,
         warmup_target=training.learning_rate,
-        warmup_steps=max(1, warm_up),
+        warmup_steps=schedule.warm_up,
     )
     optimizers = {
         "adam": keras.optimizers.Adam,
@@ -260,11 +271,11 @@ def _compile(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
         "sgd": partial(keras.optimizers.SGD, momentum=0.9, nesterov=True),
     }
     optimizer = optimizers[training.optimizer](
-        learning_rate=schedule,
+        learning_rate=learning_rate,
         weight_decay=training.weight_decay or None,
         global_clipnorm=training.clip_norm or None,
         use_ema=training.average_share > 0,
-        ema_momentum=1 - 1 / max(2.0, training.average_share * steps),
+        ema_momentum=schedule.average_momentum,
     )
     if training.weight_decay:
         optimizer.exclude_from_weight_decay(

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, ClassVar
 from edgegolf.data import Dataset, named_dataset
 from edgegolf.files import atomic_path, write_atomically
 from edgegolf.records import from_file, to_json
+from edgegolf.training.compiled import trainer_for
 from edgegolf.training.precision import for_this_machine
-from edgegolf.training.trainer import Position, Trainer
+from edgegolf.training.trainer import Position
 from edgegolf.zoo import Recipe, named_recipe, with_epochs
 from edgegolf.zoo.summary import summarize
 
@@ -72,6 +73,7 @@ class Run:
     validation_accuracy: float | None = None
     test_accuracy: float | None = None  # the same on the test split
     size: ModelSize | None = None  # of the finished net; None in runs of earlier versions
+    trainer: str = "keras"  # what computed the gradients: `keras`, or `compiled` C
 
     @property
     def seconds(self) -> float:
@@ -91,7 +93,7 @@ class Progress:
 SECONDS_BETWEEN_CHECKPOINTS = 120.0  # within an epoch; each epoch ends with one
 
 RUN_NAME = "run.json"
-STATE_NAME = "state.npz"
+STATE_NAMES = {"keras": "state.npz", "compiled": "state-compiled.npz"}  # by trainer
 WEIGHTS_NAME = "model.keras"
 
 
@@ -114,9 +116,9 @@ def finished_run(job: Job) -> Run | None:
 def train(job: Job, threads: int, report: Callable[[Progress], None]) -> Run:
     """Train until the recipe's end, from the last checkpoint where there is one.
 
-    Writes `run.json` and `state.npz` after every epoch, `state.npz` also within a long one, and
-    `model.keras` at the end. A checkpoint
-    of other hyper-parameters or another data set is thrown away. Same job, same threads, same
+    Writes `run.json` and a checkpoint after every epoch, the latter also within a long one, and
+    `model.keras` at the end. A checkpoint of other hyper-parameters, another data set or another
+    trainer is thrown away. Same job, same threads, same
     machine: same weights.
 
     Args:
@@ -133,10 +135,11 @@ def train(job: Job, threads: int, report: Callable[[Progress], None]) -> Run:
     if run.size is not None:
         return run
 
-    trainer = Trainer(recipe, dataset, job.seed, threads)
-    state = job.folder / STATE_NAME
+    trainer = trainer_for(recipe, dataset, job.seed, threads)
+    state = job.folder / STATE_NAMES[trainer.kind]
     position = trainer.restore(state) if state.is_file() else Position(0)
-    run = replace(run, epochs=run.epochs[: position.epoch])  # one without its state is done again
+    # One without its state is done again.
+    run = replace(run, epochs=run.epochs[: position.epoch], trainer=trainer.kind)
     validation = dataset.split("validation")
     saved = time.monotonic()
 
@@ -170,7 +173,8 @@ def train(job: Job, threads: int, report: Callable[[Progress], None]) -> Run:
         with atomic_path(job.folder / WEIGHTS_NAME) as temporary:
             copy.save(temporary)
     write_atomically(job.folder / RUN_NAME, to_json(finished))
-    state.unlink(missing_ok=True)
+    for name in STATE_NAMES.values():
+        (job.folder / name).unlink(missing_ok=True)
     return finished
 
 

@@ -1,0 +1,1 @@
+"""C that computes the gradients of a net for a batch of images, one image in each SIMD lane."""

@@ -1,0 +1,149 @@
+"""The compiled trainer beside Keras's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgegolf.backends.c.compiling import find_compiler
+from edgegolf.data import load_dataset
+from edgegolf.errors import EdgegolfError
+from edgegolf.training import compiled
+from edgegolf.training.compiled import CompiledTrainer, trainer_for
+from edgegolf.training.mirror import keep_mirror_pairs
+from edgegolf.training.optimizers import Optimizer, Schedule
+from edgegolf.training.trainer import Position, Trainer
+from edgegolf.zoo import Recipe, find_recipe, with_epochs
+from edgegolf.zoo.recipe import Article, Training
+
+pytest.importorskip("tensorflow")
+keras = pytest.importorskip("keras")
+pytestmark = pytest.mark.skipif(find_compiler(None) is None, reason="no C compiler here")
+
+TRAINING = Training(epochs=2, learning_rate=0.01, batch_size=32, shift=1)
+
+
+def small(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input(image_shape), layers.Conv2D(4, 4, strides=2, activation="relu"),
+            layers.SeparableConv2D(6, 3), layers.ReLU(), layers.GlobalAveragePooling2D(),
+            layers.Dense(classes, "softmax"),
+        ]
+    )  # fmt: skip
+
+
+def recipe_of(training: Training) -> Recipe:
+    return Recipe("small", "", small, training, Article(""), 0)
+
+
+def ignore(position: Position) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        replace(TRAINING, clip_norm=0.1, label_smoothing=0.1),
+        replace(TRAINING, optimizer="sgd", weight_decay=0.1, learning_rate=0.1),
+        replace(TRAINING, optimizer="full_matrix_adam", average_share=0),
+        replace(TRAINING, mirror_pairs=True, cutmix=0.5, optimizer="sgd"),
+    ],
+    ids=["adam", "sgd", "full matrix", "mirror"],
+)
+def test_some_steps_end_where_keras_ends(training: Training) -> None:
+    dataset = load_dataset("digits")
+    trainers = [kind(recipe_of(training), dataset, 3, 1) for kind in (Trainer, CompiledTrainer)]
+    ends = []
+    for trainer in trainers:
+        losses = trainer._steps(*(part[:6] for part in trainer._batches.epoch(0)))
+        with trainer.averaged():
+            ends.append((losses, trainer.copy().get_weights()))
+    (expected_loss, expected), (loss, found) = ends
+    assert loss == pytest.approx(expected_loss, rel=1e-4)
+    for own, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(own, other, atol=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "full_matrix_adam"])
+def test_optimizers_are_those_of_keras(optimizer: str) -> None:
+    """Through warm-up and decay, with every option, on the same gradients."""
+    training = replace(TRAINING, optimizer=optimizer, clip_norm=2.0, weight_decay=0.05)
+    dataset = load_dataset("digits")
+    reference = Trainer(recipe_of(training), dataset, 0, 1)
+    random = np.random.default_rng(0)
+    variables = reference.model.trainable_variables
+    marks = [np.full(variable.shape, "kernel" in variable.name) for variable in variables]
+
+    def flat(values: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate([np.ravel(np.array(value)) for value in values])
+
+    schedule = Schedule.of(training, reference.steps_per_epoch)
+    own = Optimizer(training, schedule, flat(variables), flat(marks))
+    for _ in range(training.epochs * reference.steps_per_epoch):
+        gradients = [random.normal(0, 1, v.shape).astype(np.float32) for v in variables]
+        reference.model.optimizer.apply([keras.ops.array(each) for each in gradients], variables)
+        own.apply(flat(gradients))
+    np.testing.assert_allclose(own.parameters, flat(variables), atol=2e-3)
+    with reference.averaged():
+        np.testing.assert_allclose(own.average, flat(variables), atol=2e-3)
+
+
+def test_it_learns_as_keras_does() -> None:
+    dataset = load_dataset("digits")
+    recipe = recipe_of(replace(TRAINING, epochs=12, learning_rate=0.02))
+    accuracies = []
+    for kind in (Trainer, CompiledTrainer):
+        trainer = kind(recipe, dataset, 0, 1)
+        for epoch in range(recipe.training.epochs):
+            trainer.train_epoch(Position(epoch), ignore)
+        with trainer.averaged():
+            accuracies.append(trainer.accuracy(dataset.split("test")))
+            saved = trainer.copy()
+            scores = saved.predict(dataset.split("test").images / 255, verbose=0)
+        correct = (scores.argmax(axis=1) == dataset.split("test").labels).mean()
+        assert accuracies[-1] == pytest.approx(correct, abs=0.005)
+    assert accuracies[1] == pytest.approx(accuracies[0], abs=0.04)
+    assert accuracies[1] > 0.8
+
+
+def test_a_restored_trainer_goes_on_like_the_first(tmp_path: Path) -> None:
+    recipe = recipe_of(replace(TRAINING, optimizer="full_matrix_adam"))
+    first, second = (CompiledTrainer(recipe, load_dataset("digits"), 1, 1) for _ in range(2))
+    end = first.train_epoch(Position(0), ignore)
+    first.save(tmp_path / "state.npz", Position(end.epoch + 1))
+    assert second.restore(tmp_path / "state.npz") == Position(1)
+    for trainer in (first, second):
+        trainer.train_epoch(Position(1), ignore)
+    for one, two in zip(first._state(), second._state(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    other = replace(recipe, training=TRAINING)
+    with pytest.raises(EdgegolfError, match="cannot be read"):
+        CompiledTrainer(other, load_dataset("digits"), 1, 1).restore(tmp_path / "state.npz")
+
+
+def test_twins_stay_twins() -> None:
+    recipe = recipe_of(replace(TRAINING, mirror_pairs=True))
+    trainer = CompiledTrainer(recipe, load_dataset("digits"), 1, 1)
+    trainer.train_epoch(Position(0), ignore)
+    model = trainer.copy()
+    before = model.get_weights()
+    model.compile("sgd")
+    keep_mirror_pairs(model)
+    for own, mean in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_allclose(own, mean, atol=1e-6)
+
+
+def test_keras_trains_what_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = load_dataset("digits")
+    assert trainer_for(recipe_of(TRAINING), dataset, 0, 1).kind == "compiled"
+    assert trainer_for(with_epochs(find_recipe("cnn:32"), 1), dataset, 0, 1).kind == "keras"
+    assert (
+        trainer_for(recipe_of(replace(TRAINING, optimizer="muon")), dataset, 0, 1).kind == "keras"
+    )
+    monkeypatch.setattr("edgegolf.backends.gradient.net.find_compiler", lambda _: None)
+    assert compiled.trainer_for(recipe_of(TRAINING), dataset, 0, 1).kind == "keras"
