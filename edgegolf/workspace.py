@@ -15,7 +15,9 @@ from edgegolf.files import no_such_file, read_bounded
 from edgegolf.records import MAXIMUM_BYTES, parse_json
 
 MODELS = Path("models")
-BUNDLED = Path(__file__).parent / "models"  # the small ones, as they come with the package
+# The small ones, as they come with the package; in a checkout they are beside it.
+_CODE = Path(__file__).parent
+BUNDLED = (_CODE.parent if (_CODE.parent / "setup.py").exists() else _CODE) / "models"
 TRIALS = Path("trials")  # what was trained otherwise than the model that is kept
 MODEL_NAME = "model.keras"
 MODEL_SUFFIXES = (".tflite", ".onnx")
