@@ -116,6 +116,7 @@ def enter_recipes() -> None:
             _always(recipe.training),
             _always(recipe.article),
             _always(recipe.parameters),
+            is_usual=False,
         )
 
 

@@ -159,6 +159,7 @@ class Net:
     # Whose keywords are the settings, with their defaults; None: those of `parameters`.
     settings: Callable[..., object] | None = None
     is_listed: bool = True  # among the nets of the zoo; a family of nets as data is not
+    is_usual: bool = True  # trained where none is named, if it is tiny; records take hours
 
     @property
     def defaults(self) -> dict[str, Setting]:
@@ -303,11 +304,15 @@ def all_names() -> tuple[str, ...]:
 
 
 def default_names(image_shape: tuple[int, int, int]) -> tuple[str, ...]:
-    """The nets made for such images that train in minutes: those below 10,000 parameters.
+    """The nets made for such images that train in minutes: usual ones below 10,000 parameters.
 
     All that are made for such images where none is as small.
     """
-    fitting = [recipe for recipe in all_recipes() if recipe.image_shape == image_shape]
+    fitting = [
+        recipe
+        for recipe in all_recipes()
+        if recipe.image_shape == image_shape and NETS[recipe.name.partition(":")[0]].is_usual
+    ]
     tiny = [recipe for recipe in fitting if recipe.parameters < TINY]
     return tuple(recipe.name for recipe in tiny or fitting)
 
