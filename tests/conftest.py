@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 from contextlib import suppress
 
 from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads that wait take processor time, too
 
 with suppress(ImportError):  # it loads no model where TensorFlow was imported before it
     importlib.import_module("tflite_runtime.interpreter")
