@@ -15,10 +15,9 @@ from edgegolf.ir import Graph, Tensor
 from edgegolf.ir.graph import Node
 from edgegolf.ir.opaque import Opaque, stored_elements
 from edgegolf.ir.tensor import UNKNOWN
-from edgegolf.runtimes.child import run_in_child
+from edgegolf.runtimes.child import patience, run_in_child
 from edgegolf.runtimes.registry import check_file
 
-SECONDS = 60.0  # inferring shapes of a stranger's file may never end
 MAXIMUM_LINES = 20_000
 
 
@@ -55,7 +54,7 @@ def outline(path: Path) -> Outline:
         EdgegolfError: It cannot be read or is damaged, or reading it takes too long.
     """
     check_file(path)
-    return run_in_child(_outline, path, busy=SECONDS)
+    return run_in_child(_outline, path, busy=patience(path))
 
 
 def _outline(path: Path) -> Outline:

@@ -9,8 +9,9 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,21 @@ T = TypeVar("T")
 _CHILD = ("-c", "from edgegolf.runtimes.child import main; main()")
 
 PR_SET_PDEATHSIG = 1  # Linux, sys/prctl.h
+
+SECONDS = 30.0
+BYTES_PER_SECOND = 1_000_000
+
+
+class UnfinishedError(EdgegolfError):
+    """What ran in a process took longer than it may."""
+
+
+def patience(path: Path) -> float:
+    """Seconds of processor time for reading a model file or running it once.
+
+    Strangers' files hold loops without end.
+    """
+    return SECONDS + path.stat().st_size / BYTES_PER_SECOND
 
 
 def run_in_child(
@@ -43,7 +59,8 @@ def run_in_child(
 
     Raises:
         EdgegolfError: Raised by the function, or the process crashed (the first path among
-            the arguments and the signal are named), or it took longer than `timeout` or `busy`.
+            the arguments and the signal are named).
+        UnfinishedError: It took longer than `timeout` or `busy`.
     """
     python = (sys.executable,)
     call = (function, *args) if busy is None else (_limited, busy, function, *args)
@@ -51,12 +68,27 @@ def run_in_child(
 
 
 def _limited(busy: float, function: Callable[..., T], *args: Any) -> T:
-    with suppress(ImportError):  # Windows has none
-        import resource
+    with processor_time(busy):
+        return function(*args)
 
-        limit = math.ceil(busy)
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))  # a signal, then the end
-    return function(*args)
+
+@contextmanager
+def processor_time(seconds: float) -> Iterator[None]:
+    """End this process with SIGXCPU once the block has taken so much more of it."""
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_CPU)
+    limit = math.ceil(time.process_time() + seconds)
+    if before[1] != resource.RLIM_INFINITY:
+        limit = min(limit, before[1])
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, before)
 
 
 def child_environment() -> dict[str, str]:
@@ -91,13 +123,14 @@ def run_in_python(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise EdgegolfError(f"{subject}: not finished after {timeout:.4g} seconds") from None
+        raise UnfinishedError(f"{subject}: not finished after {timeout:.4g} seconds") from None
     said = strip_chatter(child.stderr).decode(errors="replace")
     try:
         succeeded, result = pickle.loads(child.stdout)
     except (EOFError, pickle.UnpicklingError):
         if function is _limited and -child.returncode == signal.SIGXCPU:
-            raise EdgegolfError(f"{subject}: not finished after {args[0]:.4g} seconds") from None
+            seconds = f"{args[0]:.4g} seconds of processor time"
+            raise UnfinishedError(f"{subject}: not finished after {seconds}") from None
         raise crash(subject, child.returncode, child.stderr) from None
     sys.stderr.write(said)
     if not succeeded:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.runtimes.child import PR_SET_PDEATHSIG, child_environment, crash
+from edgegolf.runtimes.child import PR_SET_PDEATHSIG, child_environment, crash, processor_time
 
 T = TypeVar("T")
 
@@ -186,24 +186,33 @@ def end_idle() -> None:
         _Template._idle.pop().end()
 
 
-def run_apart(function: Callable[..., T], *args: Any, timeout: float | None = None) -> T:
+def run_apart(
+    function: Callable[..., T],
+    *args: Any,
+    timeout: float | None = None,
+    busy: float | None = None,
+) -> T:
     """What `run_in_child` does, in a process that stays for the next call, to the end of this one.
 
     Args:
         function: A function of a module (not of `__main__`).
         *args: Its arguments; they and the result are pickled.
         timeout: Seconds after which the process is ended.
+        busy: The same in seconds of processor time, where the system counts it.
 
     Raises:
         EdgegolfError: Raised by the function, or the process crashed or took longer.
     """
     subject = next((str(arg) for arg in args if isinstance(arg, Path)), function.__qualname__)
-    return cast(T, _process().call("call", function, args, what=subject, timeout=timeout))
+    return cast(T, _process().call("call", function, args, busy, what=subject, timeout=timeout))
 
 
 class _Calls:
-    def call(self, function: Callable[..., T], args: Sequence[Any]) -> T:
-        return function(*args)
+    def call(self, function: Callable[..., T], args: Sequence[Any], busy: float | None) -> T:
+        if busy is None:
+            return function(*args)
+        with processor_time(busy):
+            return function(*args)
 
 
 @cache
