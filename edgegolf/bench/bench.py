@@ -19,7 +19,7 @@ from edgegolf.cards import stale_warning
 from edgegolf.data import DatasetUnavailableError, named_dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.progress import track
-from edgegolf.runtimes.child import run_in_child
+from edgegolf.runtimes.child import patience, run_in_child
 from edgegolf.runtimes.onnxruntime import check_provider
 from edgegolf.runtimes.registry import (
     MAXIMUM_THREADS,
@@ -155,7 +155,9 @@ def _measured(
 ) -> BenchResult:
     find_runtime(case.runtime).check()
     model = (case.path, case.runtime, case.provider, case.threads)
-    resident: ProcessMemory = run_in_child(measure_memory, *model, timeout=TIMEOUT)
+    resident: ProcessMemory = run_in_child(
+        measure_memory, *model, timeout=TIMEOUT, busy=patience(case.path)
+    )
     timed: TimedModel = run_in_child(
         measure_latency, *model, options.min_time, options.warm_up, options.cpu, timeout=TIMEOUT
     )

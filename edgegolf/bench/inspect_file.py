@@ -14,11 +14,10 @@ from edgegolf.files import MAXIMUM_BYTES, read_bounded
 from edgegolf.formats.model_format import model_format
 from edgegolf.formats.onnx.model import read_onnx
 from edgegolf.formats.onnx.protobuf import walk
+from edgegolf.runtimes.child import patience
 from edgegolf.runtimes.registry import check_file
 from edgegolf.runtimes.worker import run_in_fork
 
-SECONDS = 30.0
-BYTES_PER_SECOND = 1_000_000  # compression is the slowest part
 SHOWN_CHARACTERS = 80  # of a name that a file gives
 
 
@@ -40,8 +39,7 @@ def inspect_file(path: Path) -> FileFacts:
             is missing, or reading it takes too long.
     """
     check_file(path)
-    seconds = SECONDS + path.stat().st_size / BYTES_PER_SECOND
-    return run_in_fork(_inspect_file, path, busy=seconds)
+    return run_in_fork(_inspect_file, path, busy=patience(path))
 
 
 def _inspect_file(path: Path) -> FileFacts:

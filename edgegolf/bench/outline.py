@@ -15,10 +15,10 @@ from edgegolf.ir import Graph, Tensor
 from edgegolf.ir.graph import Node
 from edgegolf.ir.opaque import Opaque, stored_elements
 from edgegolf.ir.tensor import UNKNOWN
+from edgegolf.runtimes.child import patience
 from edgegolf.runtimes.registry import check_file
 from edgegolf.runtimes.worker import run_in_fork
 
-SECONDS = 60.0  # inferring shapes of a stranger's file may never end
 MAXIMUM_LINES = 20_000
 
 
@@ -55,7 +55,7 @@ def outline(path: Path) -> Outline:
         EdgegolfError: It cannot be read or is damaged, or reading it takes too long.
     """
     check_file(path)
-    return run_in_fork(_outline, path, busy=SECONDS)
+    return run_in_fork(_outline, path, busy=patience(path))
 
 
 def _outline(path: Path) -> Outline:

@@ -18,6 +18,7 @@ from edgegolf.export.verify import output_positions, run_file
 from edgegolf.files import read_bounded
 from edgegolf.formats.model_format import model_format
 from edgegolf.runtimes import Array, TensorInfo, open_session
+from edgegolf.runtimes.child import patience
 from edgegolf.runtimes.worker import run_in_fork
 
 TIMEOUT_SECONDS = 600.0
@@ -51,6 +52,8 @@ class Model:
             return _run_keras(self.path, samples)
         file = None if self.compiled is None else self.compiled.reversed
         given = samples if file is None else file.given(samples)
+        one = given.take(1)  # of which a loop without end is known soon
+        run_in_fork(run_file, self.path, None, one, busy=patience(self.path))
         found = run_in_fork(run_file, self.path, None, given, timeout=TIMEOUT_SECONDS)
         return found if file is None else file.answers(found)
 

@@ -5,8 +5,9 @@ It stays for the next question, as the package takes longer to load than most mo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.formats.onnx.inlining import inlined, nested_graphs
@@ -15,7 +16,10 @@ from edgegolf.runtimes.worker import run_apart
 if TYPE_CHECKING:
     import onnx
 
-TIMEOUT_SECONDS = 60.0
+T = TypeVar("T")
+
+SECONDS = 10.0  # of processor time: inferring shapes of a damaged model may never end
+BYTES_PER_SECOND = 1_000_000
 MAXIMUM_ROUNDS = 16
 
 
@@ -28,14 +32,18 @@ def new_fault(original: bytes, rewritten: bytes) -> str:
     if find_spec("onnx") is None:
         return ""
     try:
-        return run_apart(_new_fault, original, rewritten, timeout=TIMEOUT_SECONDS)
+        return _apart(_new_fault, original, rewritten)
     except EdgegolfError:
         pass
     try:
-        run_apart(_new_fault, original, original, timeout=TIMEOUT_SECONDS)
+        _apart(_new_fault, original, original)
     except EdgegolfError:
         return ""
     return "onnx.checker does not come to an end with the rewritten file"
+
+
+def _apart(function: Callable[..., T], data: bytes, *others: bytes) -> T:
+    return run_apart(function, data, *others, busy=SECONDS + len(data) / BYTES_PER_SECOND)
 
 
 def _new_fault(original: bytes, rewritten: bytes) -> str:
@@ -68,7 +76,7 @@ def needed_types(data: bytes) -> tuple[frozenset[str], bool] | None:
     if find_spec("onnx") is None:
         return None
     try:
-        return run_apart(_needed_types, data, timeout=TIMEOUT_SECONDS)
+        return _apart(_needed_types, data)
     except EdgegolfError:
         return None
 
@@ -154,7 +162,7 @@ def without_functions(data: bytes) -> bytes:
     Raises:
         EdgegolfError: The functions call each other without end, or unfold to an absurd size.
     """
-    return run_apart(_without_functions, data, timeout=TIMEOUT_SECONDS)
+    return _apart(_without_functions, data)
 
 
 def _without_functions(data: bytes) -> bytes:

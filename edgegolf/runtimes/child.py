@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,24 +26,88 @@ _CHILD = ("-c", "from edgegolf.runtimes.child import main; main()")
 
 PR_SET_PDEATHSIG = 1  # Linux, sys/prctl.h
 
+SECONDS = 30.0
+BYTES_PER_SECOND = 1_000_000
 
-def run_in_child(function: Callable[..., T], *args: Any, timeout: float | None = None) -> T:
+
+class UnfinishedError(EdgegolfError):
+    """What ran in a process took longer than it may."""
+
+
+def patience(path: Path) -> float:
+    """Seconds of processor time for reading a model file or running it once.
+
+    Strangers' files hold loops without end.
+    """
+    return SECONDS + path.stat().st_size / BYTES_PER_SECOND
+
+
+def run_in_child(
+    function: Callable[..., T],
+    *args: Any,
+    timeout: float | None = None,
+    busy: float | None = None,
+) -> T:
     """Call a function in a fresh Python process, whose memory nothing else takes.
 
     Args:
         function: A function of a module (not of `__main__`).
         *args: Its arguments; they and the result are pickled.
         timeout: Seconds after which the process is ended.
+        busy: The same in seconds of processor time, where the system counts it.
 
     Returns:
         Its result.
 
     Raises:
         EdgegolfError: Raised by the function, or the process crashed (the first path among
-            the arguments and the signal are named), or it took longer than `timeout`.
+            the arguments and the signal are named).
+        UnfinishedError: It took longer than `timeout` or `busy`.
     """
     python = (sys.executable,)
-    return run_in_python(python, child_environment(), function, *args, timeout=timeout)
+    call = (function, *args) if busy is None else (_limited, busy, function, *args)
+    with in_time(subject_of(function, args), busy):
+        return run_in_python(python, child_environment(), *call, timeout=timeout)
+
+
+def _limited(busy: float, function: Callable[..., T], *args: Any) -> T:
+    with processor_time(busy):
+        return function(*args)
+
+
+@contextmanager
+def in_time(subject: str, busy: float | None) -> Iterator[None]:
+    """Say that what `processor_time` ended in another process took longer than it may.
+
+    Raises:
+        UnfinishedError: Instead of the error for a process that the signal ended.
+    """
+    try:
+        yield
+    except EdgegolfError as error:
+        if busy is not None and "SIGXCPU" in error.message:
+            seconds = f"{busy:.4g} seconds of processor time"
+            raise UnfinishedError(f"{subject}: not finished after {seconds}") from None
+        raise
+
+
+@contextmanager
+def processor_time(seconds: float) -> Iterator[None]:
+    """End this process with SIGXCPU once the block has taken so much more of it."""
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_CPU)
+    limit = math.ceil(time.process_time() + seconds)
+    if before[1] != resource.RLIM_INFINITY:
+        limit = min(limit, before[1])
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, before)
 
 
 def child_environment() -> dict[str, str]:
@@ -110,9 +177,9 @@ def subject_of(function: Callable[..., object], args: Sequence[Any]) -> str:
     return next((str(arg) for arg in args if isinstance(arg, Path)), function.__qualname__)
 
 
-def too_long(subject: str, seconds: float) -> EdgegolfError:
+def too_long(subject: str, seconds: float) -> UnfinishedError:
     """The error for a process that was ended because it took longer."""
-    return EdgegolfError(f"{subject}: not finished after {seconds:.4g} seconds")
+    return UnfinishedError(f"{subject}: not finished after {seconds:.4g} seconds")
 
 
 def crash(subject: str, status: int, said: bytes) -> EdgegolfError:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.runtimes.child import UnfinishedError, patience
 from edgegolf.runtimes.registry import installed_runtimes, open_session
 from edgegolf.runtimes.session import OPEN_SIZES, Array, TensorInfo
 from edgegolf.runtimes.worker import run_in_fork
@@ -57,17 +58,23 @@ def compare_files(original: Path, rewritten: Path) -> Comparison:
     """Run both files on random and on extreme inputs, in a process that may crash.
 
     A runtime that cannot load or run the original is left out. Inputs that make the original fail
-    must make the rewritten file fail.
+    must make the rewritten file fail. None is asked any more where one does not come to an end.
 
     Args:
         original: A ``.tflite`` or ``.onnx`` file.
         rewritten: A file of the same kind whose inputs and outputs have the same order.
     """
     agreeing, failures = [], []
+    busy = 2 * patience(original)
     runtimes = installed_runtimes(original)
     for runtime in runtimes:
         try:
-            same = run_in_fork(_agree, original, rewritten, runtime, timeout=TIMEOUT_SECONDS)
+            same = run_in_fork(
+                _agree, original, rewritten, runtime, timeout=TIMEOUT_SECONDS, busy=busy
+            )
+        except UnfinishedError as error:
+            failures.append(f"{runtime}: {_without(original, error)}")
+            break
         except EdgegolfError as error:
             reason = _why_not(original, runtime)
             if not reason:
@@ -89,10 +96,14 @@ def _agree(original: Path, rewritten: Path, runtime: str) -> bool:
 def _why_not(path: Path, runtime: str) -> str:
     """Why a runtime does not run a file, empty if it does."""
     try:
-        run_in_fork(run_digests, path, runtime, timeout=TIMEOUT_SECONDS)
+        run_in_fork(run_digests, path, runtime, timeout=TIMEOUT_SECONDS, busy=2 * patience(path))
     except EdgegolfError as error:
-        return shorten(error.message.removeprefix(str(path)).lstrip(" :"), MAXIMUM_REASON)
+        return _without(path, error)
     return ""
+
+
+def _without(path: Path, error: EdgegolfError) -> str:
+    return shorten(error.message.removeprefix(str(path)).lstrip(" :"), MAXIMUM_REASON)
 
 
 def run_digests(path: Path, runtime: str) -> tuple[tuple[str, ...], ...]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import math
 import os
 import pickle
 import select
@@ -29,6 +28,8 @@ from edgegolf.runtimes.child import (
     PR_SET_PDEATHSIG,
     child_environment,
     crash,
+    in_time,
+    processor_time,
     subject_of,
     too_long,
 )
@@ -204,19 +205,24 @@ def end_idle() -> None:
         _Template._idle.pop().end()
 
 
-def run_apart(function: Callable[..., T], *args: Any, timeout: float | None = None) -> T:
+def run_apart(
+    function: Callable[..., T],
+    *args: Any,
+    timeout: float | None = None,
+    busy: float | None = None,
+) -> T:
     """What `run_in_child` does, in a process that stays for the next call, to the end of this one.
 
     Args:
         function: A function of a module (not of `__main__`).
         *args: Its arguments; they and the result are pickled.
         timeout: Seconds after which the process is ended.
+        busy: The same in seconds of processor time, where the system counts it.
 
     Raises:
         EdgegolfError: Raised by the function, or the process crashed or took longer.
     """
-    what = subject_of(function, args)
-    return cast(T, _process().call("call", function, args, what=what, timeout=timeout))
+    return cast(T, _asked(_process(), function, args, timeout, busy))
 
 
 def run_in_fork(
@@ -235,17 +241,12 @@ def run_in_fork(
             of; where the system does not count it, it is no limit.
 
     Raises:
-        EdgegolfError: Raised by the function, or the process crashed or took longer.
+        EdgegolfError: Raised by the function, or the process crashed.
+        UnfinishedError: It took longer.
     """
-    what = subject_of(function, args)
-    surroundings = (dict(os.environ), sys.path, busy)
-    with Worker(_Call, surroundings, function, args, load=_module_is_loaded) as fork:
-        try:
-            result = fork.call("result", what=what, timeout=timeout)
-        except EdgegolfError as error:
-            if busy is not None and "SIGXCPU" in error.message:
-                raise too_long(what, busy) from None
-            raise
+    surroundings = dict(os.environ), sys.path
+    with Worker(_Fork, surroundings, function, load=_module_is_loaded) as fork:
+        result = _asked(fork, function, args, timeout, busy)
         sys.stderr.write(fork.said())
     return cast(T, result)
 
@@ -254,34 +255,33 @@ def _module_is_loaded(*_: object) -> None:
     """Nothing is left to do: the process has read what it is to call."""
 
 
-class _Call:
-    def __init__(
-        self,
-        surroundings: tuple[dict[str, str], list[str], float | None],
-        function: Callable[..., object],
-        args: Sequence[Any],
-    ) -> None:
-        environment, sys.path[:], busy = surroundings
-        os.environ.clear()
-        os.environ.update(environment)
-        if busy is not None:
-            with suppress(ImportError):  # Windows has none
-                import resource
-
-                limit = math.ceil(busy)
-                resource.setrlimit(
-                    resource.RLIMIT_CPU, (limit, limit + 1)
-                )  # a signal, then the end
-        self._call = function, args
-
-    def result(self) -> object:
-        function, args = self._call
-        return function(*args)
+def _asked(
+    worker: Worker,
+    function: Callable[..., object],
+    args: Sequence[Any],
+    timeout: float | None,
+    busy: float | None,
+) -> object:
+    what = subject_of(function, args)
+    with in_time(what, busy):
+        return worker.call("call", function, args, busy, what=what, timeout=timeout)
 
 
 class _Calls:
-    def call(self, function: Callable[..., T], args: Sequence[Any]) -> T:
-        return function(*args)
+    def call(self, function: Callable[..., T], args: Sequence[Any], busy: float | None) -> T:
+        if busy is None:
+            return function(*args)
+        with processor_time(busy):
+            return function(*args)
+
+
+class _Fork(_Calls):
+    def __init__(
+        self, surroundings: tuple[dict[str, str], list[str]], _: Callable[..., object]
+    ) -> None:
+        environment, sys.path[:] = surroundings
+        os.environ.clear()
+        os.environ.update(environment)
 
 
 @cache

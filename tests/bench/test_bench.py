@@ -210,12 +210,20 @@ def test_hostile_files_fail_in_one_clear_line(name):
 
 
 def test_an_inference_of_shapes_without_end_is_ended(monkeypatch):
-    monkeypatch.setattr(import_module("edgegolf.bench.inspect_file"), "SECONDS", 1.0)
+    monkeypatch.setattr(import_module("edgegolf.runtimes.child"), "SECONDS", 1.0)
     path = GOLF_CASES / "endless_inference.onnx"
     assert "not finished after 1 s" in one(path).error
     for read in (inspect_file, open_model, lambda path: list(file_costs(path))):
         with pytest.raises(EdgegolfError, match="not finished after 1 s"):
             read(path)
+
+
+def test_a_loop_without_end_is_ended(monkeypatch):
+    monkeypatch.setattr(import_module("edgegolf.runtimes.child"), "SECONDS", 2.0)
+    path = GOLF_CASES / "endless_loop.onnx"
+    assert "not finished after 2 seconds of processor time" in one(path).error
+    with pytest.raises(EdgegolfError, match="not finished after 2 seconds"):
+        open_model(path).outputs([np.ones(4, np.float32)])
 
 
 def test_state_is_measured_too():

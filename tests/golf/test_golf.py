@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -532,6 +533,28 @@ def test_what_no_installed_runtime_runs_is_refused_with_what_each_said(tmp_path:
     assert result.unverified
     assert not result.verified
     assert programs_of(target.read_bytes()) == programs_of(source.read_bytes())
+
+
+@pytest.mark.parametrize("name", ["endless.tflite", "endless_loop.onnx"])
+def test_a_loop_without_end_is_ended_and_told(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("edgegolf.runtimes.child"), "SECONDS", 1.5)
+    source, target = tmp_path / name, tmp_path / f"out{Path(name).suffix}"
+    endless = CASES / name
+    source.write_bytes(endless.read_bytes() if endless.exists() else loop(trips=2**30))
+    with pytest.raises(EdgegolfError, match=r"not finished after 3\S* seconds of processor"):
+        golf_file(source, target, compare=compare_files)
+    assert not target.exists()
+
+
+def test_inferring_shapes_without_end_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("edgegolf.golf.onnx_checks"), "SECONDS", 1.0)
+    target = tmp_path / "out.onnx"
+    golf_file(CASES / "endless_inference.onnx", target)
+    assert target.stat().st_size < 143
 
 
 def result_of(**changes: object) -> GolfResult:
