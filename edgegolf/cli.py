@@ -267,7 +267,8 @@ def train(
 
     Run it again to go on after an interruption: finished runs are kept. What is trained with
     other epochs or data than the model that is there goes to a folder below trials/. A net and a
-    data set of your own are functions: my.py:net, --dataset my.py:data.
+    data set of your own are functions: my.py:net, --dataset my.py:data. A recipe, such as a
+    search writes, is a .toml file.
 
     \b
     edgegolf train
@@ -365,6 +366,78 @@ def _run_sweep(sweep: Sweep, title: str, store: Store, **how: Any) -> None:
     _say(f"{title} {len(sweep.runs)} runs on {sweep.dataset}; in {store.shown}.")
     with report_sweep(len(sweep.runs)) as report:
         run_sweep(sweep, store, report=report, **how)
+
+
+@cli.command(cls=Resumable)
+@argument("space", metavar="NAME|SPACE.toml")
+@option("--dataset", help=THEIR_DATASET)
+@option("--target", type=FRACTION, help="Accuracy to reach, such as 99%, instead of the file's.")
+@option(
+    "--minimize",
+    type=click.Choice(["parameters", "macs"]),
+    help="What is to be small, instead of the file's.",
+)
+@option("--trials", type=COUNT, help="How many nets to try, instead of the file's number.")
+@option("--jobs", type=COUNT, help="Nets side by side; one per core.")
+@option("--store", help="File or postgresql://… URL of the results.")
+@option("--cluster", help="Ray cluster that does the runs, such as ray://host:10001.")
+@forms(
+    table="Run nothing: show what is there.",
+    json="Likewise, schema edgegolf.search/1.",
+    markdown="Likewise, as a Markdown table.",
+)
+@to_file("Write there instead.")
+@option("--picture", type=PICTURE, help="Draw the Pareto front: .svg or .png.")
+@option("--best", type=Output(".toml"), help="Write the best net's recipe, for edgegolf train.")
+def search(
+    space: str,
+    dataset: str | None,
+    store: str | None,
+    jobs: int | None,
+    cluster: str | None,
+    form: str | None,
+    output: Path | None,
+    picture: Path | None,
+    best: Path | None,
+    **chosen: Any,
+) -> None:
+    """Search a space for the cheapest net that reaches an accuracy.
+
+    A space is a small TOML file: what a net's settings and recipe may be. Run it again to go on
+    after an interruption: results are kept, as those of sweeps. Nets are selected on the
+    validation split; the test split is read when `edgegolf train` trains the one that is kept.
+
+    \b
+    edgegolf search tiny --dataset digits
+    edgegolf search mnist-98 --trials 200 --jobs 2
+    edgegolf search mnist-98 --table --picture front.svg --best small.toml
+    edgegolf search my.toml --target 99% --minimize macs
+    edgegolf search my.toml --cluster ray://host:10001 --store postgresql://u@h/s
+    """
+    from edgegolf.data import load_dataset
+    from edgegolf.files import write_atomically
+    from edgegolf.report import pictures
+    from edgegolf.report.search_tables import report_search, search_chart, search_table
+    from edgegolf.search import load_search, read_space, recipe_text, results_of, run_search
+
+    read = read_space(space)
+    data, opened = load_dataset(dataset, usual=read.dataset), _store(store)
+    loaded = load_search(space, read, data, **chosen)
+    if form is None:
+        expected, minimize = loaded.space.trials, loaded.space.minimize
+        _say(f"{read.title}. {expected} nets on {data.name}; in {opened.shown}.")
+        with report_search(expected, minimize) as report:
+            run_search(loaded, opened, jobs, cluster, report)
+    results = results_of(loaded, opened)
+    if picture is not None:
+        pictures.draw(search_chart(results), picture)
+    table = search_table(results)
+    _show_or_write(results, form, output, {"markdown": lambda _: table.markdown()}, table)
+    if best is not None:
+        if results.best is None:
+            raise EdgegolfError("no net was trained to the end yet")
+        write_atomically(best, recipe_text(results, results.best))
+        _say(f"{best}: train it with edgegolf train {best} --seeds 3, which reads the test split")
 
 
 @cli.command(cls=Resumable)

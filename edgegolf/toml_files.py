@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import reprlib
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.records import is_large, parse_toml, reasons
@@ -17,13 +18,16 @@ NAMES = {int: "an integer", str: "a text", float: "a number", bool: "true or fal
 T = TypeVar("T")
 
 
-def from_toml(data: bytes, kind: type[T], source: str) -> tuple[T, str]:
+def from_toml(
+    data: bytes, kind: type[T], source: str, hooks: Mapping[Any, Callable[..., Any]] | None = None
+) -> tuple[T, str]:
     """A frozen dataclass from the bytes of a TOML file, and its text.
 
     Args:
         data: The file's content.
         kind: The class.
         source: The file's name.
+        hooks: What makes fields of other types, by the type, as cattrs takes it.
 
     Raises:
         EdgegolfError: It is wrong: says in which line and key.
@@ -44,6 +48,8 @@ def from_toml(data: bytes, kind: type[T], source: str) -> tuple[T, str]:
     configure_union_passthrough(float | int | str | bool, converter)
     for each in (int, str, float, bool):
         converter.register_structure_hook(each, _exactly)
+    for each, hook in (hooks or {}).items():
+        converter.register_structure_hook(each, hook)
     try:
         return converter.structure(content, kind), text
     except (

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from edgegolf.progress import Work, say
+from edgegolf.report.table import known
 from edgegolf.sweep import SweepRun
 from edgegolf.training import Job, Progress, Run, Trained
 
@@ -68,7 +69,8 @@ def report_sweep(expected: int) -> Iterator[Callable[[int, Sequence[SweepRun]], 
     def report(finished: int, fresh: Sequence[SweepRun]) -> None:
         work.update(finished)
         for run in fresh:
-            line = f"{run.net} seed {run.seed}: test {run.test_accuracy:.2%}, {run.seconds:.0f} s"
+            accuracy = known(run.test_accuracy, "{:.2%}")
+            line = f"{run.net} seed {run.seed}: test {accuracy}, {run.seconds:.0f} s"
             say(f"{finished} of {expected}. {line}")
         if not fresh:
             say(f"{finished} of {expected} are done.")

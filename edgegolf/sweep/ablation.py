@@ -183,6 +183,6 @@ def _result(group: Group, idea: Idea, runs: Sequence[RunSpec], store: Store) -> 
         net=idea.net,
         article=idea.article,
         validation_accuracies=tuple(run.validation_accuracy for run in found),
-        test_accuracies=tuple(run.test_accuracy for run in found),
+        test_accuracies=tuple(run.test_accuracy for run in found if run.test_accuracy is not None),
         seconds=statistics.mean(run.seconds for run in found) if found else 0.0,
     )

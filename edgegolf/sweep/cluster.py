@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from edgegolf.errors import EdgegolfError, require
-from edgegolf.sweep.runs import RunSpec
+from edgegolf.sweep.pool import Worker
 from edgegolf.sweep.store import Store
-from edgegolf.sweep.worker import work
 
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_TO_CONNECT = 10.0
@@ -19,20 +18,22 @@ ATTEMPTS_TO_CONNECT = 3
 
 def run_on_cluster(
     store: Store,
-    runs: Sequence[RunSpec],
-    jobs: int | None,
+    function: Worker,
+    what: Any,
+    jobs: int,
     cluster: str,
     look: Callable[[], None],
 ) -> None:
-    """Do the runs with one worker per core of a Ray cluster.
+    """Do something with workers on the cores of a Ray cluster.
 
     Every machine of it has edgegolf and the data set, and reaches the store. A machine may be
     lost at any time: the others take over what it had claimed.
 
     Args:
         store: Where the results go.
-        runs: What to do; those that are finished are not done again.
-        jobs: How many workers; None for one per core of the cluster.
+        function: What each worker does, as `work`: it returns when all is done, also by others.
+        what: Its third argument, such as the runs to do.
+        jobs: At most how many workers; there is one per core of the cluster.
         cluster: Its address, such as `ray://host:10001`.
         look: Called about every second.
 
@@ -61,11 +62,10 @@ def run_on_cluster(
     try:
         cores = int(ray.cluster_resources().get("CPU", 1))
         # A task is not started again by Ray: its lost claims are what others take over.
-        remote = ray.remote(num_cpus=1, max_retries=0)(work)
-        workers = [f"ray-{uuid.uuid4().hex}" for _ in range(min(jobs or cores, len(runs)))]
+        remote = ray.remote(num_cpus=1, max_retries=0)(function)
+        workers = [f"ray-{uuid.uuid4().hex}" for _ in range(min(jobs, cores))]
         tasks = [
-            remote.remote(store.address, store.lease_seconds, tuple(runs), worker, 1)
-            for worker in workers
+            remote.remote(store.address, store.lease_seconds, what, worker, 1) for worker in workers
         ]
         try:
             _wait(ray, tasks, look)

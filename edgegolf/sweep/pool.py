@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
+from typing import Any
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.side_by_side import end_with_parent
@@ -19,6 +20,9 @@ from edgegolf.sweep.worker import work
 from edgegolf.zoo.recipe import TINY
 
 SECONDS_BETWEEN_LOOKS = 1.0
+
+# From a store's address and its lease in seconds, what to do, the worker's name, and threads.
+Worker = Callable[[str, float, Any, str, int], None]
 
 
 def run_in_processes(
@@ -43,18 +47,37 @@ def run_in_processes(
     large = [run for run in runs if run.recipe.parameters >= TINY]
     tiny = [run for run in runs if run.recipe.parameters < TINY]
     for group, threads in ((large, cores), (tiny, 1)):
-        _run_group(store, group, min(jobs or cores, len(group)), threads, look)
+        run_workers(store, work, group, min(jobs or cores, len(group)), threads, look)
 
 
-def _run_group(
-    store: Store, runs: Sequence[RunSpec], jobs: int, threads: int, look: Callable[[], None]
+def run_workers(
+    store: Store,
+    function: Worker,
+    what: Any,
+    jobs: int,
+    threads: int,
+    look: Callable[[], None],
 ) -> None:
+    """Have processes do something together, until all of them are done.
+
+    Args:
+        store: Where they meet.
+        function: What each does, as `work`.
+        what: Its third argument.
+        jobs: How many processes.
+        threads: Threads of each one's operations.
+        look: Called about every second.
+
+    Raises:
+        EdgegolfError: Every worker died.
+        KeyboardInterrupt: The workers are stopped, and their claims given up.
+    """
     context = multiprocessing.get_context("spawn")
     workers = [f"{socket.gethostname()}-{uuid.uuid4().hex}" for _ in range(jobs)]
     processes = [
         context.Process(
             target=_child,
-            args=(store.address, store.lease_seconds, runs, worker, threads),
+            args=(function, store.address, store.lease_seconds, what, worker, threads),
         )
         for worker in workers
     ]
@@ -79,16 +102,10 @@ def _run_group(
         )
 
 
-def _child(
-    address: str,
-    lease_seconds: float,
-    runs: Sequence[RunSpec],
-    worker: str,
-    threads: int,
-) -> None:
+def _child(function: Worker, *arguments: Any) -> None:
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops us
     try:
-        work(address, lease_seconds, runs, worker, threads)
+        function(*arguments)
     except EdgegolfError as error:
         sys.exit(f"error: {error.message}")

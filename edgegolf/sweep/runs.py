@@ -22,6 +22,7 @@ class RunSpec:
     dataset: str  # the data set's name
     dataset_checksum: str  # of its content
     seed: int  # what weights, order and shifts are drawn from
+    tests: bool = True  # whether it is judged on the test split, too, which no search may read
 
     @property
     def recipe(self) -> Recipe:
@@ -38,6 +39,7 @@ class RunSpec:
             "dataset": self.dataset_checksum,
             "seed": self.seed,
             "procedure": PROCEDURE,
+            **({} if self.tests else {"tests": False}),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -55,7 +57,8 @@ class SweepRun:
     macs: int  # multiply-accumulates of one inference
     losses: tuple[float, ...]  # mean training loss of every epoch
     validation_accuracy: float  # of the averaged weights, a fraction
-    test_accuracy: float  # the same on the test split, read once, after training
+    # The same on the test split, read once, after training; None where it was not to be read.
+    test_accuracy: float | None
     seconds: float  # wall-clock time of the training
     host: str  # the machine it ran on
 

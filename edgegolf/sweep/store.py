@@ -57,6 +57,7 @@ class Store:
         self.lease_seconds = lease_seconds
         url = _url(sql, address)
         self.shown = url.render_as_string(hide_password=True)
+        self.url = url.render_as_string(hide_password=False)  # SQLAlchemy's
         self._is_sqlite = url.get_backend_name() == "sqlite"
         self._read_only = self._is_sqlite and _is_read_only(url.database)
         self._metadata = sql.MetaData()

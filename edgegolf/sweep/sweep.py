@@ -16,6 +16,7 @@ from edgegolf.sweep.definition import expand, read_definition
 from edgegolf.sweep.pool import run_in_processes
 from edgegolf.sweep.runs import RunSpec, SweepRun, runs_of
 from edgegolf.sweep.store import Store
+from edgegolf.sweep.worker import work
 from edgegolf.zoo import find_recipe
 
 
@@ -118,7 +119,8 @@ def run_sweep(
     if left and cluster is None:
         run_in_processes(store, left, jobs, look)
     elif left and cluster is not None:
-        run_on_cluster(store, left, jobs, cluster, look)
+        most = min(jobs or len(left), len(left))
+        run_on_cluster(store, work, left, most, cluster, look)
     look()
     if failures := store.failures(sweep.runs):
         others = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
@@ -156,7 +158,7 @@ def summarize_runs(
             parameters=group[0].parameters,
             trained_parameters=group[0].trained_parameters,
             macs=group[0].macs,
-            accuracies=tuple(run.test_accuracy for run in group),
+            accuracies=tuple(run.test_accuracy for run in group if run.test_accuracy is not None),
             article_accuracy=_article_accuracy(net, group[0].dataset),
             seconds=statistics.mean(run.seconds for run in group),
             files=tuple(files.get(net, ())),

@@ -37,19 +37,37 @@ def work(
         threads: Threads of every operation.
     """
     store = Store(address, lease_seconds)
-    datasets: dict[str, Dataset] = {}
     try:
-        while True:
-            run = store.claim(runs, worker)
-            if run is not None:
-                with _renewals(store, run, worker):
-                    _train(store, run, worker, threads, datasets)
-            elif store.count(runs, CLAIMED):
-                time.sleep(lease_seconds / RENEWALS_PER_LEASE)
-            else:
-                return
+        finish_runs(store, runs, worker, threads, {})
     finally:
         store.close()
+
+
+def finish_runs(
+    store: Store,
+    runs: Sequence[RunSpec],
+    worker: str,
+    threads: int,
+    datasets: dict[str, Dataset],
+) -> None:
+    """The same in a store that is open.
+
+    Args:
+        store: Where the runs are claimed, and their results go.
+        runs: What to do.
+        worker: A name that no other worker has.
+        threads: Threads of every operation.
+        datasets: Those that were read, by name.
+    """
+    while True:
+        run = store.claim(runs, worker)
+        if run is not None:
+            with _renewals(store, run, worker):
+                _train(store, run, worker, threads, datasets)
+        elif store.count(runs, CLAIMED):
+            time.sleep(store.lease_seconds / RENEWALS_PER_LEASE)
+        else:
+            return
 
 
 def _train(
@@ -70,7 +88,7 @@ def _train(
 
 
 def train_in_memory(run: RunSpec, dataset: Dataset, threads: int) -> SweepRun:
-    """Train a net and judge it, without writing anything.
+    """Train a net and judge it, without writing anything; on the test split only if it `tests`.
 
     Raises:
         EdgegolfError: A package is missing, the data set does not fit the net, or the run diverged.
@@ -92,7 +110,7 @@ def train_in_memory(run: RunSpec, dataset: Dataset, threads: int) -> SweepRun:
             macs=sum(layer.macs for layer in layers),
             losses=tuple(epoch.mean_loss for epoch in epochs),
             validation_accuracy=trainer.accuracy(dataset.split("validation")),
-            test_accuracy=trainer.accuracy(dataset.split("test")),
+            test_accuracy=trainer.accuracy(dataset.split("test")) if run.tests else None,
             seconds=sum(epoch.seconds for epoch in epochs),
             host=socket.gethostname(),
         )
