@@ -421,7 +421,7 @@ def search(
     from edgegolf.search import load_search, read_space, recipe_text, results_of, run_search
 
     read = read_space(space)
-    data, opened = load_dataset(dataset, usual=read.dataset), _store(store)
+    data, opened = load_dataset(dataset, usual=read.dataset), _store(store, is_made=form is None)
     loaded = load_search(space, read, data, **chosen)
     if form is None:
         expected, minimize = loaded.space.trials, loaded.space.minimize
