@@ -495,7 +495,7 @@ def ablate(
 @usual(
     "--dtype",
     "float32,int8",
-    "What to write: float32, float16, int8, int4 or int2.",
+    "What to write: float32, float16, int8, int4, int2, or dynamic (range).",
     names=("dtypes",),
     type=NAMES,
 )
@@ -900,7 +900,12 @@ def _refuse(context: click.Context, why: str, is_useless: Callable[[str], bool])
 @option("--calibration-data", "samples", help="Samples of a model of your own, as export takes.")
 @option("--out", type=FOLDER, help="Folder of the files.  [default: MODEL.exported]")
 @usual("--formats", "tflite,onnx", "What to write.", type=NAMES)
-@usual("--dtype", "float32,float16,int8", "What to write.", names=("dtypes",), type=NAMES)
+@option(
+    "--dtype",
+    "dtypes",
+    type=NAMES,
+    help="What to write.  [default: float32,float16,int8; of Keras models dynamic, too]",
+)
 @usual("--min-time", 0.5, "Seconds of timed inferences.", type=click.FloatRange(0.01))
 def run_model(
     model: Path,
@@ -908,7 +913,7 @@ def run_model(
     samples: str | None,
     out: Path | None,
     formats: tuple[str, ...],
-    dtypes: tuple[str, ...],
+    dtypes: tuple[str, ...] | None,
     min_time: float,
 ) -> int:
     """Export a model to every format, quickly, and bench each file.
@@ -922,6 +927,8 @@ def run_model(
     from edgegolf.workspace import exported_files
 
     folder = out or model.with_suffix(".exported")
+    has_converter = model.suffix in (".keras", ".h5")
+    dtypes = dtypes or ("float32", "float16", *(("dynamic",) if has_converter else ()), "int8")
     published = export(model, folder, samples, dataset, formats=formats, dtypes=dtypes, quick=True)
     results = bench(*exported_files(folder), accuracy=dataset, min_time=min_time)
     failures = {name: error.message for name, error in published.failures.items()}

@@ -35,7 +35,7 @@ def instruction_verdicts(
         failures: tuple[str, ...] = ("is not in the baseline",)
         if before is not None:
             allowed = f"the baseline plus {tolerance:.0%}"
-            limit = before * (1 + tolerance)
+            limit = int(before * (1 + tolerance))
             failures = tuple(exceeds("instructions", new.instructions, limit, "", allowed))
         change = Change("instructions", before, new.instructions, "")
         verdicts.append(Verdict(row_name(new), (change,), failures))

@@ -67,13 +67,19 @@ class Way:
 
 
 FORMATS = ("tflite", "onnx")
-DTYPES = ("float32", "int8", "float16", *LOW_BITS)
+DYNAMIC = "dynamic"  # weights in int8, as the stock converter makes it
+DTYPES = ("float32", "int8", "float16", DYNAMIC, *LOW_BITS)
 WAYS = {
     f"{dtype}.{name}": Way(name, dtype)
     for name in FORMATS
     for dtype in DTYPES
-    if name == "onnx" or dtype not in LOW_BITS
+    if (name == "tflite" or dtype != DYNAMIC) and (name == "onnx" or dtype not in LOW_BITS)
 }
+
+
+_COMPUTES: dict[str, Compute] = {
+    "float32": "float32", "float16": "float16", DYNAMIC: "int8-weights",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class ExportOptions:
         """What is not as usual in the making of a file of a dtype, as records tell it."""
         usual = ExportOptions()
         apart = {"formats", "dtypes"}
-        if dtype in ("float32", "float16"):
+        if dtype in ("float32", "float16", DYNAMIC):
             apart |= {"calibration_images", "goal", "portable", "quick"}
         return {
             name: "open" if value is None else str(value) if isinstance(value, tuple) else value
@@ -328,7 +334,7 @@ class _Making:
         return {way_name: (draft.data, found)}, None
 
     def _float(self, way_name: str) -> tuple[Draft, Comparison | EdgegolfError]:
-        """The file in float that is the model: the stock converter's, golfed, or the compiler's.
+        """The file with float results that is the model: the stock converter's, golfed, or our own.
 
         Where neither is, the first with the reason.
 
@@ -336,7 +342,7 @@ class _Making:
             EdgegolfError: There is none.
         """
         if way_name not in self.floats:
-            dtype: Compute = "float16" if way_name.startswith("float16") else "float32"
+            dtype = _COMPUTES[way_name.partition(".")[0]]
             first: tuple[Draft, EdgegolfError] | None = None
             reason: EdgegolfError | None = None
             for make in (self._stock_float, self._own_float):
@@ -365,7 +371,7 @@ class _Making:
         return Draft("stock", dtype, self._golfed(stock, Path(way_name).suffix), compiled=False)
 
     def _own_float(self, way_name: str, dtype: Compute) -> Draft | None:
-        if self._graph is None or self.options.batch != 1:
+        if self._graph is None or self.options.batch != 1 or dtype == "int8-weights":
             return None
         return Draft(dtype, dtype, _written(self._graph, Path(way_name).suffix, dtype))
 

@@ -104,6 +104,8 @@ class OnnxSession(Session):
         options.execution_mode = module.ExecutionMode.ORT_SEQUENTIAL
         if profile is not None:
             options.enable_profiling, options.profile_file_prefix = True, str(profile)
+        if provider in _DEVICE_OF_PROVIDER and hasattr(module, "preload_dlls"):
+            module.preload_dlls()  # CUDA and cuDNN of PyTorch or of NVIDIA's packages
         if provider != "cpu":
             options.add_session_config_entry(_fallback_guard(module), "1")
         try:

@@ -176,6 +176,8 @@ class Trainer:
         variables = self.model.variables
         values = [np.array(variable) for variable in variables]
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        for variable in self.model.trainable_variables:  # JAX frees what the average still is
+            variable.assign(np.array(variable))
         if self._gather_statistics is not None:
             self._gather_statistics(self._sample(self._batches.mixes(self._epoch)))
         try:

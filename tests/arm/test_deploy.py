@@ -317,7 +317,10 @@ def test_deployed_model_runs_there(user: User) -> None:
     assert model["runtime"] == CHOICE.runtime
     assert model["difference"] <= 0.02  # XNNPACK rounds a few values otherwise
     assert sha256(current / "models" / model["name"]) == sha256(INT8)
-    user.pi.run("~/.local/share/edgegolf/current/environment/bin/python -m edgegolf --version")
+    seven = user.pi.deployed.parents[2] / "seven.png"
+    seven.write_bytes((ROOT / "docs" / "seven.png").read_bytes())
+    user.pi.run("cd && ~/.local/bin/edgegolf classify seven.png")  # as docs/demo.md does
+    seven.unlink()
     files = [path for path in user.pi.deployed.rglob("*") if path.is_file()]
     unique = {path.stat().st_ino: path.stat().st_size for path in files}
     assert sum(unique.values()) < 350_000_000  # as docs/raspberry-pi.md says
