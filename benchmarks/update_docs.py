@@ -27,6 +27,7 @@ from doc_tables import (
     training_markdown,
 )
 from exactness import exactness_markdown
+from records_page import draw_structures, records_sections
 from strangers import Strangers, strangers_markdown
 from structure import GUIDE, structure
 from users import Users, users_markdown
@@ -70,6 +71,8 @@ def main() -> None:
     sections |= {name: output(*command) for name, command in OUTPUTS.items()}
     sections |= instructions_sections(read_instructions(INSTRUCTIONS))
     sections |= circuit_sections(read_circuits())
+    sections |= records_sections(cards)
+    draw_structures(cards)
     draw_growth(read_circuits(), DOCS / "circuit-growth.svg")
     if FOOTPRINT.exists():
         footprint = from_file(FOOTPRINT, Footprint)

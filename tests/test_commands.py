@@ -29,6 +29,7 @@ COPIED = ("edgegolf", "models", "docs", "benchmarks", "deploy", "Makefile", "REA
 NOT_RUN = {
     r"^edgegolf (train|ablate)\b": "trains for minutes to hours; tests/test_cli.py trains a net",
     r"^edgegolf sweep (?!.*--table)": "trains for hours, or needs a cluster; tests/sweep",
+    r"^edgegolf search": "trains for minutes to hours; tests/search",
     r"^edgegolf footprint": "half an hour of measurements; tests/footprint",
     r"^edgegolf (bench|compare) cnn\.": "files of another page; tests/export/test_pytorch_page.py",
     r"^edgegolf run\b": "minutes; tests/export/test_run.py",
@@ -60,6 +61,7 @@ NOT_RUN = {
 }
 # Files of the reader's own.
 EXAMPLES = {"my.keras", "torch.onnx", "samples.npz", "images.npz", "my.toml",
+            "walk.toml",
             "mlperf_tiny_resnet8_int8.tflite", "photo.jpg", "cnn.onnx", "cnn.int8.tflite",
             "cnn.float32.tflite", "mine.tflite", "mine.onnx", "mine.keras",
             "made/int8.tflite", "models/tight_resnet/int8.tflite"}  # fmt: skip
@@ -145,7 +147,7 @@ def run(command: str, tree: Path) -> subprocess.CompletedProcess[str]:
 
 def written_by(arguments: list[str]) -> set[str]:
     """The arguments that name what a command writes."""
-    options = ("-o", "--output", "--picture", "--figures", "--out")
+    options = ("-o", "--output", "--picture", "--figures", "--out", "--best")
     return {word for option, word in pairwise(arguments) if option in options}
 
 

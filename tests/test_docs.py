@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import circuits
 import exactness
 import pytest
+import records_page
 import strangers
 import users
 from doc_tables import (
@@ -116,6 +118,32 @@ def test_the_table_of_exact_nets_is_written_from_its_record() -> None:
     content = exactness.exactness_markdown()
     assert content in text
     assert replace_section(text, "exactness", content) == text, "run make docs"
+
+
+def test_records_are_written_and_drawn_from_the_cards() -> None:
+    text = (ROOT / "docs" / "records.md").read_text()
+    for name, content in records_page.records_sections(CARDS).items():
+        assert content in text
+        assert replace_section(text, name, content) == text, "run make docs"
+    holders = {card.net.replace(":", "-"): card for card in records_page.holders(CARDS)}
+    assert {path.stem for path in records_page.DRAWINGS.glob("*")} == {*holders}
+    name, card = next(iter(holders.items()))
+    drawn = (records_page.DRAWINGS / f"{name}.svg").read_text()
+    assert drawn == records_page.structure_svg(card), "run make docs"
+
+
+def test_one_net_holds_what_its_lower_bound_does_and_three_seeds_what_their_mean_does() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    card = next(card for card in CARDS if card.net == "tight_resnet")
+    share = next(each.test_accuracy for each in card.seeds if each.seed == card.seed)
+    exact = stats.binomtest(round(share * 10_000), 10_000, alternative="greater").proportion_ci(
+        confidence_level=0.95, method="wilson"
+    )
+    assert records_page.lower_bound(card) == pytest.approx(exact.low, abs=1e-9)
+    assert records_page.reason(card, 0.99) == "mean of 3 seeds"
+    one = replace(card, seeds=card.seeds[:1], seed=card.seeds[0].seed)
+    assert records_page.reason(one, 0.98) == f"lower bound of seed {one.seed}"
+    assert records_page.reason(one, card.seeds[0].test_accuracy) == ""
 
 
 def test_arm_tables_are_written_from_the_counts() -> None:

@@ -26,7 +26,7 @@ from edgegolf.zoo.recipe import Hyper
 
 NEAR = 1.1  # nets whose score is at most this times the best are trained with all seeds
 RETRIES = 3  # of a trial whose workers died
-REFUSALS_PER_TRIAL = 200  # draws that are no net of the space, after which there seems to be none
+REFUSALS_PER_TRIAL = 50  # draws that are no net of the space, after which there seems to be none
 # What is kept of a trial: why it is none, why its training failed, its net and results.
 REFUSED, FAILED, FACTS = "refused", "failed", "facts"
 

@@ -22,6 +22,8 @@ class Published:
     parameters: int  # how many the net has
     holder: str  # whose it is
     note: str  # how it was found, and how honestly
+    also: str = ""  # what else is known of it
+    source: str = ""  # where it was published, a link; empty where that is not known here
 
 
 @dataclass(frozen=True)

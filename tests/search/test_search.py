@@ -146,9 +146,8 @@ def test_a_search_reads_no_test_image(tmp_path: Path, monkeypatch: pytest.Monkey
     store.close()
 
 
-def test_what_cannot_be_trained_is_told(tmp_path: Path) -> None:
-    store = Store(str(tmp_path / "store.sqlite"))
+def test_a_space_without_nets_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "REFUSALS_PER_TRIAL", 2)
     search = search_of(tmp_path, SPACE.replace("parameters = 400", "parameters = 10"))
-    with pytest.raises(EdgegolfError, match="has hardly a net"):
+    with pytest.raises(EdgegolfError, match="has hardly a net: 11 draws"):
         study.search_worker(str(tmp_path / "store.sqlite"), 60.0, search, "a", 1)
-    store.close()
