@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgegolf.backends.gradient.net import CompiledNet
 from edgegolf.backends.gradient.source import NotCompiledError
 from edgegolf.data import Dataset, Split
+from edgegolf.errors import require
 from edgegolf.quiet import import_keras
 from edgegolf.training.batches import Targets
 from edgegolf.training.mirror import twin_places
@@ -56,12 +57,14 @@ class CompiledTrainer(Trainer):
             targets = np.eye(classes, dtype=np.float32)[targets]
         shares = (1 - self._smoothing) * targets + self._smoothing / np.float32(classes)
         total = 0.0
-        for batch, wanted in zip(images, shares, strict=True):
-            loss, gradient = self._net.gradients(self._optimizer.parameters, batch, wanted)
-            if self._twins is not None:
-                gradient = (gradient + gradient[self._twins]) / 2
-            self._optimizer.apply(gradient)
-            total += loss
+        # Threads of small products wait for each other where nets train side by side.
+        with require("threadpoolctl", extra="train").threadpool_limits(1):
+            for batch, wanted in zip(images, shares, strict=True):
+                loss, gradient = self._net.gradients(self._optimizer.parameters, batch, wanted)
+                if self._twins is not None:
+                    gradient = (gradient + gradient[self._twins]) / 2
+                self._optimizer.apply(gradient)
+                total += loss
         return total
 
     def _begin(self, epoch: int) -> None:
