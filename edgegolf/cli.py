@@ -374,7 +374,7 @@ def _run_sweep(sweep: Sweep, title: str, store: Store, **how: Any) -> None:
 @option("--target", type=FRACTION, help="Accuracy to reach, such as 99%, instead of the file's.")
 @option(
     "--minimize",
-    type=click.Choice(["parameters", "macs"]),
+    type=click.Choice(["parameters", "macs", "bytes"]),
     help="What is to be small, instead of the file's.",
 )
 @option("--trials", type=COUNT, help="How many nets to try, instead of the file's number.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -19,6 +19,7 @@ from edgegolf.golf.golf import golf_file
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.golf.tflite_golf import golf_tflite
+from edgegolf.ir.tensor import Array
 from edgegolf.passes.fusion import fuse_activations
 from edgegolf.passes.rerolling import reroll, unroll
 from edgegolf.quantize.calibration import calibrate, ranges
@@ -82,11 +83,15 @@ def sharing_files(model: keras.Model, calibration: Samples, folder: Path) -> tup
 
     Fine-tuning changes the numbers in a file, not what it costs.
     """
-    graph = _graph_of(model)
     path = folder / EDGEGOLF / "int8.onnx"
-    data = onnx.write(one_weight_scale(graph, calibration.inputs))
-    write_atomically(path, golf_onnx(data, Keep()).data)
-    return (*_tflite_files(graph, calibration, folder), MadeFile(path, EDGEGOLF))
+    write_atomically(path, int8_onnx(model, calibration.inputs))
+    return (*sharing_tflite_files(model, calibration, folder), MadeFile(path, EDGEGOLF))
+
+
+def int8_onnx(model: keras.Model, calibration: Sequence[Array]) -> bytes:
+    """The `int8.onnx` of `sharing_files`, calibrated on batches for each input, float32."""
+    data = onnx.write(one_weight_scale(_graph_of(model), calibration))
+    return golf_onnx(data, Keep()).data
 
 
 def sharing_tflite_files(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from edgegolf.progress import Work, say
 from edgegolf.report.page_charts import BLUE, GREY, ORANGE, Chart, percent
 from edgegolf.report.page_plot import Line, Point, Series, beside, plot
-from edgegolf.report.table import Table, mean_and_spread
+from edgegolf.report.table import Table, known, mean_and_spread
 from edgegolf.search.results import SearchResults, Trial
 from edgegolf.search.space import describe
 
@@ -21,11 +21,13 @@ LOWEST_ERROR = 0.01  # %; a logarithmic axis has no zero
 
 def search_table(results: SearchResults) -> Table:
     """A row for each net of the front, the cheapest first."""
+    in_bytes = results.minimize == "bytes"
     rows = tuple(
         (
             trial.net,
             f"{trial.parameters:,}",
             f"{trial.macs:,}",
+            *([known(trial.bytes)] if in_bytes else []),
             mean_and_spread(trial.accuracies),
             str(len(trial.accuracies)),
             str(trial.epochs),
@@ -33,7 +35,8 @@ def search_table(results: SearchResults) -> Table:
         )
         for trial in results.front
     )
-    header = ("net", "parameters", "MACs", "validation", "seeds", "epochs", "recipe")
+    costs = ("parameters", "MACs", *(["int8.onnx, bytes"] if in_bytes else []))
+    header = ("net", *costs, "validation", "seeds", "epochs", "recipe")
     return Table(header, rows, headings=1, title=results.title, caption=_caption(results))
 
 

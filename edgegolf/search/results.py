@@ -25,6 +25,7 @@ class Trial:
     # Of every seed, on the validation split, fractions; the test split is never read.
     accuracies: tuple[float, ...]
     is_complete: bool  # whether it came to the last rung
+    bytes: int | None = None  # of its int8.onnx; None where they are not what is made small
 
     @property
     def accuracy(self) -> float:

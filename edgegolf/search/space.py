@@ -20,7 +20,7 @@ from edgegolf.zoo import Recipe, find_recipe, with_changes
 from edgegolf.zoo.recipe import Hyper
 
 SHIPPED = files(__package__) / "spaces"
-COSTS = ("parameters", "macs")  # what can be made small
+COSTS = ("parameters", "macs", "bytes")  # what can be made small; bytes are of int8.onnx
 MAXIMUM_TRIALS = 100_000
 MAXIMUM_CHOICES = 1_000
 MAXIMUM_PARTS = 26

@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from edgegolf.data import Dataset, load_dataset
 from edgegolf.errors import EdgegolfError, require
 from edgegolf.search.results import Trial, changes, score
-from edgegolf.search.space import COSTS, Choices, Range, Space
+from edgegolf.search.space import Choices, Range, Space
 from edgegolf.sweep.runs import RunSpec, SweepRun
 from edgegolf.sweep.store import LOCK_SECONDS, Store
 from edgegolf.sweep.worker import finish_runs
@@ -169,6 +169,7 @@ class _Attempt:
     worker: str
     threads: int
     datasets: dict[str, Dataset]
+    sizes: dict[str, int] = field(default_factory=dict)  # of files in bytes, by net
 
     def __call__(self, trial: Any) -> float:
         pruned = require("optuna", extra="search").TrialPruned
@@ -210,6 +211,13 @@ class _Attempt:
             finish_runs(self.store, [run], self.worker, self.threads, self.datasets)
         return next(iter(self.store.results([run])), None)
 
+    def _bytes(self, net: str) -> int:
+        from edgegolf.search.costs import file_bytes
+
+        if net not in self.sizes:
+            self.sizes[net] = file_bytes(net, self.dataset)
+        return self.sizes[net]
+
     def _failure(self, recipe: Recipe) -> str:
         return next(iter(self.store.failures([self._spec(recipe, 0)])), "")
 
@@ -220,7 +228,9 @@ class _Attempt:
     def _note(self, trial: Any, recipe: Recipe, runs: list[SweepRun]) -> float:
         """Keep what is known of a trial with it; its score."""
         accuracies = [run.validation_accuracy for run in runs]
-        costs = {name: int(getattr(runs[0], name)) for name in COSTS}
+        costs = {"parameters": runs[0].parameters, "macs": runs[0].macs}
+        if self.space.minimize == "bytes":
+            costs["bytes"] = self._bytes(recipe.name)
         facts = {
             "net": recipe.name,
             "training": changes(recipe.name, recipe.training),

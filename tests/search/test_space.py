@@ -191,6 +191,23 @@ def test_the_front_and_the_best() -> None:
     assert score(100, [0.9], 0.95) == pytest.approx(400)
 
 
+def test_bytes_are_those_of_the_file_that_export_would_make() -> None:
+    pytest.importorskip("tensorflow")
+    pytest.importorskip("sklearn")
+    from edgegolf.data import load_dataset
+    from edgegolf.search.costs import file_bytes
+
+    def size(widths: int) -> int:
+        return file_bytes(f"golf_net:stem_kernel=3,body=aa,widths={widths}", load_dataset("digits"))
+
+    few, many = size(4), size(12)
+    weights = [
+        find_recipe(f"golf_net:stem_kernel=3,body=aa,widths={n}").parameters for n in (4, 12)
+    ]
+    assert few > weights[0]
+    assert 0.9 < (many - few) / (weights[1] - weights[0]) < 1.5  # a byte for each weight
+
+
 def test_a_best_net_is_a_recipe() -> None:
     trial = some_trial(1, 200, 0.95, 0.97)
     text = recipe_text(some_results(trial), trial)
