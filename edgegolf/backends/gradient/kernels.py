@@ -164,6 +164,11 @@ def _runs(window: Window, channels: int) -> tuple[list[ops.Pair], int]:
     return list(product(range(height), range(width))), channels
 
 
+def _unrolled(length: int) -> str:
+    """For a loop whose heads would take longer than its few rounds."""
+    return f'_Pragma("GCC unroll {length}") ' if length <= 8 else ""
+
+
 def convolve(source: Image, result: Image, window: Window, bias: bool, adds: Image | None) -> str:
     """`y = x * w + b (+ r)`: x, y, w [outputs][window][inputs], b, and an image r as large as y."""
     rows, columns = _rows(source, result, window)
@@ -178,7 +183,7 @@ def convolve(source: Image, result: Image, window: Window, bias: bool, adds: Ima
         if adds is not None:
             start += f" + r[at_r + {{p}} * {adds.column} + {{j}}]"
         body = "".join(
-            f"for (int k = 0; k < {length}; k++) {{"
+            f"{_unrolled(length)}for (int k = 0; k < {length}; k++) {{"
             f"const V *q = x + at + {window.offset(source, *run)} + k;"
             f"const float *u = w + o * {inner} + {number * length} + k;"
             f"{products(j, p, f'u[{{0}} * {inner}]', f'q[{{0}} * {step}]')}}}\n"
@@ -302,26 +307,34 @@ def _taps(source: Image, window: Window, pixels: int, row: int) -> dict[int, lis
 
 
 def depthwise(source: Image, result: Image, window: Window, bias: bool, flips: bool = False,
-              adds: bool = False) -> str:  # fmt: skip
-    """`y (+)= x * w + b`, w [window][channels]; `flips` for the gradient of the input of one."""
+              stored: str = "d[D] = s") -> str:  # fmt: skip
+    """`y = x * w + b`, w [window][channels].
+
+    Args:
+        source: The image x.
+        result: The image y.
+        window: How it slides.
+        bias: Whether there is one.
+        flips: Whether the window is turned, for the gradient of the input of another one.
+        stored: What is done with each sum `s` for an element `d[D]` of the result.
+    """
     multiplier = result.channels // source.channels
     height, width = window.size
     rows, columns = result.box_size
     text = []
-    for head, pixels in loops("c", columns, 6):
-        start = "b[o] + (V){{}}" if bias else f"d[{{p}} * {result.column}]" if adds else "(V){{}}"
-        body = sums(1, pixels, start)
+    for head, pixels in loops("c", columns, SUMS if width <= 3 else SUMS // 2):
+        body = sums(1, pixels, "b[o] + (V){{}}" if bias else "(V){{}}")
         for row in range(height):
             places = [row * width + column for column in range(width)]
             if flips:
                 places = [height * width - 1 - place for place in places]
             body += "{" + "".join(
-                f"const V w{column} = w[{place * result.channels} + o] + (V){{}};"
+                f"V w{column} = w[{place * result.channels} + o] + (V){{}}; HOLD(w{column});"
                 for column, place in enumerate(places)
             )
             for offset, uses in sorted(_taps(source, window, pixels, row).items()):
                 body += (
-                    f"{{ V v = q[{offset}];"
+                    f"{{ V v = q[{offset}]; HOLD(v);"
                     + "".join(f"s0_{p} += w{column} * v;" for p, column in uses)
                     + "}"
                 )
@@ -330,7 +343,10 @@ def depthwise(source: Image, result: Image, window: Window, bias: bool, flips: b
             f"{head} {{ const V *q = x + i * {window.strides[0] * source.row}"
             f" + c * {window.strides[1] * source.column} + o / {multiplier};"
             f"V *d = y + i * {result.row} + c * {result.column} + o;\n{body}"
-            + "".join(f"d[{p * result.column}] = s0_{p};" for p in range(pixels))
+            + "".join(
+                f"{{ enum {{ D = {p * result.column} }}; const V s = s0_{p}; {stored}; }}"
+                for p in range(pixels)
+            )
             + "}\n"
         )
     return (

@@ -6,6 +6,7 @@ import ctypes
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 Floats: TypeAlias = NDArray[np.float32]
 Pixels: TypeAlias = NDArray[np.uint8]
 
-OPTIONS = ("-O3", "-march=native", "-ffast-math", "-shared", "-fPIC", "-w")
+OPTIONS = ("-O2", "-march=native", "-ffast-math", "-shared", "-fPIC", "-w")
 SECONDS = 300.0  # that a compiler has
 MOST_PARAMETERS = 1 << 20  # each is a vector
 
@@ -148,8 +149,9 @@ def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
+@cache
 def _compiled(text: str) -> ctypes.CDLL:
-    """A library of the text. Raises NotCompiledError where none can be made."""
+    """The library of a text, which is not reentrant. Raises NotCompiledError if there is none."""
     compiler = find_compiler(None)
     if compiler is None:
         raise NotCompiledError("there is no C compiler here")

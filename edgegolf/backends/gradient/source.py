@@ -96,6 +96,7 @@ class _Writer:
         self.values: dict[Tensor, Buffer] = {}
         self.gradients: dict[Tensor, Buffer] = {}
         self.sharing: dict[Buffer, list[Tensor]] = defaultdict(list)
+        self.rectified = self._rectified()
 
     # ------------------------------------------------------------------------------- analysis
 
@@ -128,6 +129,21 @@ class _Writer:
 
     def _trains(self, node: Node) -> bool:
         return any(weight not in self.frozen for weight in node.parameters)
+
+    def _rectified(self) -> dict[Node, Node]:
+        """The activations that a depthwise convolution differentiates, too, by the latter."""
+        found = {}
+        for node in self.nodes:
+            before = self.producers.get(node.source)
+            if (
+                before is not None
+                and _gathers(node)
+                and isinstance(before.op, ops.ReLU | ops.LeakyReLU)
+                and len(self.readers[node.source]) == 1
+                and before.output in self.needing
+            ):
+                found[node] = before
+        return found
 
     def _residuals(self) -> dict[Node, Node]:
         """The additions that the convolution before them does, by the convolution."""
@@ -289,7 +305,7 @@ class _Writer:
     def backward(self) -> None:
         """Add the steps that compute the gradients from that of the scores."""
         for node in reversed(self.nodes):
-            if node.output in self.needing:
+            if node.output in self.needing and node not in self.rectified.values():
                 self._backward(node, self.gradient(node.output))
 
     def _backward(self, node: Node, d: Buffer) -> None:
@@ -307,7 +323,8 @@ class _Writer:
             how = "+=" if adds else "="
             if isinstance(op, ops.ReLU | ops.LeakyReLU):
                 y = self.value(node.output)
-                self._each(node, f"g[G] {how} {_passed(op)}", y=y, d=d, g=g)
+                passed = _passed(op, "y[Y]", "d[D]")
+                self._each(node, f"g[G] {how} {passed}", y=y, d=d, g=g)
             elif isinstance(op, ops.Add | ops.Sub):  # of one tensor twice
                 factor = 2 if isinstance(op, ops.Add) else 0
                 self._each(node, f"g[G] {how} {factor} * d[D]", d=d, g=g)
@@ -356,12 +373,25 @@ class _Writer:
         if _gathers(node):
             if d.image.is_dirty:
                 self.call({"y": d}, kernels.clear_margin(d.image))
-            g, adds = self.into(node, node.source, covers=True)
-            flipped = _flipped(node)
-            first = flipped.first(d.image, g.image)
-            body = kernels.depthwise(d.image, g.image, flipped, False, flips=True, adds=adds)
-            starts = f"x += {first}; y += {g.image.start};\n"
-            self.call({"x": d, "y": g}, starts + body, arrays)
+            before = self.rectified.get(node)
+            target = before.source if before else node.source
+            covers = self.boxes[target] == self.boxes[node.source]
+            g, adds = self.into(node, target, covers)
+            flipped, box = _flipped(node), self.boxes[node.source]
+            into = replace(g.image, box=box)
+            buffers = {"x": d, "y": g}
+            starts = f"x += {flipped.first(d.image, into)}; y += {into.start};\n"
+            passed = "s"
+            if before is not None:
+                r = self.value(node.source)
+                buffers["r"] = r
+                starts += f"r += {r.image.start};\n"
+                place = f"r[i * {r.image.row} + c * {r.image.column} + o"
+                place += f" + D / {g.image.column} * {r.image.column}]"
+                passed = _passed(before.op, place, "s")
+            stored = f"d[D] = {passed}" + (" + d[D]" if adds else "")
+            body = kernels.depthwise(d.image, into, flipped, False, flips=True, stored=stored)
+            self.call(buffers, starts + body, arrays)
             return
         is_same_box = self.boxes[node.source] == self.boxes[node.output]
         plain = not is_depthwise and window.size == window.strides == (1, 1) and is_same_box
@@ -605,21 +635,26 @@ def _activated(op: ops.ReLU | ops.LeakyReLU) -> str:
     return text if op.high == inf else f"PICK(x[X] < {op.high!r}f, {text}, {op.high!r}f + (V){{}})"
 
 
-def _passed(op: ops.ReLU | ops.LeakyReLU) -> str:
-    """What passes of a gradient d, by the result y."""
+def _passed(op: Op, y: str, d: str) -> str:
+    """What an activation passes of a gradient d, by its result y."""
     if isinstance(op, ops.LeakyReLU):
-        return f"PICK(y[Y] > 0, d[D], {op.slope!r}f * d[D])"
-    inside = f"(y[Y] > {op.low!r}f)"
+        return f"PICK({y} > 0, {d}, {op.slope!r}f * {d})"
+    assert isinstance(op, ops.ReLU)
+    inside = f"({y} > {op.low!r}f)"
     if op.high != inf:
-        inside += f" & (y[Y] < {op.high!r}f)"
-    return f"(V)(({inside}) & (M)d[D])"
+        inside += f" & ({y} < {op.high!r}f)"
+    return f"(V)(({inside}) & (M){d})"
 
 
 _FRAME = """\
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
+#define HUGE (1 << 21) /* bytes of a large page */
 #if defined __AVX512F__
 #define BYTES 64
 #elif defined __AVX__
@@ -640,11 +675,18 @@ typedef int32_t M __attribute__((vector_size(BYTES), may_alias));
 #endif
 #define PICK(mask, one, other) ((V)(((mask) & (M)(one)) | (~(mask) & (M)(other))))
 
-static V arena[{size}];
+static V arena[({size} * sizeof(V) / HUGE + 1) * HUGE / sizeof(V)]
+    __attribute__((aligned(HUGE)));
 static V g[COUNT];
 
 {functions}
 static double total;
+
+#ifdef __linux__
+__attribute__((constructor)) static void take_large_pages(void) {{
+  madvise(arena, sizeof arena, MADV_HUGEPAGE);
+}}
+#endif
 
 /* The gradient d of the cross-entropy to the targets t of the first `many` images; without
    targets, the scores become probabilities. */
