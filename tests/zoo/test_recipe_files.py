@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.zoo import find_recipe, named_recipe, usual_dataset
-from edgegolf.zoo.own import parse_recipe
+from edgegolf.zoo import all_names, default_names, find_recipe, named_recipe, usual_dataset
+from edgegolf.zoo.own import SHIPPED, parse_recipe
 
 GOOD = """\
 net = "golf_net:stem=none,body=--,widths=1,head=flatten"
@@ -98,3 +98,11 @@ def test_training_it_reads_the_test_split_and_writes_the_day(tmp_path: Path) -> 
     assert card["net"] == "small"
     assert card["recipe"]["learning_rate"] == 0.02
     assert before <= card["tested_on"] <= date.today().isoformat()
+
+
+@pytest.mark.parametrize("name", [file.stem for file in sorted(Path(str(SHIPPED)).glob("*.toml"))])
+def test_recipes_that_come_with_the_package_are_nets_that_are_trained_when_named(name: str) -> None:
+    recipe = find_recipe(name)
+    assert recipe.parameters == int(name.removeprefix("golf_"))
+    assert name in all_names()
+    assert name not in default_names(recipe.image_shape)
