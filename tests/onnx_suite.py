@@ -10,6 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
+from edgegolf.frontends.onnx import Read
+from edgegolf.ir.interpreter import run
+
 
 class Case(NamedTuple):
     """A model with one set of inputs and the outputs that belong to it."""
@@ -36,6 +39,19 @@ def suite() -> Iterator[Case]:
         inputs = [_value(folder / f"input_{i}.pb", v) for i, v in enumerate(model.graph.input)]
         outputs = [_value(folder / f"output_{i}.pb", v) for i, v in enumerate(model.graph.output)]
         yield Case(path.parent.name, model, inputs, outputs)
+
+
+def in_interpreter(found: Read, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """What the graph gives, in the layouts of the file."""
+    given = [
+        np.ascontiguousarray(array.transpose(order))
+        for array, order in zip(arrays, found.inputs, strict=True)
+    ]
+    results = run(found.graph, given)
+    return [
+        result.transpose(np.argsort(order))
+        for result, order in zip(results, found.outputs, strict=True)
+    ]
 
 
 def _value(path: Path, info: onnx.ValueInfoProto) -> object:

@@ -1,4 +1,4 @@
-"""Shapes against onnxruntime's, on every model that the ``onnx`` package ships for tests."""
+"""Shapes and graphs of every model that the ``onnx`` package ships for tests."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from edgegolf.golf.onnx_golf import golf_onnx
 
 onnx = pytest.importorskip("onnx")
 
-from onnx_suite import Case, measured_types, suite  # noqa: E402
+from onnx import numpy_helper  # noqa: E402
+from onnx_suite import Case, in_interpreter, measured_types, suite  # noqa: E402
 
 from edgegolf.formats.onnx.inlining import inlined  # noqa: E402
+from edgegolf.frontends.onnx import read_graph  # noqa: E402
 from edgegolf.frontends.onnx_shapes import infer_types  # noqa: E402
 
 CASES = Path(__file__).parents[1] / "golf" / "cases"
@@ -94,6 +96,39 @@ def test_golfing_changes_no_figure(cases: list[Case], tmp_path: Path) -> None:
         if pair[0] != pair[1]:
             different.append((case.name, *pair))
     assert different == []
+
+
+def variants(case: Case) -> list[bytes]:
+    """The model as it is, and with all inputs but the first as constants."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(case.model)
+    for info, array in list(zip(case.model.graph.input, case.inputs, strict=True))[1:]:
+        changed.graph.initializer.append(numpy_helper.from_array(array, info.name))
+        changed.graph.input.remove(info)
+    return list(dict.fromkeys(each.SerializeToString() for each in (case.model, changed)))
+
+
+def test_no_model_of_the_suite_is_read_wrong(cases: list[Case]) -> None:
+    right, wrong = 0, []
+    for case in cases:
+        if not all(isinstance(array, np.ndarray) for array in [*case.inputs, *case.outputs]):
+            continue
+        for data in variants(case):
+            try:
+                found = read_graph(data)
+                arrays = case.inputs[: len(found.inputs)]
+                floats = [a.astype(np.float32) if a.dtype.kind == "f" else a for a in arrays]  # type: ignore[attr-defined]
+                results = in_interpreter(found, floats)  # type: ignore[arg-type]
+            except EdgegolfError:
+                continue
+            right += 1
+            for result, expected in zip(results, case.outputs, strict=True):
+                if result.shape != expected.shape or not np.allclose(  # type: ignore[attr-defined]
+                    result, expected, rtol=2e-3, atol=2e-4, equal_nan=True
+                ):
+                    wrong.append(case.name)
+    assert wrong == []
+    assert right > 300
 
 
 def model_of(
