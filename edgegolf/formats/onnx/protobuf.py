@@ -377,6 +377,8 @@ def varint(value: int) -> bytes:
     """The variable-length encoding of an integer; negative ones take ten bytes."""
     if 0 <= value < 0x80:
         return _ONE_BYTE[value]
+    if 0 <= value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
     value &= 2**64 - 1
     output = bytearray()
     while value > 0x7F:
@@ -440,13 +442,12 @@ def _field_bytes(field: Field, value: Any) -> bytes:
 
 
 def _varints(values: Sequence[int]) -> bytes:
-    """Integers one after the other; not joined from pieces, of which each is an object."""
+    """Integers one after the other; never joined from many pieces, of which each is an object."""
     output = bytearray()
-    for value in values:
-        if 0 <= value < 0x80:
-            output.append(value)
-        else:
-            output += varint(value)
+    for start in range(0, len(values), 4096):
+        some = values[start : start + 4096]
+        encoded = {value: varint(value) for value in set(some)}
+        output += b"".join(map(encoded.__getitem__, some))
     return bytes(output)
 
 
