@@ -354,6 +354,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing(model: Path, full_dis
     assert [path.name for path in full_disk.iterdir()] == ["full"]
 
 
+@pytest.mark.long
 def test_from_scratch_to_bench_on_the_embedded_digits(tmp_path: Path) -> None:
     """The main job: train, export, bench, and again without doing anything twice."""
     pytest.importorskip("tensorflow")

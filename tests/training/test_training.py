@@ -86,6 +86,7 @@ def test_test_accuracy_is_that_of_the_saved_weights(trained: Path) -> None:
     assert (scores.argmax(1) == split.labels).mean() == pytest.approx(expected.test_accuracy)
 
 
+@pytest.mark.long
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
     """Killed at any moment, then run again: bit-equal weights."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
