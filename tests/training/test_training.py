@@ -26,9 +26,10 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 
 NET = "double_cnn:2"
+EPOCHS = 12
 
 
-def job(folder: Path, seed: int = 0, epochs: int = 30, net: str = NET) -> Job:
+def job(folder: Path, seed: int = 0, epochs: int = EPOCHS, net: str = NET) -> Job:
     return Job(net, "digits", seed, epochs, folder)
 
 
@@ -43,7 +44,7 @@ def ignore(*_: object) -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "double_cnn"
-    train_nets([NET], "digits", [0, 1], 30, folder, 1, False, False, ignore)
+    train_nets([NET], "digits", [0, 1], EPOCHS, folder, 1, False, False, ignore)
     return folder
 
 
@@ -54,7 +55,7 @@ def test_training_learns(trained: Path) -> None:
     assert [result.seed for result in card.seeds] == [0, 1]
     assert all(result.test_accuracy > 0.5 for result in card.seeds)  # chance is .1
     assert card.dataset == "digits"
-    assert card.recipe["epochs"] == 30
+    assert card.recipe["epochs"] == EPOCHS
 
 
 def test_the_best_seed_on_the_validation_split_is_kept(trained: Path) -> None:
@@ -69,7 +70,7 @@ def test_the_best_seed_on_the_validation_split_is_kept(trained: Path) -> None:
 
 def test_history_has_every_epoch(trained: Path) -> None:
     history = json.loads((trained / "history.json").read_text())
-    assert [len(run["epochs"]) for run in history["runs"]] == [30, 30]
+    assert [len(run["epochs"]) for run in history["runs"]] == [EPOCHS, EPOCHS]
     losses = [epoch["loss"] for epoch in history["runs"][0]["epochs"]]
     assert losses[-1] < losses[0]
 
@@ -116,7 +117,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path: Path) -> No
 def test_a_finished_run_is_not_done_again(trained: Path) -> None:
     path = run_folder(trained, 0) / "model.keras"
     before = path.stat().st_mtime_ns
-    (again,) = train_nets([NET], "digits", [0, 1], 30, trained, None, False, False, ignore)
+    (again,) = train_nets([NET], "digits", [0, 1], EPOCHS, trained, None, False, False, ignore)
     assert (again.is_new, again.finished_before, again.runs) == (False, 2, 2)
     assert path.stat().st_mtime_ns == before
 
