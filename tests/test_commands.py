@@ -174,6 +174,26 @@ def test_every_command_has_options_and_files_that_exist(monkeypatch: pytest.Monk
                 assert found, f"{source}: {command}: there is no {word}"
 
 
+def test_commands_within_sentences_exist() -> None:
+    """Verbs, options, targets and scripts; words in capitals stand for others."""
+    makefiles = (ROOT / "Makefile", ROOT / "edgegolf" / "circuit" / "Makefile")
+    known = set(re.findall(r"^([\w.%-]+):", "".join(m.read_text() for m in makefiles), re.M))
+    for page in PAGES:
+        for command in re.findall(r"`((?:edgegolf|make|python) [^`\n]+)`", page.read_text()):
+            program, *words = shlex.split(command)
+            if program == "python":
+                assert (ROOT / words[0]).is_file(), f"{page.name}: {command}"
+            elif program == "make":
+                plain = {word for word in words if "=" not in word}
+                targets = {re.sub(r"^\w+\.", "%.", word) for word in plain}
+                assert targets <= known, f"{page.name}: {command}"
+            elif words[0] != "VERB":
+                verb = cli if words[0].startswith("-") else cli.commands[words[0]]
+                options = {each for parameter in verb.params for each in parameter.opts}
+                given = {word for word in words if word.startswith("-")} - {"-h", "--help"}
+                assert given <= options, f"{page.name}: {command}"
+
+
 def test_every_exception_is_one() -> None:
     """A reason of a command that is gone goes, too."""
     for what in NOT_RUN:
