@@ -7,7 +7,7 @@ extensions = ["myst_parser"]
 html_theme = "furo"
 html_title = "edgegolf"
 root_doc = "README"
-include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md"]
+include_patterns = ["*.md", "docs/*.md", "deploy/*/README.md"]
 myst_heading_anchors = 4
 suppress_warnings = [
     "misc.highlighting_failure",  # Mermaid is not coloured
@@ -26,9 +26,9 @@ def setup(app: object) -> None:
     def add_contents(_: object, name: str, source: list[str]) -> None:
         if name == root_doc:
             source[0] += "".join(
-                f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n"
+                f"\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {caption}\n\n"
                 + "".join(f"docs/{page}\n" for page in pages.split())
-                + ("CONTRIBUTING\nCHANGELOG\n" if caption == "Look up" else "")
+                + ("deploy/**\nCONTRIBUTING\nCHANGELOG\n" if caption == "Look up" else "")
                 + "```\n"
                 for caption, pages in CONTENTS.items()
             )
