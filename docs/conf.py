@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 project = "edgegolf"
 extensions = ["myst_parser"]
 html_theme = "furo"
 html_title = "edgegolf"
 root_doc = "README"
-include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md"]
+include_patterns = ["*.md", "docs/*.md", "deploy/*/README.md"]
 myst_heading_anchors = 4
 suppress_warnings = [
     "misc.highlighting_failure",  # Mermaid is not coloured
@@ -15,9 +17,25 @@ suppress_warnings = [
 ]
 CONTENTS = {
     "Use": "package bench golf anatomy export pytorch compare c circuit raspberry-pi demo report",
-    "Nets": "zoo data train sweep sharing footprint cifar10 users",
-    "Look up": "cli api ci gpu runtimes arm reference-kernels sharing-onnx strangers security",
+    "Nets": "zoo data train sweep search sharing footprint cifar10 users",
 }
+
+
+def contents() -> str:
+    """What the first page lists beside it; pages that are named nowhere are to look up."""
+    named = " ".join(CONTENTS.values()).split()
+    others = sorted(page.stem for page in Path(__file__).parent.glob("*.md"))
+    chapters = {
+        caption: [f"docs/{page}" for page in pages.split()] for caption, pages in CONTENTS.items()
+    }
+    chapters["Look up"] = [f"docs/{page}" for page in others if page not in named]
+    chapters["More"] = ["deploy/**", "CONTRIBUTING", "CHANGELOG"]
+    return "".join(
+        f"\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {caption}\n\n"
+        + "\n".join(pages)
+        + "\n```\n"
+        for caption, pages in chapters.items()
+    )
 
 
 def setup(app: object) -> None:
@@ -25,12 +43,6 @@ def setup(app: object) -> None:
 
     def add_contents(_: object, name: str, source: list[str]) -> None:
         if name == root_doc:
-            source[0] += "".join(
-                f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n"
-                + "".join(f"docs/{page}\n" for page in pages.split())
-                + ("CONTRIBUTING\nCHANGELOG\n" if caption == "Look up" else "")
-                + "```\n"
-                for caption, pages in CONTENTS.items()
-            )
+            source[0] += contents()
 
     app.connect("source-read", add_contents)  # type: ignore[attr-defined]
