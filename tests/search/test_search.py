@@ -146,6 +146,13 @@ def test_a_search_reads_no_test_image(tmp_path: Path, monkeypatch: pytest.Monkey
     store.close()
 
 
+def test_what_was_not_begun_is_told(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store.sqlite"))
+    with pytest.raises(EdgegolfError, match="has no search of this space on digits"):
+        results_of(search_of(tmp_path), store)
+    store.close()
+
+
 def test_a_space_without_nets_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "REFUSALS_PER_TRIAL", 2)
     search = search_of(tmp_path, SPACE.replace("parameters = 400", "parameters = 10"))

@@ -116,6 +116,7 @@ def test_another_space_is_another_study() -> None:
         ("epochs = [1, 3]", "epochs = 3", 5, "epochs"),
         ('net = "golf_net"', 'net = "gulf_net"', 2, "net"),
         ("[settings]", 'minimize = "luck"\n[settings]', 7, "minimize"),
+        ("[settings]", 'dataset = "cats"\n[settings]', 7, "dataset"),
         ("[settings]", "keep = 1\n[settings]", 7, "keep"),
         ("[settings]", "trials = 0\n[settings]", 7, "trials"),
         ("[settings]", "trial = 5\n[settings]", 7, "trial"),
