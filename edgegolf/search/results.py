@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from edgegolf.zoo import Training, find_recipe
-from edgegolf.zoo.recipe import Hyper
+from edgegolf.zoo.recipe import IMAGE_SHAPES, Hyper
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def recipe_text(results: SearchResults, trial: Trial) -> str:
         f"net = {json.dumps(trial.net)}",
         f"summary = {json.dumps(f'Found by a search for {results.target:.2%}: {reached}')}",
         f"source = {json.dumps(source)}",
-        f"dataset = {json.dumps(results.dataset)}",
+        *([f"dataset = {json.dumps(results.dataset)}"] if results.dataset in IMAGE_SHAPES else []),
         "",
         "[training]",
         *(f"{key} = {json.dumps(value)}" for key, value in trial.training.items()),

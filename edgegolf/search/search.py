@@ -60,8 +60,12 @@ def run_search(
 
 
 def results_of(search: Search, store: Store) -> SearchResults:
-    """What is known of a search."""
-    study, space = open_study(search, store), search.space
+    """What is known of a search.
+
+    Raises:
+        EdgegolfError: It was not begun in this store.
+    """
+    study, space = open_study(search, store, is_made=False), search.space
     return SearchResults(
         name=search.name,
         title=space.title,

@@ -17,7 +17,7 @@ from edgegolf.records import toml_names
 from edgegolf.sweep.definition import MAXIMUM_EPOCHS
 from edgegolf.toml_files import MAXIMUM_BYTES, from_toml, located
 from edgegolf.zoo import Recipe, find_recipe, with_changes
-from edgegolf.zoo.recipe import Hyper
+from edgegolf.zoo.recipe import IMAGE_SHAPES, Hyper
 
 SHIPPED = files(__package__) / "spaces"
 COSTS = ("parameters", "macs", "bytes")  # what can be made small; bytes are of int8.onnx
@@ -154,6 +154,8 @@ def _faults(space: Space) -> Any:
     """What the types do not say, by key."""
     if not 0 < space.target < 1:
         yield "target", "is a fraction between 0 and 1, such as 0.98"
+    if space.dataset not in IMAGE_SHAPES:
+        yield "dataset", f"is one of {', '.join(IMAGE_SHAPES)}"
     if space.minimize not in COSTS:
         yield "minimize", f"is one of {', '.join(COSTS)}"
     bounds = {"trials": MAXIMUM_TRIALS, "seeds": MAXIMUM_SEEDS, "parameters": 10**12}

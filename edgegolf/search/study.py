@@ -46,18 +46,20 @@ class Search:
         return f"{self.name}-{self.space.fingerprint}-{self.checksum[:12]}"
 
 
-def open_study(search: Search, store: Store, seed: int = 0) -> Any:
-    """The study of a search, made where there is none.
+def open_study(search: Search, store: Store, seed: int = 0, is_made: bool = True) -> Any:
+    """The study of a search.
 
     Args:
         search: Which one.
         store: Whose database it is in.
         seed: What its sampler draws from.
+        is_made: Whether it is made where there is none.
 
     Raises:
-        EdgegolfError: Optuna is not installed, or the database cannot be used.
+        EdgegolfError: Optuna is not installed, the database cannot be used, or there is none.
     """
     optuna = require("optuna", extra="search")
+    sql = require("sqlalchemy", extra="train")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     options = {"connect_args": {"timeout": LOCK_SECONDS}} if store.is_local else {}
@@ -70,6 +72,11 @@ def open_study(search: Search, store: Store, seed: int = 0) -> Any:
             grace_period=max(2, int(store.lease_seconds)),
             heartbeat_stale_trial_callback=stale,
         )
+        if not is_made and search.study not in optuna.get_all_study_names(storage):
+            raise EdgegolfError(
+                f"the store {store.shown} has no search of this space on {search.dataset}",
+                hint=f"edgegolf search {search.name} begins one",
+            )
         return optuna.create_study(
             study_name=search.study,
             storage=storage,
@@ -79,9 +86,10 @@ def open_study(search: Search, store: Store, seed: int = 0) -> Any:
                 min_resource=1, reduction_factor=search.space.keep
             ),
         )
-    except (optuna.exceptions.OptunaError, RuntimeError) as error:
+    except (optuna.exceptions.OptunaError, sql.exc.SQLAlchemyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
         raise EdgegolfError(
-            f"the store {store.shown} cannot keep a search: {error}",
+            f"the store {store.shown} cannot keep a search: {reason}",
             hint="give another file or URL with --store",
         ) from None
 

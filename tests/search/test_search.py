@@ -78,6 +78,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_killed_workers_trial_is_done_by_another(killed: Path) -> None:
     states = [state for (state,) in rows(killed / "store.sqlite", "SELECT state FROM trials")]
     assert states.count("FAIL") == 1
@@ -98,6 +99,7 @@ def test_a_killed_workers_trial_is_done_by_another(killed: Path) -> None:
     store.close()
 
 
+@pytest.mark.long
 def test_the_test_split_of_a_run_is_not_judged(killed: Path) -> None:
     query = "SELECT test_accuracy, validation_accuracy FROM runs"
     found = rows(killed / "store.sqlite", query)
@@ -113,6 +115,7 @@ def edgegolf(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_it_is_resumed_shown_drawn_and_its_best_net_is_a_recipe(killed: Path) -> None:
     before = rows(killed / "store.sqlite", "SELECT count(*) FROM trials")
     done = edgegolf(killed, "--picture", "front.svg", "--best", "best.toml")
@@ -143,6 +146,13 @@ def test_a_search_reads_no_test_image(tmp_path: Path, monkeypatch: pytest.Monkey
     store = Store(address)
     (trial,) = results_of(search, store).trials
     assert len(trial.accuracies) == 2  # near the best, which it is: all seeds
+    store.close()
+
+
+def test_what_was_not_begun_is_told(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store.sqlite"))
+    with pytest.raises(EdgegolfError, match="has no search of this space on digits"):
+        results_of(search_of(tmp_path), store)
     store.close()
 
 

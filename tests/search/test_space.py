@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.records import parse_toml
 from edgegolf.search.results import SearchResults, Trial, recipe_text, score
 from edgegolf.search.space import Choices, Range, parse_space, read_space, shipped_spaces
 from edgegolf.search.study import draw
 from edgegolf.zoo import find_recipe
-from edgegolf.zoo.own import parse_recipe
+from edgegolf.zoo.own import SHIPPED, parse_recipe
 
 GOOD = """\
 title = "small"
@@ -82,6 +83,32 @@ def test_a_shipped_space_has_nets(name: str) -> None:
     assert fitting >= 40
 
 
+def allows(dimension: Choices | Range, value: Any) -> bool:
+    if isinstance(dimension, Choices):
+        return value in dimension.values
+    return dimension.low <= value <= dimension.high
+
+
+@pytest.mark.parametrize(
+    ("space", "net"), [("mnist-97", "golf_375"), ("mnist-98", "golf_535"), ("mnist-99", "golf_751")]
+)
+def test_records_are_points_of_their_space(space: str, net: str) -> None:
+    """So its search can find what is as good, from nothing but the file."""
+    recipe, found = find_recipe(net), read_space(space)
+    text = (SHIPPED / f"{net}.toml").read_text("utf-8")
+    settings = parse_toml(text)["net"].partition(":")[2].split(",")
+    drawn = {name: getattr(each, "values", (None,))[0] for name, each in found.dimensions.items()}
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        drawn[f"settings.{key}"] = int(value) if value.isdigit() else value
+    drawn |= {"settings.head_biases": 1, "settings.stem_stride": 2}
+    for name in ("learning_rate", "shift", "optimizer"):
+        drawn[f"training.{name}"] = getattr(recipe.training, name)
+    assert all(allows(each, drawn[name]) for name, each in found.dimensions.items())
+    assert found.recipe(drawn).parameters == recipe.parameters
+    assert found.recipe(drawn).training == recipe.training
+
+
 def test_ranges_lists_and_parts_are_dimensions() -> None:
     space = parse_space(GOOD.encode(), "good.toml")
     assert space.dimensions == {
@@ -116,6 +143,7 @@ def test_another_space_is_another_study() -> None:
         ("epochs = [1, 3]", "epochs = 3", 5, "epochs"),
         ('net = "golf_net"', 'net = "gulf_net"', 2, "net"),
         ("[settings]", 'minimize = "luck"\n[settings]', 7, "minimize"),
+        ("[settings]", 'dataset = "cats"\n[settings]', 7, "dataset"),
         ("[settings]", "keep = 1\n[settings]", 7, "keep"),
         ("[settings]", "trials = 0\n[settings]", 7, "trials"),
         ("[settings]", "trial = 5\n[settings]", 7, "trial"),

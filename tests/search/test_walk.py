@@ -25,6 +25,7 @@ def test_the_page_shows_spaces() -> None:
         parse_space(text.encode(), "docs/search.md")
 
 
+@pytest.mark.long
 def test_the_walk(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
     pytest.importorskip("optuna")
