@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegolf.backends.gradient.net import CompiledNet
 from edgegolf.backends.gradient.source import NotCompiledError
 from edgegolf.data import Dataset, Split
 from edgegolf.errors import require
 from edgegolf.quiet import import_keras
 from edgegolf.training.batches import Targets
+from edgegolf.training.gradients import CompiledNet
 from edgegolf.training.mirror import twin_places
 from edgegolf.training.optimizers import OPTIMIZERS, Floats, Optimizer, Schedule
 from edgegolf.training.trainer import Steps, Trainer

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edgegolf.backends.c.compiling import find_compiler
-from edgegolf.backends.gradient.net import CompiledNet
 from edgegolf.backends.gradient.source import NotCompiledError
+from edgegolf.training.gradients import CompiledNet
 from edgegolf.zoo import find_recipe
 
 tensorflow = pytest.importorskip("tensorflow")

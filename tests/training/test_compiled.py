@@ -159,5 +159,5 @@ def test_keras_trains_what_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> N
     assert (
         trainer_for(recipe_of(replace(TRAINING, optimizer="muon")), dataset, 0, 1).kind == "keras"
     )
-    monkeypatch.setattr("edgegolf.backends.gradient.net.find_compiler", lambda _: None)
+    monkeypatch.setattr("edgegolf.training.gradients.find_compiler", lambda _: None)
     assert compiled.trainer_for(recipe_of(TRAINING), dataset, 0, 1).kind == "keras"
