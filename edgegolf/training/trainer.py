@@ -7,6 +7,7 @@ there, shuffled and moved.
 
 from __future__ import annotations
 
+import io
 import math
 import time
 import zipfile
@@ -22,7 +23,7 @@ import numpy as np
 
 from edgegolf.data import Dataset, Split
 from edgegolf.errors import EdgegolfError, require
-from edgegolf.files import atomic_path
+from edgegolf.files import write_atomically
 from edgegolf.quiet import import_keras, import_tensorflow
 from edgegolf.training.allocator import keep_freed_memory
 from edgegolf.training.batches import Batches, Targets
@@ -212,8 +213,9 @@ class Trainer:
     def save(self, path: Path, position: Position) -> None:
         """Write all that the next batch depends on, and which it is, into an `.npz` file."""
         values = [np.array(value) for value in self._state()]
-        with atomic_path(path) as temporary:
-            np.savez(temporary, np.array(astuple(position)), *values)
+        buffer = io.BytesIO()  # an archive that a full disk cuts off complains when it is forgotten
+        np.savez(buffer, np.array(astuple(position)), *values)
+        write_atomically(path, buffer.getvalue())
 
     def restore(self, path: Path) -> Position:
         """Take up a saved state and return how far it is.

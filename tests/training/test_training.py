@@ -16,6 +16,7 @@ import pytest
 
 from edgegolf.cards import read_card
 from edgegolf.errors import EdgegolfError
+from edgegolf.files import PARTIAL
 from edgegolf.training import Job, train_nets, worker
 from edgegolf.training.jobs import train_all
 from edgegolf.training.results import run_folder
@@ -108,10 +109,29 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path: Path) -> No
     assert interrupted is not None
     assert 2 <= len(interrupted.epochs) < 16
     assert interrupted.test_accuracy is None
+    (broken / f"{PARTIAL}left.npz").touch()  # as if it was killed while it wrote
     (run,) = train_all([job(broken, epochs=16)], 1, ignore)
+    assert {path.name for path in broken.iterdir()} == {"run.json", "model.keras"}
     assert [epoch.epoch for epoch in run.epochs] == list(range(16))
     for first, second in zip(weights(whole), weights(broken), strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(tmp_path: Path) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", str(tmp_path)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("file systems can be mounted by root only")
+    try:
+        one = job(tmp_path / "run", epochs=3)
+        with pytest.raises(EdgegolfError, match="No space left on device"):
+            worker.train(one, 1, ignore)
+        assert read_run(one.folder) is not None
+        assert list(one.folder.glob(f"{PARTIAL}*")) == []
+        subprocess.run(["mount", "-o", "remount,size=1m", str(tmp_path)], check=True)
+        assert len(worker.train(one, 1, ignore).epochs) == 3
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_a_finished_run_is_not_done_again(trained: Path) -> None:
