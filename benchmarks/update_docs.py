@@ -30,6 +30,7 @@ from exactness import exactness_markdown
 from records_page import draw_structures, records_sections
 from strangers import Strangers, strangers_markdown
 from structure import GUIDE, structure
+from trainers import trainers_markdown
 from users import Users, users_markdown
 
 from edgegolf.bench.result import read_results
@@ -67,6 +68,7 @@ def main() -> None:
     sections["low-bits"] = low_bits_markdown(cards)
     sections["exactness"] = exactness_markdown()
     sections["structure"] = structure()
+    sections["trainers"] = trainers_markdown()
     sections |= other_sections()
     sections |= {name: output(*command) for name, command in OUTPUTS.items()}
     sections |= instructions_sections(read_instructions(INSTRUCTIONS))

@@ -240,8 +240,8 @@ def convolve_back(source: Image, result: Image, window: Window, adds: bool) -> s
 def convolve_weights(source: Image, result: Image, window: Window, bias: bool) -> str:
     """`w += x * y`, `b += y`: the gradients of the weights, a vector each."""
     rows, columns = _rows(source, result, window)
-    at_once = min(rows, max(1, 8 // columns))  # rows, which both stay in the nearest cache
-    parts = list(pieces(columns, 8)) if rows == 1 else [(0, columns, columns)]
+    at_once = min(rows, max(1, 16 // columns))  # rows, which both stay in the nearest cache
+    parts = list(pieces(columns, 16)) if rows == 1 else [(0, columns, columns)]
     runs, length = _runs(window, source.channels)
     inner = window.size[0] * window.size[1] * source.channels
     j_most, k_most = tile(result.channels, length)
@@ -396,14 +396,15 @@ def depthwise_weights(source: Image, result: Image, window: Window, bias: bool) 
                 for row, column in places
             )
         )
+        text.append(f"for (int i = 0; i < {rows}; i++) {{\n")
         for head, pixels in loops("c", columns, 3):
-            body = "".join(f"V y{p} = d[{p * result.column}];" for p in range(pixels))
+            body = "".join(f"V y{p} = d[{p * result.column}]; HOLD(y{p});" for p in range(pixels))
             if bias and low == 0:
                 body += "".join(f"t += y{p};" for p in range(pixels))
             for row in window_rows:
                 for offset, uses in sorted(_taps(source, window, pixels, row).items()):
                     body += (
-                        f"{{ V v = q[{offset}];"
+                        f"{{ V v = q[{offset}]; HOLD(v);"
                         + "".join(f"s{row}_{column} += y{p} * v;" for p, column in uses)
                         + "}"
                     )
@@ -413,16 +414,14 @@ def depthwise_weights(source: Image, result: Image, window: Window, bias: bool) 
                 f"const V *d = y + i * {result.row} + c * {result.column} + o;\n{body}}}\n"
             )
         text.append(
-            "".join(
+            "}"
+            + "".join(
                 f"w[{(row * width + column) * result.channels} + o] = s{row}_{column};"
                 for row, column in places
             )
         )
     text.append("b[o] = t; }\n" if bias else "}\n")
-    return (
-        f"for (int i = 0; i < {rows}; i++) for (int o = 0; o < {result.channels}; o++) "
-        f"{''.join(text)}"
-    )
+    return f"for (int o = 0; o < {result.channels}; o++) {''.join(text)}"
 
 
 def elementwise(box: Box, images: dict[str, Image], statement: str) -> str:
