@@ -13,6 +13,8 @@ from edgegolf.bench.outline import outline
 from edgegolf.cards import Card, read_card
 from edgegolf.data import SOURCES
 from edgegolf.files import write_atomically
+from edgegolf.frontends.onnx import read_graph
+from edgegolf.passes.gauge import fix_gauge
 from edgegolf.report.outline_views import outline_svg
 from edgegolf.report.table import UNKNOWN, Table, mean_and_spread
 from edgegolf.sweep.front import Published, published_records
@@ -120,8 +122,8 @@ def _linked(record: Published) -> str:
 
 def _nets_table(cards: Sequence[Card]) -> Table:
     header = (
-        "net", "parameters", "MACs", "from", "seeds", "test split read on", "int8.onnx",
-        "int4.onnx", "command",
+        "net", "parameters", "of which not needed", "MACs", "from", "seeds", "test split read on",
+        "int8.onnx", "int4.onnx", "command",
     )  # fmt: skip
 
     def size(card: Card, name: str) -> str:
@@ -132,6 +134,7 @@ def _nets_table(cards: Sequence[Card]) -> Table:
         (
             f"`{card.net}`",
             f"{card.parameters:,}",
+            f"{_not_needed(card):,}",
             f"{card.macs:,}",
             find_recipe(card.net).article.title,
             str(len(card.seeds)),
@@ -143,6 +146,12 @@ def _nets_table(cards: Sequence[Card]) -> Table:
         for card in cards
     )
     return Table(header, tuple(rows))
+
+
+def _not_needed(card: Card) -> int:
+    """How many parameters can be 1 or 0 without changing the function."""
+    path = MODELS / card.net.replace(":", "-") / "float32.onnx"
+    return fix_gauge(read_graph(path.read_bytes()).graph)[1]
 
 
 def _drawing(card: Card) -> str:

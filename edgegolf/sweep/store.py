@@ -159,6 +159,9 @@ class Store:
             row.key: self._record(SweepRun, {name: getattr(row, name) for name in names}, row.key)
             for row in self._rows((run.key for run in runs), self._table.c.state == FINISHED)
         }
+        for run in runs:
+            if run.tests and run.key in found and found[run.key].test_accuracy is None:
+                raise self._damaged(run.key, "it has no accuracy on the test split")
         return tuple(found[run.key] for run in runs if run.key in found)
 
     def add_costs(self, costs: Sequence[FileCosts]) -> None:
