@@ -16,6 +16,7 @@ from typing import Any
 
 from edgegolf.data import Dataset, load_dataset
 from edgegolf.errors import EdgegolfError, require
+from edgegolf.records import reasons
 from edgegolf.search.results import Trial, changes, score
 from edgegolf.search.space import Choices, Range, Space
 from edgegolf.sweep.runs import RunSpec, SweepRun
@@ -109,18 +110,30 @@ def _begun(study: Any) -> int:
 
 
 def results(study: Any) -> tuple[Trial, ...]:
-    """The trials that are over and were trained."""
+    """The trials that are over and were trained.
+
+    Raises:
+        EdgegolfError: The store is damaged.
+    """
+    import cattrs
+    from cattrs.strategies import configure_union_passthrough
+
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    configure_union_passthrough(Hyper, converter)
     complete = require("optuna", extra="search").trial.TrialState.COMPLETE
-    return tuple(
-        Trial(
-            number=trial.number,
-            accuracies=tuple(facts.pop("accuracies")),
-            is_complete=trial.state == complete,
-            **facts,
-        )
-        for trial in over(study)[0]
-        if (facts := json.loads(trial.user_attrs.get(FACTS, "null"))) is not None
-    )
+    known = [trial for trial in over(study)[0] if FACTS in trial.user_attrs]
+    try:
+        found = [
+            {"number": each.number, "is_complete": each.state == complete}
+            | json.loads(each.user_attrs[FACTS])
+            for each in known
+        ]
+        return tuple(converter.structure(facts, Trial) for facts in found)
+    except (cattrs.BaseValidationError, TypeError, ValueError) as error:
+        raise EdgegolfError(
+            f"the search {study.study_name} is damaged: {reasons(error)[0]}",
+            hint="give another --store",
+        ) from None
 
 
 def search_worker(

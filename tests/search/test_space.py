@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -13,7 +14,7 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.records import parse_toml
 from edgegolf.search.results import SearchResults, Trial, recipe_text, score
 from edgegolf.search.space import Choices, Range, parse_space, read_space, shipped_spaces
-from edgegolf.search.study import draw
+from edgegolf.search.study import draw, results
 from edgegolf.zoo import find_recipe
 from edgegolf.zoo.own import SHIPPED, parse_recipe
 
@@ -234,6 +235,28 @@ def test_bytes_are_those_of_the_file_that_export_would_make() -> None:
     ]
     assert few > weights[0]
     assert 0.9 < (many - few) / (weights[1] - weights[0]) < 1.5  # a byte for each weight
+
+
+def test_trials_are_read_from_a_study() -> None:
+    optuna = pytest.importorskip("optuna")
+    study = optuna.create_study()
+    trial, expected = study.ask(), some_trial(0, 200, 0.95, 0.97)
+    kept = {k: v for k, v in vars(expected).items() if k not in ("number", "is_complete")}
+    trial.set_user_attr("facts", json.dumps(kept))
+    study.ask()  # goes on
+    study.tell(trial, 1.0)
+    assert results(study) == (expected,)
+
+
+@pytest.mark.parametrize("facts", ["{", "3", "{}", '{"net": 3}', '{"accuracies": "high"}'])
+def test_a_damaged_trial_is_told(facts: str) -> None:
+    optuna = pytest.importorskip("optuna")
+    study = optuna.create_study()
+    trial = study.ask()
+    trial.set_user_attr("facts", facts)
+    study.tell(trial, 1.0)
+    with pytest.raises(EdgegolfError, match="is damaged"):
+        results(study)
 
 
 def test_a_best_net_is_a_recipe() -> None:
