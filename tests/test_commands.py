@@ -71,6 +71,7 @@ TARGETS_NOT_RUN = {
     "lint": "a minute of mypy; .ci/run runs it",
     "report": "judges the files of every net; a page of fewer is written by a command",
     "setup": "downloads 2.1 GB; .ci/run runs it, tests/test_install.py installs",
+    "site": "downloads Sphinx; .ci/run runs it",
     "test": "these tests",
     **dict.fromkeys(("test-arm", "test-browser", "test-circuit", "test-cluster", "test-install",
                      "test-long", "test-mcu"),
