@@ -22,7 +22,7 @@ from edgegolf.files import write_atomically
 from edgegolf.report.table import Table
 
 RECORD = Path(__file__).with_name("trainers.json")
-NETS = ("fewest_parameters", "tight_resnet", "uno_resnet", "cnn:2", "double_cnn:2", "pooled_linear")
+NETS = ("fewest_parameters", "tight_resnet", "uno_resnet", "cnn:2", "double_cnn:2")
 BATCHES = 20  # of a turn
 IMAGES = 55_000  # of an epoch of MNIST
 SEARCH_EPOCHS = 10  # of a candidate in a search

@@ -39,6 +39,8 @@ class CompiledTrainer(Trainer):
         if training.optimizer not in OPTIMIZERS or training.precision != FLOAT32:
             raise NotCompiledError(f"no {training.optimizer} in {training.precision} is compiled")
         self.model = self._build()
+        if not any("Conv" in type(layer).__name__ for layer in self.model.layers):
+            raise NotCompiledError("XLA trains nets without convolutions as fast")
         places = twin_places(self.model) if training.mirror_pairs else None
         self._net = CompiledNet(self.model)
         self._twins = None if places is None else self._net.positions(places)

@@ -11,7 +11,7 @@ import pytest
 from edgegolf.backends.c.compiling import find_compiler
 from edgegolf.data import load_dataset
 from edgegolf.errors import EdgegolfError
-from edgegolf.training import compiled
+from edgegolf.training import compiled, gradients
 from edgegolf.training.compiled import CompiledTrainer, trainer_for
 from edgegolf.training.mirror import keep_mirror_pairs
 from edgegolf.training.optimizers import Optimizer, Schedule
@@ -159,5 +159,7 @@ def test_keras_trains_what_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> N
     assert (
         trainer_for(recipe_of(replace(TRAINING, optimizer="muon")), dataset, 0, 1).kind == "keras"
     )
+    assert trainer_for(find_recipe("pooled_linear"), dataset, 0, 1).kind == "keras"
     monkeypatch.setattr("edgegolf.training.gradients.find_compiler", lambda _: None)
+    gradients._compiled.cache_clear()
     assert compiled.trainer_for(recipe_of(TRAINING), dataset, 0, 1).kind == "keras"
