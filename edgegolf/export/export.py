@@ -22,6 +22,7 @@ from edgegolf.export.low_bits import LOW_BITS, low_bit_drafts
 from edgegolf.export.measuring import STOCK, Candidate, Compute, Draft, Task, measure, outputs_of
 from edgegolf.export.model_source import Compiled, Described, load_packages, open_source
 from edgegolf.export.onnx_export import with_stored_weights
+from edgegolf.export.portable import golfed_drafts
 from edgegolf.export.samples import ExportData, read_data
 from edgegolf.export.sources import with_shapes
 from edgegolf.export.variants import (
@@ -503,12 +504,7 @@ class _Making:
                 replace(draft, data=golf_tflite(draft.data, Keep()).data)
                 for draft in tflite_drafts(graph, tuning)
             ]
-        keep = Keep(portable=self.options.portable)
-        return [
-            replace(draft, data=golf_onnx(draft.data, keep).data)
-            for draft in onnx_drafts(graph, tuning)
-            if draft.compute == "int8-weights" or not self.options.portable
-        ]
+        return golfed_drafts(onnx_drafts(graph, tuning), self.options.portable)
 
     @cached_property
     def _compiled(self) -> Compiled | None:

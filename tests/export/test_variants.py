@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from edgegolf.export.export import in_file, simplified
 from edgegolf.export.measuring import Task, measure, outputs_of
 from edgegolf.export.model import load_model
 from edgegolf.export.model_source import Compiled
+from edgegolf.export.portable import golfed_drafts
 from edgegolf.export.samples import Samples
 from edgegolf.export.variants import Tuning, tflite_drafts, write_int8, write_int8_weights
 from edgegolf.formats.tflite.model import parse_tflite
@@ -334,6 +336,24 @@ def test_the_portable_form_takes_at_most_a_tenth_more(net: str) -> None:
         return min(len(golf_onnx(data, Keep(portable=portable)).data) for data in files)
 
     assert smallest(portable=True) <= 1.1 * smallest(portable=False)
+
+
+def test_a_portable_form_is_never_much_larger_than_what_is_written() -> None:
+    graph = shared_net()
+    drafts = variants.onnx_drafts(graph, tuning(graph, pixels(graph), ".onnx"))
+    weights = next(draft for draft in drafts if draft.compute == "int8-weights")
+    integers = next(draft for draft in drafts if draft.compute == "int8")
+    assert {draft.compute for draft in golfed_drafts(drafts, portable=False)} == {
+        "int8", "int8-weights"
+    }  # fmt: skip
+    assert golfed_drafts([weights, integers], portable=True) == [
+        replace(weights, data=golf_onnx(weights.data, Keep(portable=True)).data)
+    ]
+    # A larger file as the only one that others read.
+    larger = replace(weights, data=onnx.write(shared_net(channels=24)))
+    (kept,) = golfed_drafts([larger, integers], portable=False)
+    assert (kept.compute, kept.name) == ("int8-weights", larger.name)
+    assert 1.1 * len(golf_onnx(integers.data, Keep()).data) < len(kept.data)
 
 
 def test_a_trained_keras_model_keeps_its_accuracy(
