@@ -60,8 +60,8 @@ demo: setup ## Serve a page on which one draws and the nets guess
 test: setup ## Run the tests
 	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-test-long: setup ## Run the tests of half a minute or more
-	$(VENV)/bin/python -m pytest -m long -rs
+test-long: setup ## Run the tests that take long
+	$(VENV)/bin/python -m pytest -m long -rs --numprocesses 2 --dist loadfile
 
 test-cluster: $(VENV)/.cluster ## Test sweeps on Ray and PostgreSQL (installed if root)
 	@if [ "$$(id -u)" = 0 ] && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then \

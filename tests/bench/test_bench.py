@@ -209,6 +209,7 @@ def test_hostile_files_fail_in_one_clear_line(name):
     assert "process ended" not in result.error
 
 
+@pytest.mark.long
 def test_an_inference_of_shapes_without_end_is_ended(monkeypatch):
     monkeypatch.setattr(import_module("edgegolf.runtimes.child"), "SECONDS", 1.0)
     path = GOLF_CASES / "endless_inference.onnx"
@@ -218,6 +219,7 @@ def test_an_inference_of_shapes_without_end_is_ended(monkeypatch):
             read(path)
 
 
+@pytest.mark.long
 def test_a_loop_without_end_is_ended(monkeypatch):
     monkeypatch.setattr(import_module("edgegolf.runtimes.child"), "SECONDS", 2.0)
     path = GOLF_CASES / "endless_loop.onnx"

@@ -51,6 +51,7 @@ def test_a_lambda_as_loss_is_no_layer(tmp_path: Path) -> None:
     assert names(export(tmp_path, model, "float32.tflite", x=TABLE)) == ["float32.tflite"]
 
 
+@pytest.mark.long
 def test_what_crashes_a_converter_is_made_by_the_compiler_or_one_line(tmp_path: Path) -> None:
     model = net(L.LSTM(4), L.Dense(3, activation="softmax"), shape=(12, 5))
     series = RANDOM.random((30, 12, 5), np.float32)

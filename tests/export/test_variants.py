@@ -46,7 +46,7 @@ from edgegolf.quantize.scale_search import search_scales
 from edgegolf.runtimes import installed_runtimes, open_session
 from edgegolf.runtimes.classify import accuracy, scores
 
-pytestmark = pytest.mark.usefixtures("hasty")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("hasty")]
 
 RUNTIMES = installed_runtimes(Path("any.tflite"))
 GRAPHS = {

@@ -25,6 +25,8 @@ from edgegolf.formats.onnx.inlining import inlined  # noqa: E402
 from edgegolf.frontends.onnx import read_graph  # noqa: E402
 from edgegolf.frontends.onnx_shapes import infer_types  # noqa: E402
 
+pytestmark = pytest.mark.long
+
 CASES = Path(__file__).parents[1] / "golf" / "cases"
 
 

@@ -535,6 +535,7 @@ def test_what_no_installed_runtime_runs_is_refused_with_what_each_said(tmp_path:
     assert programs_of(target.read_bytes()) == programs_of(source.read_bytes())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["endless.tflite", "endless_loop.onnx"])
 def test_a_loop_without_end_is_ended_and_told(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -548,6 +549,7 @@ def test_a_loop_without_end_is_ended_and_told(
     assert not target.exists()
 
 
+@pytest.mark.long
 def test_inferring_shapes_without_end_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,8 @@ from edgegolf.golf.golf import golf_file
 from edgegolf.records import to_json
 from edgegolf.runtimes.child import run_in_child
 
+pytestmark = pytest.mark.long
+
 KB_FREE = 50_000
 FACTOR = 20
 SECONDS = 60.0
