@@ -111,7 +111,7 @@ lint: setup ## Check style and types
 report: setup ## Write report.html from the committed models
 	$(EDGEGOLF) report $(wildcard models/*/*) docs/costs/cifar10.json docs/footprint.json $(wildcard docs/sweeps/*.json)
 
-site: $(VENV)/.docs ## Make the documentation as a site in build/site; a broken link fails
+site: $(VENV)/.docs ## Make the pages a site in build/site; broken links fail
 	$(VENV)/bin/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet -c docs . build/site
 	@cp build/site/README.html build/site/index.html
 	@echo 'build/site/index.html'

@@ -38,7 +38,11 @@ def note_choices(folder: Path, results: Sequence[Instructions]) -> None:
     """
     card = read_card(folder)
     if card is not None:
-        own = [each for each in results if Path(each.file).parent == folder]
+        own = [
+            each
+            for each in results
+            if Path(each.file).parent == folder and Path(each.file).name in card.files
+        ]
         write_card(folder, replace(card, choices=board_choices(own)))
 
 

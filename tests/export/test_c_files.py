@@ -53,7 +53,7 @@ def test_an_onnx_file_in_integers(tmp_path: Path) -> None:
     [
         ("pooled_linear/float32.tflite", None, "a tensor of float32"),
         ("pooled_linear/int8.onnx", None, "a tensor of float32"),
-        ("nothing.tflite", None, "cannot be read"),
+        ("nothing.tflite", None, "does not exist"),
         ("pooled_linear/int8.tflite", "uno", "there is no device 'uno'"),
     ],
 )

@@ -90,9 +90,7 @@ def allows(dimension: Choices | Range, value: Any) -> bool:
     return dimension.low <= value <= dimension.high
 
 
-@pytest.mark.parametrize(
-    ("space", "net"), [("mnist-97", "golf_375"), ("mnist-98", "golf_535"), ("mnist-99", "golf_751")]
-)
+@pytest.mark.parametrize(("space", "net"), [("mnist-97", "golf_375"), ("mnist-98", "golf_535")])
 def test_records_are_points_of_their_space(space: str, net: str) -> None:
     """So its search can find what is as good, from nothing but the file."""
     recipe, found = find_recipe(net), read_space(space)
