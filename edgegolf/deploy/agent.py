@@ -292,6 +292,7 @@ def _make_environment(request: dict[str, Any], root: str, folder: str) -> None:
     ]
     with zipfile.ZipFile(os.path.join(wheels, request["edgegolf"][0])) as wheel:
         wheel.extractall(site)
+    _write_command(os.path.join(folder, "bin", "edgegolf"))
     started = _run([python, "-I", "-m", "edgegolf", "--version"])
     if started.returncode:
         raise RefusedError(f"edgegolf does not start there: {_last_line(started.output)}")
@@ -305,6 +306,13 @@ def _make_environment(request: dict[str, Any], root: str, folder: str) -> None:
             ]
         },
     )
+
+
+def _write_command(path: str) -> None:
+    """A command that finds its environment wherever it is called from, also under a new name."""
+    with open(path, "w") as file:
+        file.write('#!/bin/sh\nexec "$(dirname "$(readlink -f "$0")")/python" -m edgegolf "$@"\n')
+    os.chmod(path, 0o755)
 
 
 class Done:

@@ -59,6 +59,22 @@ def release(root: str, data: bytes) -> str:
     return tree
 
 
+def test_the_command_finds_its_environment(tmp_path: Path) -> None:
+    """Through links, and after the environment got its name."""
+    bin_folder = tmp_path / "new.partial" / "bin"
+    bin_folder.mkdir(parents=True)
+    (bin_folder / "python").write_text('#!/bin/sh\necho "$@"\n')
+    (bin_folder / "python").chmod(0o755)
+    agent._write_command(str(bin_folder / "edgegolf"))
+    (tmp_path / "new.partial").rename(tmp_path / "named")
+    (tmp_path / "current").symlink_to("named")
+    (tmp_path / "edgegolf").symlink_to(tmp_path / "current" / "bin" / "edgegolf")
+    said = subprocess.run(
+        [tmp_path / "edgegolf", "classify", "a b.png"], capture_output=True, text=True, check=True
+    ).stdout
+    assert said == "-m edgegolf classify a b.png\n"
+
+
 def test_contents_come_in_parts(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = os.urandom(300_000)
     name, size = sha256(data), len(data)
