@@ -25,6 +25,9 @@ from edgegolf.sqnr import sqnr
 checker = pytest.importorskip("onnx")
 
 
+pytestmark = pytest.mark.long
+
+
 def in_file(graph: Graph, arrays: list[np.ndarray], path: Path) -> list[np.ndarray]:
     """What onnxruntime gives for the graph's arrays, in the graph's layout."""
     path.write_bytes(onnx.write(graph))

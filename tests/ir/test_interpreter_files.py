@@ -31,6 +31,8 @@ from edgegolf.ir.interpreter import run
 from edgegolf.runtimes import open_session
 from edgegolf.runtimes.classify import quantize
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 DATA = os.environ.get("EDGEGOLF_DATA")
 COMMITTED = sorted((ROOT / "models").glob("*/*/*.tflite"))

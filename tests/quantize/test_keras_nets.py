@@ -21,6 +21,8 @@ from edgegolf.runtimes import open_session
 pytest.importorskip("tensorflow")
 pytest.importorskip("ai_edge_litert")
 
+pytestmark = pytest.mark.long
+
 SCHEME = Scheme("requantize", "own", "channel")
 
 
