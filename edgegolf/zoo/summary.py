@@ -16,7 +16,7 @@ class LayerSummary:
 
     name: str  # the layer's name
     kind: str  # its Keras class
-    output_shape: tuple[int, ...]  # of one image, without the batch
+    output_shape: tuple[int, ...]  # of its first application, without the batch
     parameters: int  # counted once, however often the layer is applied
     macs: int  # multiply-accumulates of all its applications to one image
     applications: int  # how often it is applied; above 1 its weights are shared
@@ -31,16 +31,15 @@ def summarize(model: keras.Model) -> tuple[LayerSummary, ...]:
 def _summarize_layer(layer: keras.layers.Layer) -> LayerSummary:
     nodes = [node for node in layer._inbound_nodes if node.output_tensors]
     # A Sequential calls its layers once more for its own functional twin: same inputs, same node.
-    calls = {tuple(id(tensor) for tensor in node.input_tensors) for node in nodes}
-    applications = max(1, len(calls))
-    output_shape = tuple(nodes[0].output_tensors[0].shape[1:])
+    calls = {tuple(id(tensor) for tensor in node.input_tensors): node for node in nodes}
+    shapes = [tuple(node.output_tensors[0].shape[1:]) for node in calls.values()]
     return LayerSummary(
         name=layer.name,
         kind=type(layer).__name__,
-        output_shape=output_shape,
+        output_shape=shapes[0],
         parameters=layer.count_params(),
-        macs=applications * _macs(layer, output_shape),
-        applications=applications,
+        macs=sum(_macs(layer, shape) for shape in shapes),
+        applications=len(shapes),
         trained=layer.trainable and bool(layer.trainable_weights),
     )
 

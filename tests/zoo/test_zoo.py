@@ -84,6 +84,13 @@ def test_tight_resnet_applies_one_separable_convolution_eight_times() -> None:
     assert sum(layer.macs for layer in layers.values()) == 740_960
 
 
+def test_an_application_at_another_scale_computes_as_much_as_it_has_positions() -> None:
+    layers = {layer.name: layer for layer in summarize(build("golf_375"))}
+    positions = 28**2 + 2 * (13**2 + 6**2 + 2**2)  # pooled by 3 with a stride of 2
+    assert layers["shared_a"].applications == 7
+    assert layers["shared_a"].macs == positions * (9 * 15 + 15 * 15)
+
+
 def test_unshared_twin_computes_the_same_amount() -> None:
     shared, unshared = summarize(build("tight_resnet")), summarize(build("tight_resnet_unshared"))
     assert sum(layer.macs for layer in shared) == sum(layer.macs for layer in unshared)
