@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from edgegolf.errors import require
 
 if TYPE_CHECKING:
     import onnx
 
 NUMBERED = re.compile(r"__\d+")  # what tf2onnx appends to the names that it makes up
+
+
+@contextmanager
+def deterministic_tf2onnx() -> Iterator[Any]:
+    """The package tf2onnx, so that one process after the other makes the same of one model.
+
+    Its optimizer goes through sets of nodes, which have the order of their memory addresses: it
+    took a transposition for a reshaping, or did not, in one of fifteen runs. By names, which it
+    numbers, nodes have the same order in every run.
+    """
+    tf2onnx: Any = require("tf2onnx", extra="train")
+    node: Any = require("tf2onnx.graph", extra="train").Node
+    utilities: Any = require("tf2onnx.utils", extra="train")
+    by_address, number = node.__hash__, utilities.INTERNAL_NAME
+    node.__hash__ = lambda self: zlib.crc32(self.name.encode())
+    utilities.INTERNAL_NAME = 1
+    try:
+        yield tf2onnx
+    finally:
+        node.__hash__ = by_address
+        utilities.INTERNAL_NAME = number
 
 
 def canonical(model: onnx.ModelProto) -> None:

@@ -19,7 +19,16 @@ from edgegolf.data import Dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.choosing import Goal, LargerThanFloatError, best_files, price_of_sharing
 from edgegolf.export.low_bits import LOW_BITS, low_bit_drafts
-from edgegolf.export.measuring import STOCK, Candidate, Compute, Draft, Task, measure, outputs_of
+from edgegolf.export.measuring import (
+    STOCK,
+    Candidate,
+    Compute,
+    Draft,
+    Task,
+    measure,
+    outputs_of,
+    rounds_folder,
+)
 from edgegolf.export.model_source import Compiled, Described, load_packages, open_source
 from edgegolf.export.onnx_export import with_stored_weights
 from edgegolf.export.portable import golfed_drafts
@@ -382,7 +391,8 @@ class _Making:
         task = replace(self._judged, compiled=self.in_file(suffix))
         candidates = measure(drafts, suffix, task, self.options.quick)
         show(suffix[1:], candidates)
-        for sentence in noise_warnings(suffix[1:], [each.doubt for each in candidates]):
+        doubts = [each.doubt for each in candidates]
+        for sentence in noise_warnings(suffix[1:], doubts, rounds_folder()):
             self._tell(sentence)
         refused: dict[str, EdgegolfError] = {}
         while True:

@@ -203,9 +203,9 @@ def ratio(times: Sequence[float], others: Sequence[float]) -> tuple[float, float
 class _Cached:
     """Latencies that are measured once for the same files, runtime and machine.
 
-    What is chosen by them is then the same in every export of a model. They are kept in the user's
-    cache folder, but not where the machine was too noisy to know them; without it, they are made
-    anew.
+    What is chosen by them is then the same in every export of a model, also where the machine was
+    noisy, which a warning tells. They are kept in the user's cache folder; without it, they are
+    made anew.
     """
 
     path: Path
@@ -223,18 +223,23 @@ class _Cached:
     ) -> Latencies:
         """The same, anew."""
         found = latencies_of(paths, runtime, compiled, task, self.pace)
-        if _doubt(found) <= PRECISE:
-            with contextlib.suppress(EdgegolfError):
-                write_atomically(self.path, json.dumps(found))
+        with contextlib.suppress(EdgegolfError):
+            write_atomically(self.path, json.dumps(found))
         return found
 
 
-def _cached(paths: Sequence[Path], runtime: str, pace: Pace) -> _Cached:
+def rounds_folder() -> Path:
+    """Where latencies are kept."""
     from platformdirs import user_cache_path
 
-    known = [runtime, _versions(), platform.processor(), platform.node(), *map(sha256, paths)]
+    return user_cache_path("edgegolf") / "rounds"
+
+
+def _cached(paths: Sequence[Path], runtime: str, pace: Pace) -> _Cached:
+    machine = [_versions(), platform.processor(), platform.node()]
+    known = [runtime, pace.seconds, *machine, *map(sha256, paths)]
     key = hashlib.sha256(json.dumps(known).encode()).hexdigest()
-    return _Cached(user_cache_path("edgegolf") / "rounds" / f"{key}.json", pace)
+    return _Cached(rounds_folder() / f"{key}.json", pace)
 
 
 def _versions() -> list[str]:

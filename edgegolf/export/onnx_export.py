@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgegolf.errors import EdgegolfError, require
-from edgegolf.export.canonical import canonical
+from edgegolf.export.canonical import canonical, deterministic_tf2onnx
 from edgegolf.export.unsupported import conversion_error, unsupported_operation
 from edgegolf.files import write_atomically
 from edgegolf.quiet import import_tensorflow, silenced
@@ -160,7 +160,6 @@ def quantize(model: onnx.ModelProto, batches: Iterator[Sequence[NDArray]]) -> by
 
 def _convert(model: keras.Model) -> onnx.ModelProto:
     tensorflow = import_tensorflow()
-    tf2onnx: Any = require("tf2onnx", extra="train")
     signature = [
         tensorflow.TensorSpec(tensor.shape, tensor.dtype, name=re.sub(r"\W", "_", tensor.name))
         for tensor in model.inputs
@@ -174,7 +173,7 @@ def _convert(model: keras.Model) -> onnx.ModelProto:
         return {f"output_{index:0{width}}": output for index, output in enumerate(outputs)}
 
     try:
-        with silenced():
+        with silenced(), deterministic_tf2onnx() as tf2onnx:
             converted, _ = tf2onnx.convert.from_function(
                 call, input_signature=signature, opset=OPSET
             )

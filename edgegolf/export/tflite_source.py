@@ -5,11 +5,12 @@ from __future__ import annotations
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgegolf.backends.onnx import computes_in_integers
 from edgegolf.backends.tflite import write
-from edgegolf.errors import EdgegolfError, require
+from edgegolf.errors import EdgegolfError
+from edgegolf.export.canonical import deterministic_tf2onnx
 from edgegolf.export.model_source import Compiled, Described, Source
 from edgegolf.export.onnx_export import OPSET, in_float16, quantize
 from edgegolf.export.pixels import scales_its_input
@@ -93,9 +94,8 @@ class TfliteSource(Source):
         return self._as_onnx().SerializeToString()
 
     def _as_onnx(self) -> onnx.ModelProto:
-        tf2onnx: Any = require("tf2onnx", extra="train")
         try:
-            with silenced():
+            with silenced(), deterministic_tf2onnx() as tf2onnx:
                 model, _ = tf2onnx.convert.from_tflite(str(self.path), opset=OPSET)
         except Exception as error:  # the converter raises errors of any type
             raise EdgegolfError(

@@ -6,6 +6,7 @@ Errors where nothing can be judged, else sentences for people.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -22,18 +23,20 @@ CUT_OFF = 0.01  # of an input's numbers; calibration leaves out the rarest thous
 NOISY = 0.03  # standard error of latency ratios from which on the best may be another
 
 
-def noise_warnings(file_format: str, doubts: Sequence[float]) -> tuple[str, ...]:
+def noise_warnings(file_format: str, doubts: Sequence[float], kept_in: Path) -> tuple[str, ...]:
     """That latencies of candidates against each other are not to be trusted, if so.
 
     Args:
         file_format: Whose files.
         doubts: The standard error of each candidate's ratio, a fraction.
+        kept_in: The folder of what was measured, which the next export takes again.
     """
     if max(doubts) <= NOISY:
         return ()
     return (
         f"the machine is noisy: latencies of {file_format} files against each other may be off by "
-        f"{max(doubts):.0%}, so that another one may be best when it is quiet",
+        f"{max(doubts):.0%}, so that another one may be best when it is quiet; remove {kept_in} "
+        "then to measure anew",
     )
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -124,6 +126,6 @@ def test_what_an_integer_input_cuts_off_is_told(scale, zero_point, dtype, lost):
 
 
 def test_a_noisy_machine_is_told():
-    assert noise_warnings("onnx", [0.0, 0.03]) == ()
-    (warning,) = noise_warnings("onnx", [0.0, 0.25, 0.11])
+    assert noise_warnings("onnx", [0.0, 0.03], Path("kept")) == ()
+    (warning,) = noise_warnings("onnx", [0.0, 0.25, 0.11], Path("kept"))
     assert "onnx files against each other may be off by 25%" in warning
