@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Floats: TypeAlias = NDArray[np.float32]
 Pixels: TypeAlias = NDArray[np.uint8]
 
-OPTIONS = ("-O2", "-march=native", "-ffast-math", "-shared", "-fPIC", "-w")
+OPTIONS = ("-O2", "-march=native", "-ffast-math", "-fPIC", "-w", "-c")
 SECONDS = 300.0  # that a compiler has
 MOST_PARAMETERS = 1 << 20  # each is a vector
 
@@ -156,17 +156,11 @@ def _compiled(text: str) -> ctypes.CDLL:
     if compiler is None:
         raise NotCompiledError("there is no C compiler here")
     with tempfile.TemporaryDirectory() as folder:
-        source, result = Path(folder) / "gradients.c", Path(folder) / "gradients.so"
+        source, compiled, result = (Path(folder) / f"gradients.{end}" for end in ("c", "o", "so"))
         source.write_text(text)
-        command = [*compiler, *OPTIONS, str(source), "-lm", "-o", str(result)]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=SECONDS)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise NotCompiledError(f"the compiler fails: {error}") from None
-        if done.returncode:
-            lines = done.stderr.decode(errors="replace").splitlines()
-            said = next((line for line in lines if "error" in line), "it says nothing")
-            raise NotCompiledError(f"the compiler refuses the C: {said}")
+        # Linked with -ffast-math, a library rounds the process's smallest numbers to zero.
+        _run([*compiler, *OPTIONS, str(source), "-o", str(compiled)])
+        _run([*compiler, "-shared", str(compiled), "-lm", "-o", str(result)])
         library = ctypes.CDLL(str(result))
     library.gradients.restype = ctypes.c_double
     pointer = ctypes.c_void_p
@@ -174,3 +168,15 @@ def _compiled(text: str) -> ctypes.CDLL:
     library.predict.argtypes = [pointer, pointer, ctypes.c_long, pointer]
     library.predict.restype = None
     return library
+
+
+def _run(command: Sequence[str]) -> None:
+    """Raises NotCompiledError if it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NotCompiledError(f"the compiler fails: {error}") from None
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").splitlines()
+        said = next((line for line in lines if "error" in line), "it says nothing")
+        raise NotCompiledError(f"the compiler refuses the C: {said}")

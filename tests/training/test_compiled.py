@@ -163,3 +163,9 @@ def test_keras_trains_what_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("edgegolf.training.gradients.find_compiler", lambda _: None)
     gradients._compiled.cache_clear()
     assert compiled.trainer_for(recipe_of(TRAINING), dataset, 0, 1).kind == "keras"
+
+
+def test_small_numbers_stay_what_they_are() -> None:
+    """A library linked with -ffast-math would make zeros of them, everywhere in the process."""
+    CompiledTrainer(recipe_of(TRAINING), load_dataset("digits"), 0, 1)
+    assert np.float64(2.0**-1074) * np.ones(1) > 0
