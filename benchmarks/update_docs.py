@@ -27,6 +27,7 @@ from doc_tables import (
     training_markdown,
 )
 from exactness import exactness_markdown
+from peers import peers_markdown
 from records_page import draw_structures, records_sections
 from strangers import Strangers, strangers_markdown
 from structure import GUIDE, structure
@@ -66,7 +67,7 @@ def main() -> None:
     cards = [card for folder in folders if (card := read_card(folder)) is not None]
     sections = {"training": training_markdown(cards), "files": files_markdown(cards)}
     sections["low-bits"] = low_bits_markdown(cards)
-    sections["exactness"] = exactness_markdown()
+    sections |= {"exactness": exactness_markdown(), "peers": peers_markdown()}
     sections["structure"] = structure()
     sections["trainers"] = trainers_markdown()
     sections |= other_sections()

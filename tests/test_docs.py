@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import circuits
 import exactness
+import peers
 import pytest
 import records_page
 import strangers
@@ -113,11 +115,14 @@ def test_the_page_of_verbs_is_what_they_tell() -> None:
     assert (ROOT / "docs" / "cli.md").read_text() == page, "run python benchmarks/cli_page.py"
 
 
-def test_the_table_of_exact_nets_is_written_from_its_record() -> None:
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("exactness", exactness.exactness_markdown), ("peers", peers.peers_markdown)],
+)
+def test_tables_of_c_are_written_from_their_records(name: str, write: Callable[[], str]) -> None:
     text = (ROOT / "docs" / "c.md").read_text()
-    content = exactness.exactness_markdown()
-    assert content in text
-    assert replace_section(text, "exactness", content) == text, "run make docs"
+    assert write() in text
+    assert replace_section(text, name, write()) == text, "run make docs"
 
 
 def test_records_are_written_and_drawn_from_the_cards() -> None:
