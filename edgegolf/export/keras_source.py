@@ -58,7 +58,7 @@ class KerasSource(Source):
         return Described(inputs, tuple(plain_names([tensor.name for tensor in tensors])))
 
     def predict(self, samples: Samples) -> list[Array]:
-        """The model's outputs, float32 [n, …] each."""
+        """The model's outputs, [n, …] each: float32, or integers that stand for nothing else."""
         return predict(self._flat, samples)
 
     def compile(self, shapes: tuple[Shape, ...]) -> Compiled:
@@ -108,11 +108,14 @@ def flat(model: keras.Model) -> keras.Model:
 
 
 def predict(model: keras.Model, samples: Samples) -> list[Array]:
-    """The outputs of a model that is `flat`, float32 [n, …] each."""
+    """The outputs of a model that is `flat`: integers, or float32, [n, …] each."""
     batch = max(1, min(256, BATCH_NUMBERS // max(1, largest_result(model))))
     outputs = model.predict(list(samples.inputs), batch_size=batch, verbose=0)
     outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
-    return [np.asarray(output, np.float32) for output in outputs]
+    return [
+        output if output.dtype.kind in "iub" else np.asarray(output, np.float32)
+        for output in map(np.asarray, outputs)
+    ]
 
 
 def _by_operators(model: keras.Model, error: UnsupportedLayerError) -> Graph:

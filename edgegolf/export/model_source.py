@@ -104,7 +104,7 @@ class Source(ABC):
 
     @abstractmethod
     def predict(self, samples: Samples) -> list[Array]:
-        """The model's outputs, float32 [n, …] each."""
+        """The model's outputs, [n, …] each: float32, or integers that stand for nothing else."""
 
     @abstractmethod
     def compile(self, shapes: tuple[Shape, ...]) -> Compiled:
