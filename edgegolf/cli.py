@@ -508,6 +508,11 @@ def ablate(
     "function, my.py:samples.",
 )
 @option(
+    "--labels",
+    type=FILE,
+    help="Of a folder of images: a CSV file of rows file,label.  [default: FOLDER/labels.csv]",
+)
+@option(
     "--optimize",
     "goal",
     type=click.Choice(["size", "latency", "balanced"]),
@@ -549,6 +554,7 @@ def export(
     edgegolf export models/mnist/pooled_linear/model.keras --out made
     edgegolf export my.keras --calibration-data samples.npz --out exported
     edgegolf export torch.onnx --calibration-data samples.npz --quick
+    edgegolf export my.keras --calibration-data photos --labels photos.csv
     edgegolf export tight_resnet --emulate aarch64
     """
     from edgegolf.export import ExportOptions

@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 import reprlib
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from edgegolf.errors import EdgegolfError
-from edgegolf.records import is_large, parse_toml, reasons
+from edgegolf.errors import EdgegolfError, unknown
+from edgegolf.files import read_bounded
+from edgegolf.records import is_large, parse_toml, reasons, toml_names
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
 
 MAXIMUM_BYTES = 1 << 16
 MAXIMUM_REASONS = 3  # of what is wrong in a file
@@ -16,6 +21,28 @@ MAXIMUM_REASONS = 3  # of what is wrong in a file
 NAMES = {int: "an integer", str: "a text", float: "a number", bool: "true or false"}
 
 T = TypeVar("T")
+
+
+def read_toml(name: str, shipped: Traversable, what: str) -> tuple[bytes, str]:
+    """The bytes of a file that comes with the package, by its name, or of any `.toml` file.
+
+    Args:
+        name: Without the suffix, or a path.
+        shipped: The folder of the former.
+        what: It is, for errors.
+
+    Returns:
+        Its content; what messages call it.
+
+    Raises:
+        EdgegolfError: There is neither.
+    """
+    names = toml_names(shipped)
+    if name in names:
+        return (shipped / f"{name}.toml").read_bytes(), f"{name}.toml"
+    if not name.endswith(".toml"):
+        raise unknown(f"there is no {what} {name!r}, and it is no .toml file", name, names)
+    return read_bounded(Path(name), MAXIMUM_BYTES), name
 
 
 def from_toml(

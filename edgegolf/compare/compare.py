@@ -15,6 +15,7 @@ from edgegolf.compare.models import Model, input_order, open_model
 from edgegolf.data import load_dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.samples import ModelInput, Samples, read_data
+from edgegolf.export.verify import classes_of, labelled_output
 from edgegolf.runtimes import Array
 from edgegolf.sqnr import sqnr
 
@@ -215,8 +216,8 @@ def _layers(
 def _described(model: Model, outputs: Sequence[Array], samples: Samples) -> ComparedFile:
     accuracy = None
     labels = samples.labels
-    if labels is not None and outputs[0].ndim == 2 and outputs[0].shape[1] > max(1, labels.max()):
-        accuracy = float(np.mean(outputs[0].argmax(axis=1) == labels))
+    if labels is not None and labelled_output(outputs[:1], labels) is not None:
+        accuracy = float(np.mean(classes_of(outputs[0], outputs[0]) == labels))
     return ComparedFile(
         str(model.path),
         model.size_bytes,

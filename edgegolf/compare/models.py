@@ -125,10 +125,10 @@ def _open_keras(path: Path) -> Model:
 
 
 def _run_keras(path: Path, samples: Samples) -> list[Array]:
-    from edgegolf.export.keras_source import predict
+    from edgegolf.export.keras_source import flat, predict
     from edgegolf.export.model import load_model
 
-    return predict(load_model(path), samples)
+    return predict(flat(load_model(path)), samples)
 
 
 def _infos(path: Path) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:

@@ -29,7 +29,7 @@ from edgegolf.export.measuring import (
     outputs_of,
     rounds_folder,
 )
-from edgegolf.export.model_source import Compiled, Described, load_packages, open_source
+from edgegolf.export.model_source import LIMIT, Apart, Compiled, Source
 from edgegolf.export.onnx_export import with_stored_weights
 from edgegolf.export.portable import golfed_drafts
 from edgegolf.export.samples import ExportData, read_data
@@ -61,7 +61,6 @@ from edgegolf.quantize.quantization import (
     with_real_weights,
 )
 from edgegolf.runtimes import open_session
-from edgegolf.runtimes.worker import Worker
 
 if TYPE_CHECKING:
     from edgegolf.ir import Graph
@@ -110,11 +109,12 @@ class ExportOptions:
     quick: bool = False  # no search and no fine-tuning
     # Of inputs that the model leaves open, without the batch, by name; "" for the only one.
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    labels: Path | None = None  # rows `file,label` in CSV, where samples are a folder of images
 
     def special(self, dtype: str) -> dict[str, float | str | bool]:
         """What is not as usual in the making of a file of a dtype, as records tell it."""
         usual = ExportOptions()
-        apart = {"formats", "dtypes"}
+        apart = {"formats", "dtypes", "labels"}
         if dtype in ("float32", "float16", DYNAMIC):
             apart |= {"calibration_images", "goal", "portable", "quick"}
         return {
@@ -192,6 +192,7 @@ def export_model(
     note: Callable[[str], None] = lambda step: None,
     done: Callable[[Sequence[ExportedFile]], None] = lambda files: None,
     steps: int = FINETUNING_STEPS,
+    limit: float = LIMIT,
 ) -> Exported:
     """Export a model in every way that the options name.
 
@@ -211,10 +212,12 @@ def export_model(
         note: Called with each step, a few words.
         done: Called with the files of each way, when they have their names.
         steps: Batches of fine-tuning; 0 for none.
+        limit: As `Apart` takes.
 
     Raises:
         EdgegolfError: The model or the samples cannot be used, the folder cannot be written, or no
             file could be made.
+        UnfinishedError: The model does not answer.
     """
     options = options or ExportOptions()
     ways = {name: way for name, way in ways_of(options).items() if name not in skip}
@@ -231,10 +234,10 @@ def export_model(
 
     files: list[ExportedFile] = []
     failures: dict[str, EdgegolfError] = {}
-    with Worker(open_source, model_path, load=load_packages) as worker:
+    with Apart(model_path, limit) as model:
         try:
             note("loading the model")
-            making = _Making(worker, source, options, steps, note)
+            making = _Making(model, source, options, steps, note)
         except EdgegolfError:
             remove_older(ways, own)
             raise
@@ -296,17 +299,19 @@ class _Making:
 
     def __init__(
         self,
-        worker: Worker,
+        model: Source,
         source: Dataset | Path | str,
         options: ExportOptions,
         steps: int,
         note: Callable[[str], None],
     ) -> None:
-        self.worker, self.options, self.steps, self.note = worker, options, steps, note
-        described: Described = worker.call("describe", what="reading the model")
+        self.model, self.options, self.steps, self.note = model, options, steps, note
+        described = model.describe()
         inputs = with_shapes(described.inputs, dict(options.input_shapes))
         self.described = replace(described, inputs=inputs)
-        self.data: ExportData = read_data(source, self.described.inputs, options.calibration_images)
+        self.data: ExportData = read_data(
+            source, self.described.inputs, options.calibration_images, options.labels
+        )
         self.notes = list(self.data.notes)
         self.of_training = isinstance(source, Dataset)
         for sentence in sample_warnings(self.described.inputs, self.data.validation):
@@ -315,9 +320,7 @@ class _Making:
             (options.batch, *array.shape[1:]) for array in self.data.validation.inputs
         )
         note("running the model")
-        self.expected: tuple[Array, ...] = tuple(
-            worker.call("predict", self.data.validation, what="running the model")
-        )
+        self.expected: tuple[Array, ...] = tuple(model.predict(self.data.validation))
         for sentence in reference_warnings(self.data.validation, self.expected):
             self._tell(sentence)
         self.floats: dict[str, tuple[Draft, Comparison | EdgegolfError]] = {}
@@ -520,7 +523,7 @@ class _Making:
     def _compiled(self) -> Compiled | None:
         try:
             shapes = tuple((1, *shape[1:]) for shape in self.shapes)
-            found: Compiled = self.worker.call("compile", shapes, what="reading the model's graph")
+            found = self.model.compile(shapes)
             graph = found.graph
             if not self.described.is_quantized and has_decoded_weights(graph):
                 # Passes find loops, and choose scales, themselves.
@@ -547,16 +550,13 @@ class _Making:
         samples, expected = self.data.validation, self.expected
         if self.of_training:
             seen = self.data.training.take(len(samples))
-            answers = self.worker.call("predict", seen, what="running the model")
+            answers = self.model.predict(seen)
             samples = samples + seen
             expected = tuple(np.concatenate(pair) for pair in zip(expected, answers, strict=True))
         return Task(self.described.files, samples, expected)
 
     def _stock(self, name: str) -> bytes | None:
-        made: bytes | None = self.worker.call(
-            "convert", name, self.shapes, self.data.calibration, what=f"converting to {name}"
-        )
-        return made
+        return self.model.convert(name, self.shapes, self.data.calibration)
 
     def _golfed(self, data: bytes, suffix: str) -> bytes:
         with tempfile.TemporaryDirectory() as folder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,8 +58,8 @@ class KerasSource(Source):
         return Described(inputs, tuple(plain_names([tensor.name for tensor in tensors])))
 
     def predict(self, samples: Samples) -> list[Array]:
-        """The model's outputs, float32 [n, …] each."""
-        return predict(self.model, samples)
+        """The model's outputs, [n, …] each: float32, or integers that stand for nothing else."""
+        return predict(self._flat, samples)
 
     def compile(self, shapes: tuple[Shape, ...]) -> Compiled:
         """The model as a graph, by its layers; else by the operators of its float TFLite file."""
@@ -76,6 +77,10 @@ class KerasSource(Source):
             path = Path(folder) / name
             CONVERTERS[name](self._fixed(shapes), calibration, path)
             return path.read_bytes()
+
+    @cached_property
+    def _flat(self) -> keras.Model:
+        return flat(self.model)  # traced once
 
     def _fixed(self, shapes: tuple[tuple[int | None, ...], ...]) -> keras.Model:
         if shapes not in self.fixed:
@@ -95,15 +100,22 @@ class KerasSource(Source):
         )
 
 
-def predict(model: keras.Model, samples: Samples) -> list[Array]:
-    """A Keras model's outputs in its order, float32 [n, …] each."""
+def flat(model: keras.Model) -> keras.Model:
+    """A model with its inputs and outputs as lists."""
     import keras
 
-    with_lists = keras.Model(list(model.inputs), keras.tree.flatten(model.outputs))
+    return keras.Model(list(model.inputs), keras.tree.flatten(model.outputs))
+
+
+def predict(model: keras.Model, samples: Samples) -> list[Array]:
+    """The outputs of a model that is `flat`: integers, or float32, [n, …] each."""
     batch = max(1, min(256, BATCH_NUMBERS // max(1, largest_result(model))))
-    outputs = with_lists.predict(list(samples.inputs), batch_size=batch, verbose=0)
+    outputs = model.predict(list(samples.inputs), batch_size=batch, verbose=0)
     outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
-    return [np.asarray(output, np.float32) for output in outputs]
+    return [
+        output if output.dtype.kind in "iub" else np.asarray(output, np.float32)
+        for output in map(np.asarray, outputs)
+    ]
 
 
 def _by_operators(model: keras.Model, error: UnsupportedLayerError) -> Graph:

@@ -6,15 +6,19 @@ converters behind it crash now and then, and take seconds to load.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.runtimes.child import BYTES_PER_SECOND, UnfinishedError
+from edgegolf.runtimes.worker import Worker
 
 if TYPE_CHECKING:
     from edgegolf.export.samples import ModelInput, Samples
@@ -23,6 +27,12 @@ if TYPE_CHECKING:
 
 
 Axes: TypeAlias = "tuple[int, ...] | None"
+
+# Strangers' files hold loops without end. Loading a model, reading its graph, and one sample, may
+# take so many seconds of processor time each, and more for large files.
+LIMIT = 120.0
+TIMES_THE_FIRST = 10  # so many times as long as the first sample any other may take
+CONVERTING = 10  # so much longer converters, which run samples slowly, may take than the model
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,7 @@ class Source(ABC):
 
     @abstractmethod
     def predict(self, samples: Samples) -> list[Array]:
-        """The model's outputs, float32 [n, …] each."""
+        """The model's outputs, [n, …] each: float32, or integers that stand for nothing else."""
 
     @abstractmethod
     def compile(self, shapes: tuple[Shape, ...]) -> Compiled:
@@ -124,6 +134,79 @@ class Source(ABC):
         Raises:
             EdgegolfError: The converter cannot.
         """
+
+
+class Apart(Source, AbstractContextManager["Apart"]):
+    """The source for a file or folder in a process of its own, ended where it never answers.
+
+    Args:
+        path: As `open_source` takes.
+        limit: Instead of `LIMIT`.
+
+    Raises:
+        EdgegolfError: From each method: as the source's own, or the process crashed.
+        UnfinishedError: The same: it took longer than it may, now or before.
+    """
+
+    def __init__(self, path: Path, limit: float = LIMIT) -> None:
+        self._path, self._worker = path, Worker(open_source, path, load=load_packages)
+        self._limit = limit + path.stat().st_size / BYTES_PER_SECOND if path.exists() else limit
+        if path.is_dir():
+            self._limit *= CONVERTING  # a SavedModel is converted when it is read
+        self._first: float | None = None  # seconds that the first sample took
+        self._unfinished: dict[str, UnfinishedError] = {}
+
+    def describe(self) -> Described:
+        """What the model takes."""
+        found: Described = self._ask("describe", what="reading the model", busy=self._limit)
+        return found
+
+    def predict(self, samples: Samples) -> list[Array]:
+        """The model's outputs; of one sample first, which tells what the others may take."""
+        what = "running the model"
+        if self._first is None:
+            started = time.perf_counter()
+            self._ask("predict", samples.take(1), what=what, busy=self._limit)
+            self._first = time.perf_counter() - started
+        found: list[Array] = self._ask("predict", samples, what=what, timeout=self._time(samples))
+        return found
+
+    def compile(self, shapes: tuple[Shape, ...]) -> Compiled:
+        """The model as a graph."""
+        found: Compiled = self._ask(
+            "compile", shapes, what="reading the model's graph", busy=self._limit
+        )
+        return found
+
+    def convert(
+        self, name: str, shapes: tuple[tuple[int | None, ...], ...], calibration: Samples
+    ) -> bytes | None:
+        """What the stock converter makes."""
+        found: bytes | None = self._ask(
+            *("convert", name, shapes, calibration),
+            what=f"converting to {name}",
+            timeout=CONVERTING * self._time(calibration),
+        )
+        return found
+
+    def __exit__(self, *_: object) -> None:
+        """End the process."""
+        self._worker.close()
+
+    def _time(self, samples: Samples) -> float:
+        return self._limit + TIMES_THE_FIRST * len(samples) * (self._first or 0)
+
+    def _ask(self, method: str, *args: Any, **how: Any) -> Any:
+        if method in self._unfinished:
+            raise self._unfinished[method]
+        try:
+            return self._worker.call(method, *args, **how)
+        except UnfinishedError as error:
+            self._unfinished[method] = found = UnfinishedError(
+                f"{self._path}: {error.message}",
+                hint="it holds a loop without end, or needs far more time than exports wait for",
+            )
+            raise found from None
 
 
 def open_source(path: Path) -> Source:

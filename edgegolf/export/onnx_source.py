@@ -33,7 +33,7 @@ class OnnxSource(Source):
         return Described(inputs, tuple(info.name for info in self.inputs), self._is_quantized())
 
     def predict(self, samples: Samples) -> list[Array]:
-        """The model's outputs, float32 [n, …] each."""
+        """The model's outputs, [n, …] each: float32, or integers that stand for nothing else."""
         return run_file(self.path, [info.name for info in self.inputs], samples)
 
     def compile(self, shapes: tuple[Shape, ...]) -> Compiled:

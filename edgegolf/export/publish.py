@@ -243,6 +243,9 @@ def publish_file(
     prefix = "" if plain else f"{model.stem}."
     path = folder / f"{prefix}{RECORD_NAME}"
     data_sha256 = _checksum(source) if isinstance(source, Path) else source.checksum
+    if options.labels is not None:
+        both = f"{data_sha256} {_checksum(options.labels)}"
+        data_sha256 = hashlib.sha256(both.encode()).hexdigest()
     record = ExportRecord(model.name, _checksum(model), data_sha256)
     found = read_record(path)
     if found is not None and replace(record, files=found.files, options=found.options) == found:

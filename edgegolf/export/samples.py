@@ -104,10 +104,14 @@ def read_data(
     """
     if calibration_samples < 1:
         raise EdgegolfError(f"{calibration_samples} calibration images are not enough")
+    if labels is not None and (isinstance(source, Dataset) or not Path(source).is_dir()):
+        name = f"data set {source.name}" if isinstance(source, Dataset) else source
+        raise EdgegolfError(
+            f"{labels} has labels of images, but {name} is no folder of images",
+            hint="--labels goes with --calibration-data FOLDER",
+        )
     if isinstance(source, Dataset):
         return _of_dataset(source, inputs, calibration_samples)
-    if labels is not None and not Path(source).is_dir():
-        raise EdgegolfError(f"{labels} has labels of images, but {source} is no folder of images")
     found = _read(source, inputs, 2 * calibration_samples, labels)
     samples, notes = _fit_all(found, inputs, str(source))
     calibration, validation = _divided(samples, calibration_samples)

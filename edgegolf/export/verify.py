@@ -1,8 +1,9 @@
 """Whether an exported file still is the model, measured in its runtime.
 
 What is judged is what the model does. Scores of classes are judged by the classes that they
-choose; all other outputs by their signal-to-quantization-noise ratio, the whole output's and, where
-its columns are few enough to mean something each, every column's.
+choose, integers by whether they are the same; all other outputs by their
+signal-to-quantization-noise ratio, the whole output's and, where its columns are few enough to mean
+something each, every column's.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -110,7 +112,7 @@ class Comparison:
 
 
 def run_file(path: Path, names: Sequence[str] | None, samples: Samples) -> list[Array]:
-    """A file's outputs in the model's order, dequantized, float32 [n, …] each.
+    """A file's outputs in the model's order, [n, …] each: dequantized, float32, or plain integers.
 
     Args:
         path: The `.tflite` or `.onnx` file.
@@ -129,9 +131,12 @@ def run_file(path: Path, names: Sequence[str] | None, samples: Samples) -> list[
         positions = output_positions(session.outputs)
         outputs = session.outputs
     return [
-        dequantize(np.concatenate(results[index]), outputs[index])[: len(samples)]
-        for index in positions
+        _real(np.concatenate(results[index]), outputs[index])[: len(samples)] for index in positions
     ]
+
+
+def _real(numbers: Array, info: TensorInfo) -> Array:
+    return numbers if is_whole(numbers) and not info.scale else dequantize(numbers, info)
 
 
 def feed(session: Session, names: Sequence[str] | None, arrays: Sequence[Array]) -> list[Array]:
@@ -162,7 +167,9 @@ def compare(found: Sequence[Array], expected: Sequence[Array], samples: Samples)
         samples: Whose labels say what is right.
     """
     found = [a.reshape(b.shape) for a, b in zip(found, expected, strict=True)]
-    differences = [np.abs(a - b).max() for a, b in zip(found, expected, strict=True)]
+    differences = [
+        np.abs(a - b.astype(np.float64)).max() for a, b in zip(found, expected, strict=True)
+    ]
     labelled = labelled_output(expected, samples.labels)
     outputs = tuple(
         _compare_output(a, b, samples.labels if index == labelled else None)
@@ -205,7 +212,9 @@ def check(
         if output.accuracy is not None and output.reference_accuracy is not None:
             lost = output.reference_accuracy - output.accuracy
             # Without labels, a class that changed may have been as right before as after.
-            is_judged = index == result.labelled or (not is_exact and output.is_lost)
+            is_judged = index == result.labelled or (
+                is_whole(truth) if is_exact else output.is_lost
+            )
             if is_judged and lost > allowed + 1e-9:  # not for the rounding of the subtraction
                 raise EdgegolfError(
                     f"{name} loses {lost * 100:.2f} points of accuracy, more than the allowed "
@@ -213,7 +222,7 @@ def check(
                     f"{output.reference_accuracy:.2%}",
                     hint="calibrate on more, and typical, samples, or allow more with --max-drop",
                 )
-        if is_exact:
+        if is_exact and not is_whole(truth):
             difference = float(np.abs(numbers.reshape(truth.shape) - truth).max())
             largest = max(float(np.abs(truth).max()), 1)
             if difference > FLOAT_TOLERANCE * largest or output.least_sqnr < FLOAT_SQNR:
@@ -235,22 +244,34 @@ def check(
 def labelled_output(expected: Sequence[Array], labels: NDArray[np.int64] | None) -> int | None:
     """Which of a model's outputs the labels are the classes of: the one that is right most often.
 
-    None without labels, and where no output has a column for each label (or one for two).
+    None without labels, and where no output has a column for each label (or one for two), or an
+    integer in its place.
     """
     if labels is None:
         return None
     fitting = {
         index: _accuracy(output, labels, output)
         for index, output in enumerate(expected)
-        if output.ndim > 1
-        and output.size == len(labels) * output.shape[-1]
-        and 0 <= labels.min() <= labels.max() < max(2, output.shape[-1])
+        if 0 <= labels.min() <= labels.max() < classes_in(output)
+        and output.size == len(labels) * (1 if is_whole(output) else output.shape[-1])
     }
     return max(fitting, key=fitting.__getitem__) if fitting else None
 
 
+def is_whole(output: Array) -> bool:
+    """Whether it has no scores but classes, or other integers."""
+    return output.dtype.kind in "iub"
+
+
+def classes_in(output: Array) -> float:
+    """How many classes an output tells apart, infinity where it gives their numbers; 0 of none."""
+    if is_whole(output):
+        return inf
+    return max(2, output.shape[-1]) if output.ndim > 1 else 0
+
+
 def classes_of(scores: Array, reference: Array) -> Array:
-    """The class that each row of the last axis chooses, int64 [rows].
+    """The class that each row of the last axis chooses, int64 [rows]; integers as they are.
 
     A single column is the score of the second class of two, as binary classifiers have it.
 
@@ -258,6 +279,8 @@ def classes_of(scores: Array, reference: Array) -> Array:
         scores: float [samples, …, classes].
         reference: The model's own, which tell whether a single column is a probability.
     """
+    if is_whole(reference):
+        return scores.ravel()
     rows = scores.reshape(-1, scores.shape[-1])
     if rows.shape[1] > 1:
         return rows.argmax(axis=1)
@@ -280,6 +303,10 @@ def _compare_output(
     found: Array, expected: Array, labels: NDArray[np.int64] | None
 ) -> OutputComparison:
     ratio = sqnr(expected, found)
+    if is_whole(expected):
+        truth = expected.ravel() if labels is None else labels
+        own, reference = (_accuracy(numbers, truth, expected) for numbers in (found, expected))
+        return OutputComparison("classes", own, reference, ratio, is_lost=ratio < INT8_SQNR)
     rows = expected.reshape(-1, expected.shape[-1] if expected.ndim > 1 else 1)
     variances, powers = rows.var(axis=0, dtype=np.float64), np.mean(np.square(rows), axis=0)
     is_lost = ratio < INT8_SQNR and variances.sum() > STEADY**2 * powers.sum()
@@ -340,7 +367,7 @@ def output_positions(outputs: Sequence[TensorInfo]) -> list[int]:
 
 
 def _accuracy(scores: Array, truth: Array, reference: Array) -> float:
-    is_finite = np.isfinite(scores).all(axis=-1).ravel()
+    is_finite = True if is_whole(reference) else np.isfinite(scores).all(axis=-1).ravel()
     return float(np.mean((classes_of(scores, reference) == truth) & is_finite))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.samples import ModelInput, Samples
-from edgegolf.export.verify import classes_of, is_distribution, labelled_output
+from edgegolf.export.verify import classes_of, is_distribution, is_whole, labelled_output
 from edgegolf.ir.tensor import Array
 
 LEAST_SAMPLES = 10  # fewer tell nothing of chance
@@ -84,12 +84,11 @@ def reference_warnings(samples: Samples, outputs: Sequence[Array]) -> tuple[str,
         raise _wrong_labels(samples.labels, outputs)
     found = []
     for index, output in enumerate(outputs):
-        if index != judged and not is_distribution(output):
+        if index != judged and (is_whole(output) or not is_distribution(output)):
             if len(output) > 1 and (output == output[:1]).all():
                 found.append(f"output {index} of the model is the same for all samples")
             continue
         chosen = classes_of(output, output)
-        classes = max(2, output.shape[-1])
         if len(chosen) >= LEAST_SAMPLES and (chosen == chosen[0]).all():
             labels = samples.labels
             if index != judged or labels is None or len(np.unique(labels)) > 1:
@@ -98,7 +97,7 @@ def reference_warnings(samples: Samples, outputs: Sequence[Array]) -> tuple[str,
                     "training?"
                 )
         elif index == judged and samples.labels is not None:
-            found += _chance(chosen, samples.labels, classes)
+            found += _chance(chosen, samples.labels)
     return tuple(found)
 
 
@@ -146,11 +145,11 @@ def _wrong_labels(labels: Array, outputs: Sequence[Array]) -> EdgegolfError:
     return EdgegolfError(what, hint="leave them out, or give those that the model was trained on")
 
 
-def _chance(chosen: Array, labels: Array, classes: int) -> list[str]:
+def _chance(chosen: Array, labels: Array) -> list[str]:
     """What to say of classes that are right as often as unrelated ones."""
     if len(labels) < LEAST_SAMPLES or len(np.unique(labels)) < 2:
         return []
-    shares = [np.bincount(each, minlength=classes) / len(labels) for each in (chosen, labels)]
+    shares = [[np.mean(each == one) for one in np.unique(labels)] for each in (chosen, labels)]
     chance = float(np.dot(*shares))
     right = float(np.mean(chosen == labels))
     if right > chance + STANDARD_ERRORS * (chance * (1 - chance) / len(labels)) ** 0.5:

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -57,7 +57,14 @@ class Worker(AbstractContextManager["Worker"]):
         self._recipe = (load, make, args)
         self._template: _Template | None = None
 
-    def call(self, method: str, *args: Any, what: str, timeout: float | None = None) -> Any:
+    def call(
+        self,
+        method: str,
+        *args: Any,
+        what: str,
+        timeout: float | None = None,
+        busy: float | None = None,
+    ) -> Any:
         """What a method returns.
 
         Args:
@@ -65,23 +72,26 @@ class Worker(AbstractContextManager["Worker"]):
             *args: Its arguments.
             what: What it does, for errors: `converting to int8.tflite`.
             timeout: Seconds after which the process is ended.
+            busy: The same in seconds of processor time, for making the object, too; a machine with
+                other work takes no more of it. Where the system does not count it, it is no limit.
 
         Raises:
-            EdgegolfError: Raised by the method, or the process crashed or took longer.
+            EdgegolfError: Raised by the method, or the process crashed.
+            UnfinishedError: It took longer.
         """
         if self._template is None:
             self._template = _Template.take(self._recipe[0])
             try:
-                self._ask((os.getcwd(), *self._recipe), "loading the model")
+                self._ask((os.getcwd(), *self._recipe, busy), "loading the model", busy)
             except BaseException:
                 self._give_back()
                 raise
         if timeout is None:
-            return self._ask((method, args), what)
+            return self._ask((method, args, busy), what, busy)
         timer = threading.Timer(timeout, self._template.kill)
         timer.start()
         try:
-            return self._ask((method, args), what)
+            return self._ask((method, args, busy), what, busy)
         except EdgegolfError:
             if timer.finished.is_set():
                 raise too_long(what, timeout) from None
@@ -104,13 +114,14 @@ class Worker(AbstractContextManager["Worker"]):
         """End the process."""
         self.close()
 
-    def _ask(self, question: object, what: str) -> Any:
+    def _ask(self, question: object, what: str, busy: float | None) -> Any:
         assert self._template is not None
         succeeded, result = self._template.ask(question)
         if succeeded is None:
             error = crash(what, result, self._template.words())
             self._give_back(False)
-            raise error
+            with in_time(what, busy):
+                raise error
         if not succeeded:
             raise result
         return result
@@ -222,7 +233,8 @@ def run_apart(
     Raises:
         EdgegolfError: Raised by the function, or the process crashed or took longer.
     """
-    return cast(T, _asked(_process(), function, args, timeout, busy))
+    what = subject_of(function, args)
+    return cast(T, _process().call("call", function, args, what=what, timeout=timeout, busy=busy))
 
 
 def run_in_fork(
@@ -237,16 +249,15 @@ def run_in_fork(
         function: A function of a module (not of `__main__`) that loads no runtime.
         *args: Its arguments; they and the result are pickled.
         timeout: Seconds after which the process is ended.
-        busy: The same in seconds of processor time, which a machine with other work takes no more
-            of; where the system does not count it, it is no limit.
+        busy: The same in seconds of processor time.
 
     Raises:
         EdgegolfError: Raised by the function, or the process crashed.
         UnfinishedError: It took longer.
     """
-    surroundings = dict(os.environ), sys.path
+    surroundings, what = (dict(os.environ), sys.path), subject_of(function, args)
     with Worker(_Fork, surroundings, function, load=_module_is_loaded) as fork:
-        result = _asked(fork, function, args, timeout, busy)
+        result = fork.call("call", function, args, what=what, timeout=timeout, busy=busy)
         sys.stderr.write(fork.said())
     return cast(T, result)
 
@@ -255,24 +266,9 @@ def _module_is_loaded(*_: object) -> None:
     """Nothing is left to do: the process has read what it is to call."""
 
 
-def _asked(
-    worker: Worker,
-    function: Callable[..., object],
-    args: Sequence[Any],
-    timeout: float | None,
-    busy: float | None,
-) -> object:
-    what = subject_of(function, args)
-    with in_time(what, busy):
-        return worker.call("call", function, args, busy, what=what, timeout=timeout)
-
-
 class _Calls:
-    def call(self, function: Callable[..., T], args: Sequence[Any], busy: float | None) -> T:
-        if busy is None:
-            return function(*args)
-        with processor_time(busy):
-            return function(*args)
+    def call(self, function: Callable[..., T], args: Sequence[Any]) -> T:
+        return function(*args)
 
 
 class _Fork(_Calls):
@@ -302,9 +298,9 @@ def main() -> None:
 
     with suppress(EOFError):  # nobody asks any more
         while True:
-            folder, load, make, args = pickle.load(sys.stdin.buffer)
+            folder, load, make, args, busy = pickle.load(sys.stdin.buffer)
             if load is None or not _CAN_FORK:
-                return _serve(make, args, answer)
+                return _serve(make, args, busy, answer)
             os.chdir(folder)
             succeeded, error = _tried(load, args)
             if not succeeded:
@@ -312,7 +308,7 @@ def main() -> None:
                 continue
             fork = os.fork()
             if fork == 0:
-                os._exit(_serve_as_fork(make, args, answer))
+                os._exit(_serve_as_fork(make, args, busy, answer))
             _end_without_parent(fork)
             _, status = os.waitpid(fork, 0)
             if status:
@@ -332,12 +328,15 @@ def _end_without_parent(fork: int) -> None:
 
 
 def _serve_as_fork(
-    make: Callable[..., object], args: tuple[Any, ...], answer: Callable[..., None]
+    make: Callable[..., object],
+    args: tuple[Any, ...],
+    busy: float | None,
+    answer: Callable[..., None],
 ) -> int:
     """Serve, and return the exit status: a fork ends here, whatever comes."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
-        _serve(make, args, answer)
+        _serve(make, args, busy, answer)
     except EOFError:
         pass
     except BaseException:
@@ -346,21 +345,29 @@ def _serve_as_fork(
     return 0
 
 
-def _serve(make: Callable[..., object], args: tuple[Any, ...], answer: Callable[..., None]) -> None:
+def _serve(
+    make: Callable[..., object],
+    args: tuple[Any, ...],
+    busy: float | None,
+    answer: Callable[..., None],
+) -> None:
     """Make the object, then answer until there is no question."""
-    succeeded, made = _tried(make, args)
+    succeeded, made = _tried(make, args, busy)
     answer(succeeded, None if succeeded else made)
     while succeeded:
         question = pickle.load(sys.stdin.buffer)
         if question is None:
             return answer(True, None)  # else the next worker's first question could be read here
-        method, given = question
-        answer(*_tried(getattr(made, method), given))
+        method, given, busy = question
+        answer(*_tried(getattr(made, method), given, busy))
 
 
-def _tried(function: Callable[..., object], args: tuple[Any, ...]) -> tuple[bool, Any]:
+def _tried(
+    function: Callable[..., object], args: tuple[Any, ...], busy: float | None = None
+) -> tuple[bool, Any]:
     try:
-        return True, function(*args)
+        with nullcontext() if busy is None else processor_time(busy):
+            return True, function(*args)
     except EdgegolfError as error:
         return False, error
     except MemoryError:

@@ -8,14 +8,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
-from edgegolf.errors import EdgegolfError, printable, unknown
-from edgegolf.files import read_bounded
+from edgegolf.errors import EdgegolfError, printable
 from edgegolf.records import toml_names
 from edgegolf.sweep.definition import MAXIMUM_EPOCHS
-from edgegolf.toml_files import MAXIMUM_BYTES, from_toml, located
+from edgegolf.toml_files import from_toml, located, read_toml
 from edgegolf.zoo import Recipe, find_recipe, with_changes
 from edgegolf.zoo.recipe import IMAGE_SHAPES, Hyper
 
@@ -130,12 +128,7 @@ def read_space(name: str) -> Space:
     Raises:
         EdgegolfError: No such space or file, or it is wrong: says in which line and key.
     """
-    if name in shipped_spaces():
-        return parse_space((SHIPPED / f"{name}.toml").read_bytes(), f"{name}.toml")
-    if not name.endswith(".toml"):
-        message = f"there is no space {name!r}, and it is no .toml file"
-        raise unknown(message, name, shipped_spaces())
-    return parse_space(read_bounded(Path(name), MAXIMUM_BYTES), name)
+    return parse_space(*read_toml(name, SHIPPED, "space"))
 
 
 def parse_space(data: bytes, source: str) -> Space:

@@ -10,11 +10,12 @@ from typing import ClassVar
 
 from edgegolf.data import Dataset
 from edgegolf.errors import unknown
-from edgegolf.records import parse_toml, toml_names
+from edgegolf.records import toml_names
 from edgegolf.sweep.definition import refuse_too_many
 from edgegolf.sweep.runs import RunSpec
 from edgegolf.sweep.store import Store
 from edgegolf.sweep.sweep import Sweep
+from edgegolf.toml_files import from_toml
 from edgegolf.zoo import Training, find_recipe, with_changes
 
 SHIPPED = files(__package__) / "ablations"
@@ -104,15 +105,9 @@ def read_ablation(name: str) -> Definition:
     Raises:
         EdgegolfError: There is none of this name.
     """
-    import cattrs
-    from cattrs.strategies import configure_union_passthrough
-
     if name not in ablation_names():
         raise unknown(f"there is no ablation of {name!r}", name, ablation_names())
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    configure_union_passthrough(float | int | str | bool, converter)
-    content = parse_toml((SHIPPED / f"{name}.toml").read_text("utf-8"))
-    return converter.structure(content, Definition)
+    return from_toml((SHIPPED / f"{name}.toml").read_bytes(), Definition, name)[0]
 
 
 def load_ablation(

@@ -7,12 +7,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
-from pathlib import Path
 
-from edgegolf.errors import EdgegolfError, printable, unknown
-from edgegolf.files import read_bounded
+from edgegolf.errors import EdgegolfError, printable
 from edgegolf.records import toml_names
-from edgegolf.toml_files import MAXIMUM_BYTES, from_toml, located
+from edgegolf.toml_files import from_toml, located, read_toml
 from edgegolf.zoo import find_recipe
 
 MAXIMUM_RUNS = 10_000
@@ -72,11 +70,7 @@ def read_definition(name: str) -> Definition:
     Raises:
         EdgegolfError: No such sweep or file, or it is wrong: says in which line and key.
     """
-    if name in shipped_names():
-        return parse_definition((SHIPPED / f"{name}.toml").read_bytes(), f"{name}.toml")
-    if not name.endswith(".toml"):
-        raise unknown(f"there is no sweep {name!r}, and it is no .toml file", name, shipped_names())
-    return parse_definition(read_bounded(Path(name), MAXIMUM_BYTES), name)
+    return parse_definition(*read_toml(name, SHIPPED, "sweep"))
 
 
 def parse_definition(data: bytes, source: str) -> Definition:

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 Image = pytest.importorskip("PIL.Image")
 
+from edgegolf.cli import cli  # noqa: E402
 from edgegolf.errors import EdgegolfError  # noqa: E402
 from edgegolf.export import image_folder  # noqa: E402
-from edgegolf.export.samples import ModelInput, read_data  # noqa: E402
+from edgegolf.export.samples import ModelInput, Samples, read_data  # noqa: E402
+from edgegolf.export.verify import run_file  # noqa: E402
+
+NET = Path(__file__).parents[2] / "models" / "mnist" / "pooled_linear" / "float32.onnx"
 
 GREY = (ModelInput("x", (None, 6, 4, 1), "float32"),)
 COLOURS = (ModelInput("x", (None, 6, 4, 3), "float32"),)
@@ -124,3 +132,29 @@ def test_what_is_no_folder_of_images_is_refused(tmp_path, classes):
     (classes / "9" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     with pytest.raises(EdgegolfError, match=r"9/broken.png is no image"):
         read_data(classes, GREY, 1)
+
+
+def test_labels_of_a_table_are_given_on_the_command_line(tmp_path, monkeypatch):
+    """Another table is another export, the same one none."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (12, 28, 28)).astype(np.uint8)
+    (tmp_path / "photos").mkdir()
+    for index, pixels in enumerate(images):
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{index:02}.png")
+    shutil.copy(NET, "mine.onnx")
+    scores = run_file(NET, None, Samples((images[..., None] / np.float32(255),)))
+    classes = scores[0].argmax(1)
+    for name, moved in (("right.csv", 0), ("wrong.csv", 1)):
+        rows = (f"{index:02}.png,{(c + moved) % 10}\n" for index, c in enumerate(classes))
+        (tmp_path / name).write_text("".join(rows))
+    words = ("export", "mine.onnx", "--calibration-data", "photos", "--formats", "onnx",
+             "--dtype", "float32")  # fmt: skip
+    for table, accuracy, times in (("right.csv", 1, 1), ("right.csv", 1, 0), ("wrong.csv", 0, 1)):
+        done = CliRunner().invoke(cli, (*words, "--labels", table))
+        assert done.exit_code == 0, done.output
+        assert done.output.count("with labels") == times
+        assert (f"{100 * accuracy:.2f} %" in done.output) == bool(times)
+    refused = CliRunner().invoke(cli, ("export", "mine.onnx", "--labels", "right.csv"))
+    assert isinstance(refused.exception, EdgegolfError)
+    assert "right.csv has labels of images, but data set" in refused.exception.message

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from ir_nets import pixels, plain_net
 
+from edgegolf.backends import tflite
 from edgegolf.errors import EdgegolfError
+from edgegolf.export import ExportedFile, ExportOptions, export_model
 from edgegolf.export.samples import Samples
 from edgegolf.export.verify import check, compare, is_distribution, labelled_output
+from edgegolf.export.warnings import reference_warnings
+from edgegolf.ir import Graph, Node, Tensor, ops
+from edgegolf.ir.interpreter import run
 
 RANDOM = np.random.default_rng(0)
 
@@ -162,3 +170,56 @@ def test_what_a_distribution_is():
     assert not is_distribution(RANDOM.normal(size=(9, 3)))
     assert not is_distribution(np.ones((9, 1)))
     assert not is_distribution(np.ones(9))
+
+
+def test_integers_are_classes_and_judged_by_equality():
+    """An `ArgMax` at the end: the distance of two classes' numbers says nothing."""
+    expected = RANDOM.integers(0, 10, 500)
+    found = expected.copy()
+    found[:10] = 9 - found[:10]
+    result = check("f", False, [found.astype(np.int32)], [expected], samples(500), 0)
+    (output,) = result.outputs
+    assert (output.kind, result.accuracy, result.reference_accuracy) == ("classes", 0.98, 1)
+    assert output.sqnr == pytest.approx(-10 * np.log10(0.02))
+    with pytest.raises(EdgegolfError, match=r"f loses 2\.00 points"):
+        check("f", True, [found], [expected], samples(500), 0)
+    found[:60] = expected[:60] + 1
+    with pytest.raises(EdgegolfError, match=r"f loses 12\.00 points"):
+        check("f", False, [found], [expected], samples(500), 0)
+
+
+@pytest.mark.parametrize("shape", [(500,), (500, 1)])
+def test_integers_are_judged_by_labels(shape):
+    expected = RANDOM.integers(0, 10, shape)
+    labels = expected.ravel().copy()
+    labels[:50] = (labels[:50] + 1) % 10
+    found = expected.copy()
+    found[40:55] = 0
+    labelled = samples(500, labels)
+    assert labelled_output([expected], labels) == 0
+    result = compare([found], [expected], labelled)
+    assert result.reference_accuracy == 0.9
+    assert result.accuracy == np.mean(found.ravel() == labels)
+    assert reference_warnings(labelled, [expected]) == ()
+    assert "chance" in reference_warnings(samples(500, np.roll(labels, 7)), [expected])[0]
+
+
+def exported(graph: Graph, folder: Path, **arrays: object) -> tuple[ExportedFile, ...]:
+    (folder / "net.tflite").write_bytes(tflite.write(graph))
+    np.savez(folder / "x.npz", **arrays)
+    options = ExportOptions(quick=True)
+    return export_model(folder / "net.tflite", folder / "out", folder / "x.npz", options).files
+
+
+def test_a_model_that_answers_with_a_class_is_exported(tmp_path):
+    net = plain_net()
+    place = Tensor((1,), "int64")
+    node = Node(ops.ArgMax(1), (net.outputs[0],), (place,))
+    graph = Graph(net.inputs, (place,), (*net.nodes, node))
+    images = pixels(net, 300)
+    right = run(graph, (images,))[0]
+    made = exported(graph, tmp_path, x=images, labels=right)
+    assert {file.name for file in made} >= {"int8.tflite", "int8.onnx", "float32.onnx"}
+    for file in made:
+        assert file.model_accuracy == 1
+        assert file.validation_accuracy > (0.999 if file.dtype == "float32" else 0.97)

@@ -11,6 +11,7 @@ import pytest
 import worker_objects
 
 from edgegolf.errors import EdgegolfError, unknown
+from edgegolf.runtimes.child import UnfinishedError
 from edgegolf.runtimes.worker import Worker, run_apart
 
 
@@ -30,6 +31,18 @@ def test_an_object_keeps_its_state_and_a_crash_ends_it(loads: bool) -> None:
         assert total.call("add", 1, what="adding") == 6  # it was started again
         with pytest.raises(EdgegolfError, match="status 1: ValueError: the last words"):
             total.call("fail", what="failing")
+
+
+@pytest.mark.parametrize("loads", [True, False])
+def test_processor_time_is_bounded_also_for_what_is_made(loads: bool) -> None:
+    with worker(5, loads) as total:
+        assert total.call("add", 2, what="adding", busy=1) == 7
+        with pytest.raises(UnfinishedError, match=r"turning: not finished after 0\.5 seconds"):
+            total.call("turn", what="turning", busy=0.5)
+        assert total.call("add", 1, what="adding") == 6
+    endless = worker(worker_objects.ENDLESS, loads)
+    with endless, pytest.raises(UnfinishedError, match="loading the model: not finished"):
+        endless.call("add", 1, what="adding", busy=0.5)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not fork")

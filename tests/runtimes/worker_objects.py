@@ -7,6 +7,8 @@ import signal
 
 from edgegolf.errors import EdgegolfError
 
+ENDLESS = 99  # a sum that is never ready
+
 loaded: list[str] = []  # of the template
 
 
@@ -16,6 +18,8 @@ class Total:
     def __init__(self, start: int) -> None:
         if start < 0:
             raise EdgegolfError("below zero")
+        if start == ENDLESS:
+            self.turn()
         self.total = start
 
     def add(self, number: int) -> int:
@@ -26,6 +30,10 @@ class Total:
     def family(self) -> tuple[int, int, int]:
         """This process, its parent, and how often something was loaded."""
         return os.getpid(), os.getppid(), len(loaded)
+
+    def turn(self) -> None:
+        while True:
+            pass
 
     def refuse(self) -> None:
         raise EdgegolfError("not this")
