@@ -498,7 +498,7 @@ def ablate(
 @usual(
     "--dtype",
     "float32,int8",
-    "What to write: float32, float16, int8, int4, int2, or dynamic (range).",
+    "What to write: float32, float16, int8, int4, int2, mixed (4 and 2), or dynamic (range).",
     names=("dtypes",),
     type=NAMES,
 )
