@@ -14,7 +14,8 @@ from edgegolf.user_code import is_reference
 
 CARD_NAME = "card.json"
 RECORD_NAME = "export.json"  # the same for a user's `.keras` file, whose name it may begin with
-_EXPORTED = r"(float32|int8(-\w+)?)\.(tflite|onnx)"  # names that export gives
+# Names that export gives.
+_EXPORTED = r"(float32|float16|dynamic|mixed|int[24]|int8(-\w+)?)\.(tflite|onnx)"
 MAXIMUM_CARD_BYTES = 1 << 20
 
 

@@ -254,6 +254,7 @@ def data(as_json: bool) -> None:
 @argument("nets", nargs=-1, metavar="[NET]...", shell_complete=net_names)
 @option("--dataset", help=THEIR_DATASET)
 @option("--epochs", type=COUNT, help="Instead of the recipe's.")
+@option("--from", "start", metavar="NET", help="Begin with a trained net's weights.")
 @usual("--seed", 0, "First seed.", type=click.IntRange(0))
 @usual("--seeds", 1, "How many seeds.", type=COUNT)
 @option("--out", type=FOLDER, help="Folder for the results of one net.")
@@ -268,12 +269,14 @@ def train(
     Run it again to go on after an interruption: finished runs are kept. What is trained with
     other epochs or data than the model that is there goes to a folder below trials/. A net and a
     data set of your own are functions: my.py:net, --dataset my.py:data. A recipe, such as a
-    search writes, is a .toml file.
+    search writes, is a .toml file. With --from, a net that applies shared layers fewer times takes
+    larger steps; it is trained half as long.
 
     \b
     edgegolf train
     edgegolf train tight_resnet --seeds 3
     edgegolf train cnn:2 --epochs 4 --out /tmp/cnn
+    edgegolf train tight_resnet:iterations=4 --from tight_resnet
     """
     from edgegolf.data import named_dataset
     from edgegolf.report.training_display import TrainingDisplay, trained_line
@@ -495,7 +498,7 @@ def ablate(
 @usual(
     "--dtype",
     "float32,int8",
-    "What to write: float32, float16, int8, int4, int2, or dynamic (range).",
+    "What to write: float32, float16, int8, int4, int2, mixed (4 and 2), or dynamic (range).",
     names=("dtypes",),
     type=NAMES,
 )

@@ -474,24 +474,31 @@ class _Making:
         )
         return suffix == ".onnx" and (self._graph is None or recurs)
 
-    def _low_bits(self, way_name: str, bits: int) -> tuple[bytes, Comparison]:
-        """The first file that is still the model, of those that few bits can give."""
+    def _low_bits(self, way_name: str, bits: tuple[int, ...]) -> tuple[bytes, Comparison]:
+        """The smallest file that is still the model, of those that few bits can give."""
         if (graph := self._graph) is None:
             raise EdgegolfError(f"{self._missing}: no {way_name}", hint="--dtype int8")
         if self.options.batch != 1:
             raise EdgegolfError(f"{way_name} takes one sample at a time", hint="--batch 1")
         keep = Keep(portable=self.options.portable)
         tuning = self._tuning(graph, ".onnx")
+        best: tuple[bytes, Comparison] | None = None
         refused: EdgegolfError | None = None
         for draft in low_bit_drafts(graph, tuning, bits, not self.options.portable):
             self.note(f"verifying {way_name}: {draft.name}")
             golfed = replace(draft, data=golf_onnx(draft.data, keep).data)
             try:
-                return golfed.data, self._verified(way_name, golfed)
+                checked, is_good = (golfed.data, self._verified(way_name, golfed)), True
+                best = min(best or checked, checked, key=lambda file: len(file[0]))
             except EdgegolfError as error:
-                refused = refused or error
-        assert refused is not None
-        raise refused
+                refused, is_good = refused or error, False
+            # The next ones are larger and better, or where bits are mixed smaller and worse.
+            if is_good != (len(bits) > 1):
+                break
+        if best is None:
+            assert refused is not None
+            raise refused
+        return best
 
     def _tuning(self, graph: Graph, suffix: str) -> Tuning:
         given = self._compiled.given if self._compiled else (lambda samples: samples)

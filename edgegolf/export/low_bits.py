@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from edgegolf.backends import onnx
 from edgegolf.errors import EdgegolfError
-from edgegolf.export.measuring import Compute, Draft
+from edgegolf.export.measuring import Draft
 from edgegolf.export.variants import Tuning
 from edgegolf.ir.graph import Graph
-from edgegolf.ir.tensor import QuantParams, Tensor
+from edgegolf.ir.interpreter import run
+from edgegolf.ir.tensor import Array, Tensor
 from edgegolf.passes.mosaics import pool_copies_once
 from edgegolf.passes.rerolling import reroll
 from edgegolf.quantize.equalization import equalize, importances
 from edgegolf.quantize.finetuning import finetune, is_trainable
 from edgegolf.quantize.quantization import Quantization, with_decoded_weights
-from edgegolf.quantize.scale_search import best_common_scale
+from edgegolf.quantize.scale_search import best_common_scale, loss_of
 
 STEPS = 3000  # batches; rounding to few bits moves what a network computes far
 LEARNING_RATE = 2e-3
 
 #: What the ONNX files are called, and the bits of their weights.
-LOW_BITS = {"int4": 4, "int2": 2}
-_COMPUTE: dict[int, Compute] = {4: "int4-weights", 2: "int2-weights"}
+LOW_BITS = {"int4": (4,), "int2": (2,), "mixed": (4, 2)}
 
 
-def low_bit_drafts(graph: Graph, tuning: Tuning, bits: int, packed: bool) -> Iterator[Draft]:
-    """Files that compute in float32 with weights of few bits, the one of fewest bytes first.
+def low_bit_drafts(
+    graph: Graph, tuning: Tuning, bits: tuple[int, ...], packed: bool
+) -> Iterator[Draft]:
+    """Files that compute in float32 with weights of few bits.
 
     The weights are decoded when a runtime loads the file. One scale serves them all, which costs
-    least; or each has its own.
+    least, or each has its own: the smaller file comes first. Where bits are mixed, all of the same
+    bits have one scale, and the larger file comes first: in each next one more tensor has the
+    fewest bits, the one that loses the least by it in relation to its size.
 
     Args:
         graph: In float32, as it was read and simplified.
         tuning: What to train on: its samples need no labels.
-        bits: 4 or 2.
+        bits: One of `LOW_BITS`.
         packed: As ONNX's own integers of so few bits, which runtimes know since opset 21 (25 for
-            2 bits); else two in one byte, which every runtime decodes.
+            2 bits); else several in one byte, which every runtime decodes.
 
     Raises:
         EdgegolfError: ONNX has no operator for something in the graph, or it cannot be trained.
@@ -45,19 +49,13 @@ def low_bit_drafts(graph: Graph, tuning: Tuning, bits: int, packed: bool) -> Ite
         raise EdgegolfError(f"the compiler writes no such ONNX file: {reasons[0]}")
     if not is_trainable(graph):
         raise EdgegolfError(
-            f"it has an operator that cannot be trained to {bits} bits", hint="--dtype int8"
+            f"it has an operator that cannot be trained to {bits[0]} bits", hint="--dtype int8"
         )
     shared = reroll(graph) is not graph
     equalized = equalize(graph, tuning.calibration.inputs)
     noises = importances(equalized, tuning.calibration.inputs)
-    one = best_common_scale(noises, bits)
-    schemes: dict[str, dict[Tensor, QuantParams]] = {
-        "one scale": dict.fromkeys(equalized.weights, one),
-        "scale per tensor": {w: best_common_scale({w: noises[w]}, bits) for w in equalized.weights},
-    }
-    for name, scales in schemes.items():
-        rounded = Quantization({}, scales, dict.fromkeys(equalized.weights, bits))
-        tuned = equalized, rounded
+    for name, rounding in _roundings(equalized, noises, tuning, bits):
+        tuned = equalized, rounding
         if tuning.steps:
             tuned = finetune(
                 *tuned,
@@ -68,4 +66,44 @@ def low_bit_drafts(graph: Graph, tuning: Tuning, bits: int, packed: bool) -> Ite
                 learning_rate=LEARNING_RATE,
             )
         decoded = pool_copies_once(with_decoded_weights(*tuned))
-        yield Draft(name, _COMPUTE[bits], onnx.write(decoded, packed), shared)
+        yield Draft(name, "int8-weights", onnx.write(decoded, packed), shared)
+
+
+def _roundings(
+    graph: Graph, noises: Mapping[Tensor, Array], tuning: Tuning, bits: tuple[int, ...]
+) -> Iterator[tuple[str, Quantization]]:
+    """What to try, by name."""
+    most, fewest = bits[0], bits[-1]
+    few = dict.fromkeys(noises, most)
+    if most == fewest:
+        one = best_common_scale(noises, most)
+        yield "one scale", Quantization({}, dict.fromkeys(noises, one), few)
+        own = {w: best_common_scale({w: noise}, most) for w, noise in noises.items()}
+        yield "scale per tensor", Quantization({}, own, few)
+        return
+    for weight in _least_sensitive(graph, noises, tuning, fewest):
+        few[weight] = fewest
+        groups = ({w: noises[w] for w in noises if few[w] == b} for b in bits)
+        scales = {
+            w: scale
+            for group, b in zip(groups, bits, strict=True)
+            if group
+            for scale in [best_common_scale(group, b)]
+            for w in group
+        }
+        yield f"{weight.name} in {fewest} bits", Quantization({}, scales, dict(few))
+
+
+def _least_sensitive(
+    graph: Graph, noises: Mapping[Tensor, Array], tuning: Tuning, bits: int
+) -> list[Tensor]:
+    """All but vectors, by what outputs lose where each alone has so few bits, for its elements."""
+    inputs, loss = tuning.calibration.inputs, loss_of(graph)
+    exact = run(graph, inputs)
+
+    def sensitivity(weight: Tensor) -> float:
+        scale = best_common_scale({weight: noises[weight]}, bits)
+        rounded = with_decoded_weights(graph, Quantization({}, {weight: scale}, {weight: bits}))
+        return loss(exact, run(rounded, inputs)) / weight.elements
+
+    return sorted((w for w in noises if len(w.shape) > 1), key=sensitivity)

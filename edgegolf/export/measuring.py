@@ -30,7 +30,7 @@ from edgegolf.runtimes.registry import preferred_runtime
 from edgegolf.runtimes.worker import run_apart, run_in_fork
 from edgegolf.surroundings import available_cores
 
-Compute = Literal["float32", "float16", "int8", "int8-weights", "int4-weights", "int2-weights"]
+Compute = Literal["float32", "float16", "int8", "int8-weights"]
 #: Of each file: its microseconds in each round; None where it does not run.
 Latencies: TypeAlias = "list[list[float] | None]"
 
@@ -58,7 +58,7 @@ class Draft:
     """One file before it is measured."""
 
     name: str  # what is special about it
-    compute: Compute  # the arithmetic: `int8-weights` computes in float32
+    compute: Compute  # the arithmetic: `int8-weights`, or of fewer bits, computes in float32
     data: bytes = field(repr=False)  # the file
     shared: bool = False  # whether it holds a block of weights once that stock converters do not
     # Whether it was written from the graph, whose axes may not be the model's.

@@ -58,7 +58,7 @@ def search_scales(
     Returns:
         The graph that computes the same, and its scales.
     """
-    loss = _relative_entropy if isinstance(graph.nodes[-1].op, Softmax) else _relative_noise
+    loss = loss_of(graph)
 
     def choices() -> Iterator[_Choice]:
         for temperature in temperatures:
@@ -93,6 +93,11 @@ def search_scales(
         if all(new < LEAST_GAIN * old for new, old in zip(losses[index], best, strict=True)):
             quantization, best = tried[index], losses[index]
     return chosen, quantization
+
+
+def loss_of(graph: Graph) -> Callable[[Sequence[Array], Sequence[Array]], float]:
+    """What a graph loses where its outputs, given first, are not exact: 0 for none."""
+    return _relative_entropy if isinstance(graph.nodes[-1].op, Softmax) else _relative_noise
 
 
 def _relative_entropy(exact: Sequence[Array], found: Sequence[Array]) -> float:

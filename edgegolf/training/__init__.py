@@ -11,6 +11,7 @@ from edgegolf.errors import EdgegolfError
 from edgegolf.files import check_writable
 from edgegolf.training.jobs import train_all
 from edgegolf.training.results import Trained, destination, run_folder, write_results
+from edgegolf.training.start import start_file
 from edgegolf.training.worker import Job, Progress, Run, finished_run
 from edgegolf.workspace import model_folder, trial_folder
 from edgegolf.zoo import named_recipe
@@ -31,6 +32,7 @@ def train_nets(
     fresh: bool,
     replace: bool,
     report: Callable[[Job, Progress | Run], None],
+    start: str | None = None,
 ) -> tuple[Trained, ...]:
     """Train nets with several seeds each, and write their results.
 
@@ -48,14 +50,18 @@ def train_nets(
         fresh: Forget finished and interrupted runs first.
         replace: Replace a model that was trained otherwise, or better.
         report: Called with each run's progress.
+        start: The net whose trained weights they begin with; None for random ones.
 
     Raises:
-        EdgegolfError: No such net, `out` holds a model that was trained otherwise, or a run failed.
+        EdgegolfError: No such net, `start` is not trained, `out` holds a model that was trained
+            otherwise, or a run failed.
     """
     groups: list[tuple[Path, list[Job]]] = []
     for net in nets:
-        folder = results_folder(net, dataset, epochs, out, replace)
-        jobs = [Job(net, dataset, seed, epochs, run_folder(folder, seed)) for seed in seeds]
+        if start is not None:
+            start_file(start, named_dataset(dataset).name)
+        folder = results_folder(net, dataset, epochs, out, replace, start)
+        jobs = [Job(net, dataset, seed, epochs, run_folder(folder, seed), start) for seed in seeds]
         groups.append((folder, jobs))
     if fresh:
         for _, jobs in groups:
@@ -90,7 +96,12 @@ def train_nets(
 
 
 def results_folder(
-    net: str, dataset: str, epochs: int | None, out: Path | None, replace: bool
+    net: str,
+    dataset: str,
+    epochs: int | None,
+    out: Path | None,
+    replace: bool,
+    start: str | None = None,
 ) -> Path:
     """Where a net's results go.
 
@@ -101,7 +112,7 @@ def results_folder(
     folder = out or model_folder(found.name, name)
     if replace:
         return folder
-    job = Job(net, dataset, 0, epochs, folder)
+    job = Job(net, dataset, 0, epochs, folder, start)
 
     def trial(how: str) -> Path:
         if out is not None:

@@ -32,6 +32,7 @@ from edgegolf.training.full_matrix_adam import full_matrix_adam
 from edgegolf.training.mirror import keep_mirror_pairs
 from edgegolf.training.muon import muon
 from edgegolf.training.optimizers import Schedule
+from edgegolf.training.start import started
 from edgegolf.training.statistics import statistics_gatherer
 from edgegolf.zoo import Recipe
 from edgegolf.zoo.recipe import FLOAT32, Training
@@ -86,7 +87,9 @@ class Trainer:
         keras.utils.set_random_seed(seed)
         training = recipe.training
         split = dataset.split("train")
-        self._build = lambda: recipe.build(dataset.image_shape, dataset.classes)
+        self._build = lambda: started(
+            recipe.build(dataset.image_shape, dataset.classes), recipe, dataset.name
+        )
         self._epochs = training.epochs
         self._epoch = 0
         self._name = f"{recipe.name} with seed {seed}"

@@ -15,7 +15,7 @@ from edgegolf.records import from_file, to_json
 from edgegolf.training.compiled import trainer_for
 from edgegolf.training.precision import for_this_machine
 from edgegolf.training.trainer import Position
-from edgegolf.zoo import Recipe, named_recipe, with_epochs
+from edgegolf.zoo import Recipe, named_recipe, with_epochs, with_start
 from edgegolf.zoo.summary import summarize
 
 if TYPE_CHECKING:
@@ -31,11 +31,14 @@ class Job:
     seed: int  # what weights, order and shifts are drawn from
     epochs: int | None  # how long to train; None takes the recipe's
     folder: Path  # where checkpoints and results go
+    start: str | None = None  # the net whose weights it begins with, instead of the recipe's
 
     @property
     def recipe(self) -> Recipe:
-        """The net's recipe, for this number of epochs."""
+        """The net's recipe, from this start, for this number of epochs."""
         recipe = named_recipe(self.net)
+        if self.start is not None:
+            recipe = with_start(recipe, self.start)
         return recipe if self.epochs is None else with_epochs(recipe, self.epochs)
 
 

@@ -21,6 +21,7 @@ from edgegolf.zoo.recipe import (
     find_recipe,
     with_changes,
     with_epochs,
+    with_start,
 )
 
 enter_recipes()

@@ -39,16 +39,18 @@ def _parameters(separables: int, channels: int) -> int:
 @net(
     TRAINING,
     Article(TITLE, accuracy=0.9908),
-    parameters=lambda iterations=ITERATIONS, channels=CHANNELS: _parameters(1, channels),
+    parameters=lambda iterations=ITERATIONS, channels=CHANNELS, crop=1: _parameters(1, channels),
+    may_be_zero=("crop",),
 )
 def tight_resnet(
     image_shape: tuple[int, int, int],
     classes: int,
     iterations: int = ITERATIONS,
     channels: int = CHANNELS,
+    crop: int = 1,
 ) -> keras.Model:
     """A residual net whose one separable convolution is applied eight times."""
-    return build_tight_resnet(image_shape, classes, True, iterations, channels)
+    return build_tight_resnet(image_shape, classes, True, iterations, channels, crop=crop)
 
 
 @net(
@@ -88,6 +90,7 @@ def build_tight_resnet(
     iterations: int = ITERATIONS,
     channels: int = CHANNELS,
     stride: int = 2,
+    crop: int = 1,
 ) -> keras.Model:
     """TightResNet or its twin, with any number of iterations and channels.
 
@@ -98,6 +101,8 @@ def build_tight_resnet(
         iterations: Residual additions.
         channels: Filters of every convolution.
         stride: Pixels from one position to the next.
+        crop: How many of four means a side are left out at each border: 1, or with 0 the means
+            are of a quarter each, which takes fewer bytes.
     """
     library = require("keras", extra="train")
     layers = library.layers
@@ -109,8 +114,8 @@ def build_tight_resnet(
         activated = layers.ReLU(name=f"relu_{iteration}")(hidden)
         residual = separables[iteration % len(separables)](activated)
         hidden = layers.Add(name=f"add_{iteration}")([hidden, residual])
-    hidden = layers.AveragePooling2D(hidden.shape[1] // 4, name="pool")(hidden)
-    hidden = layers.Cropping2D(1, name="crop")(hidden)
+    hidden = layers.AveragePooling2D(hidden.shape[1] // (2 + 2 * crop), name="pool")(hidden)
+    hidden = layers.Cropping2D(crop, name="crop")(hidden)
     hidden = layers.Flatten(name="flatten")(hidden)
     # The article's dropout; at a rate above 0 so small a net only underfits more.
     hidden = layers.Dropout(0.0, name="dropout")(hidden)

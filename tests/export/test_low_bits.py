@@ -40,8 +40,8 @@ def test_training_recovers_what_few_bits_lose(
     monkeypatch.setattr(low_bits, "STEPS", 150)
     graph = shared_net(iterations=3)
     tuning, untuned = tuning_of(graph), tuning_of(graph, steps=0)
-    tuned = next(low_bit_drafts(graph, tuning, 4, packed))
-    rounded = next(low_bit_drafts(graph, untuned, 4, packed))
+    tuned = next(low_bit_drafts(graph, tuning, (4,), packed))
+    rounded = next(low_bit_drafts(graph, untuned, (4,), packed))
     assert error(tuned, graph, tuning) < 0.7 * error(rounded, graph, tuning)
 
 
@@ -51,15 +51,27 @@ def test_fewer_bits_are_fewer_bytes() -> None:
     int8 = onnx.write(one_weight_scale(graph, tuning.calibration.inputs))
     sizes = [
         len(golf_onnx(data, Keep()).data)
-        for data in (int8, *(next(low_bit_drafts(graph, tuning, b, True)).data for b in (4, 2)))
+        for data in (int8, *(next(low_bit_drafts(graph, tuning, (b,), True)).data for b in (4, 2)))
     ]
     weights = sum(weight.elements for weight in graph.weights)
     assert sizes[0] - sizes[1] > 0.4 * weights
     assert sizes[1] - sizes[2] > 0.2 * weights
 
 
+def test_where_bits_are_mixed_fewer_of_them_are_fewer_bytes_and_worse() -> None:
+    graph = shared_net(channels=16)
+    tuning = tuning_of(graph, steps=0)
+    drafts = list(low_bit_drafts(graph, tuning, (4, 2), True))
+    matrices = [weight for weight in graph.weights if len(weight.shape) > 1]
+    assert len(drafts) == len(matrices)
+    sizes = [len(golf_onnx(draft.data, Keep()).data) for draft in drafts]
+    assert min(sizes) == sizes[-1] < sizes[0] - 0.1 * sum(weight.elements for weight in matrices)
+    errors = [error(draft, graph, tuning) for draft in drafts]
+    assert min(errors) == errors[0] < errors[-1]
+
+
 def test_what_cannot_be_trained_is_refused() -> None:
     build = Builder(4, 4, 1)
     graph = build.classify(build.apply(ops.Exp(), build.source))
     with pytest.raises(EdgegolfError, match="cannot be trained to 4 bits"):
-        next(low_bit_drafts(graph, tuning_of(graph), 4, True))
+        next(low_bit_drafts(graph, tuning_of(graph), (4,), True))
