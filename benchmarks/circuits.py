@@ -2,15 +2,16 @@
 
     python benchmarks/circuits.py --work circuits   # hours; what is there is not made again
 
-Needs yosys, nextpnr-ice40 and verilator. TightResNet and its unshared twin are quantized in the
-same way, with one scale for all activations and one for all weights. Those of 8 iterations are the
-trained ones; the others have random weights. Results go into docs/circuit.json as they are
-found; `make docs` makes the tables of docs/circuit.md from it.
+Needs yosys, nextpnr-ice40, nextpnr-ecp5 and verilator. TightResNet and its unshared twin are
+quantized in the same way, with one scale for all activations and one for all weights. Those of 8
+iterations are the trained ones; the others have random weights. Results go into docs/circuit.json
+as they are found; `make docs` makes the tables of docs/circuit.md from it.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from edgegolf.progress import track
 from edgegolf.quantize.calibration import calibrate, ranges
 from edgegolf.quantize.quantization import quantized
 from edgegolf.records import from_json, to_json
-from edgegolf.report.file_tables import clock
+from edgegolf.report.file_tables import clock, per_second
 from edgegolf.report.page_charts import ROLES, Chart
 from edgegolf.report.page_plot import Line, Point, beside, plot
 from edgegolf.report.pictures import draw
@@ -40,12 +41,19 @@ ROOT = Path(__file__).parent.parent
 RECORD = ROOT / "docs" / "circuit.json"
 NET, ITERATIONS, LANES, GROWS_ON = "tight_resnet", (8, 1, 32, 2, 16, 4), 4, "up5k"
 SEEDS = 3
-#: Nets, multiply-accumulates in a cycle, test images of which every logit is compared, and devices.
-CIRCUITS = (
-    ("tight_resnet", 4, 10_000, ("up5k", "hx8k")),
-    ("tight_resnet", 20, 1_000, ("ecp5-25k",)),
-    ("double_cnn-2", 2, 1_000, ("up5k", "hx8k")),
-    ("pooled_linear", 1, 1_000, ("up5k", "hx8k")),
+Row = tuple[str, int, str, int, tuple[str, ...]]
+#: Nets, multiply-accumulates in a cycle, where the weights are, test images of which every logit is
+#: compared, and devices.
+CIRCUITS: tuple[Row, ...] = (
+    ("tight_resnet", 10, "logic", 1_000, ("hx8k",)),
+    ("tight_resnet", 20, "logic", 1_000, ("ecp5-25k",)),
+    ("tight_resnet", 20, "rom", 1_000, ("ecp5-25k",)),
+    ("double_cnn-2", 2, "logic", 1_000, ("hx8k",)),
+    ("golf_535", 4, "rom", 1_000, ("ecp5-25k",)),
+    ("golf_375", 4, "rom", 1_000, ("ecp5-25k",)),
+    ("double_cnn-2", 2, "rom", 1_000, ("up5k", "hx8k")),
+    ("pooled_linear", 1, "rom", 1_000, ("up5k", "hx8k")),
+    ("tight_resnet", 4, "rom", 10_000, ("up5k", "hx8k")),
 )
 
 
@@ -62,6 +70,7 @@ class Grown:
         weight_bytes: In the memory of the weights.
         cells: What yosys made of it; None before.
         megahertz: By nextpnr; none where it does not fit.
+        weights: Where they are: rom or logic.
     """
 
     role: str
@@ -72,6 +81,7 @@ class Grown:
     weight_bytes: int
     cells: Cells | None
     megahertz: tuple[float, ...] = ()
+    weights: str = "rom"
 
 
 @dataclass(frozen=True)
@@ -87,9 +97,11 @@ class Circuits:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for the circuits")
+    parser.add_argument("--rows", type=int, nargs="*", help="of CIRCUITS, and no growth")
     arguments = parser.parse_args()
-    grow(arguments.work)
-    place_nets(arguments.work)
+    if arguments.rows is None:
+        grow(arguments.work)
+    place_nets(arguments.work, [CIRCUITS[n] for n in arguments.rows or range(len(CIRCUITS))])
 
 
 def read() -> Circuits:
@@ -117,12 +129,14 @@ def grow(work: Path) -> None:
             fused = fuse_activations(reroll(simplified(read_model(for_inference(net.model, 1)))))
             graph = quantized(fused, calibrate(fused, ranges(fused, [images]), ONE_SCALE))
             title = f"{NET}, {role}, {count} iterations"
-            project = write_project(graph, title, work / f"{role}-{count}", LANES, "mnist")
-            machine = project.machine
-            found = Grown(role, count, net.is_trained, machine.cycles, len(machine.names),
-                          machine.weights.size, None)  # fmt: skip
-            keep(found)
-            written.append((project, found))
+            for weights in ("rom", "logic"):
+                folder = work / f"{role}-{count}-{weights}"
+                project = write_project(graph, title, folder, LANES, "mnist", weights)
+                machine = project.machine
+                found = Grown(role, count, net.is_trained, machine.cycles, len(machine.names),
+                              machine.weights.size, None, weights=weights)  # fmt: skip
+                keep(found)
+                written.append((project, found))
     for project, found in track(written, "synthesizing"):
         cells = count_cells(project, GROWS_ON)
         keep(replace(found, cells=cells))
@@ -132,51 +146,64 @@ def grow(work: Path) -> None:
 
 def keep(grown: Grown) -> None:
     """Put a result into the record; one without cells is no better than one that is there."""
-    record, key = read(), (grown.role, grown.iterations)
-    known = {(each.role, each.iterations): each for each in record.grown}
+    record, key = read(), (grown.iterations, grown.role, grown.weights)
+    known = {(each.iterations, each.role, each.weights): each for each in record.grown}
     if grown.cells is not None or key not in known:
         known[key] = grown
-    ordered = tuple(known[each] for each in sorted(known, key=lambda k: (k[1], k[0])))
+    ordered = tuple(known[each] for each in sorted(known))
     write_atomically(RECORD, to_json(replace(record, grown=ordered)))
 
 
-def place_nets(work: Path) -> None:
-    for name, lanes, images, devices in track(CIRCUITS, "placing"):
+def place_nets(work: Path, rows: Sequence[Row]) -> None:
+    for name, lanes, weights, images, devices in track(rows, "placing"):
         path = Path("models", "mnist", name, "int8.tflite")
         try:
-            folder = work / f"{name}-{lanes}"
-            found = make_circuit(path, folder, lanes, images, devices, SEEDS)
+            folder = work / f"{name}-{lanes}-{weights}"
+            found = make_circuit(path, folder, lanes, images, devices, SEEDS, weights)
         except EdgegolfError as error:
             print(f"{name}: {error.message}")
             continue
         record = read()
-        others = tuple(each for each in record.circuits
-                       if (each.model, each.lanes) != (found.model, found.lanes))  # fmt: skip
-        kept = replace(found, folder="")
-        write_atomically(RECORD, to_json(replace(record, circuits=(*others, kept))))
+        known = {(c.model, c.weights, -c.lanes): c for c in record.circuits}
+        known[found.model, found.weights, -lanes] = replace(found, folder="")
+        kept = tuple(known[each] for each in sorted(known, reverse=True))
+        write_atomically(RECORD, to_json(replace(record, circuits=kept)))
 
 
 def sections(record: Circuits) -> dict[str, str]:
     """The tables of the page."""
     placed = [
-        (Path(c.model).parent.name, str(c.lanes), fit.cells.device, f"{fit.used:,}",
+        (Path(c.model).parent.name, c.weights, str(c.lanes), fit.cells.device, f"{fit.used:,}",
          str(fit.cells.block_rams), str(fit.cells.multipliers), f"{c.cycles:,}", clock(fit),
-         f"{c.simulated:,}")
+         f"{per_second(c, fit):,.0f}", f"{c.simulated:,}")
         for c in record.circuits for fit in c.fits
     ]  # fmt: skip
-    header = ("net", "P", "device", "cells", "BRAM", "DSP", "cycles", "MHz", "images")
+    header = ("net", "weights", "P", "device", "cells", "BRAM", "DSP", "cycles", "MHz", "images/s",
+              "compared")  # fmt: skip
     grown = [
-        (str(each.iterations), each.role, f"{each.cycles:,}", f"{each.weight_bytes:,}", *(
+        (str(each.iterations), each.role, each.weights, f"{each.cycles:,}",
+         f"{each.weight_bytes:,}", *(
              (f"{each.cells.luts:,}", f"{each.cells.flip_flops:,}", str(each.cells.block_rams),
               str(each.cells.multipliers)) if each.cells else ("–",) * 4),
          f"{max(each.megahertz):.1f}" if each.megahertz else "–")
         for each in record.grown
     ]  # fmt: skip
-    columns = ("iterations", "weights", "cycles", "weight B", "LUT", "FF", "BRAM", "DSP", "MHz")
+    columns = (
+        "iterations",
+        "block",
+        "weights",
+        "cycles",
+        "weight B",
+        "LUT",
+        "FF",
+        "BRAM",
+        "DSP",
+        "MHz",
+    )
     nothing = "Not measured yet.\n"
     return {
-        "circuit-placed": Table(header, tuple(placed), labels=3).markdown() if placed else nothing,
-        "circuit-growth": Table(columns, tuple(grown), labels=2).markdown(),
+        "circuit-placed": Table(header, tuple(placed), labels=4).markdown() if placed else nothing,
+        "circuit-growth": Table(columns, tuple(grown), labels=3).markdown(),
         "circuit-answer": f"**{found}**\n" if (found := answer(record)) else nothing,
     }
 
@@ -204,7 +231,7 @@ def growth_lines(record: Circuits) -> dict[str, dict[int, Cells]]:
     """By role and iterations what was synthesized."""
     return {
         role: {each.iterations: each.cells for each in record.grown
-               if each.role == role and each.cells is not None}
+               if each.role == role and each.weights == "rom" and each.cells is not None}
         for role in ROLES
     }  # fmt: skip
 

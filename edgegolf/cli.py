@@ -1142,6 +1142,7 @@ def footprint(
     help="What to synthesize for; may be repeated.  [default: up5k]",
 )
 @usual("--parallel", 4, "Multiply-accumulates in a cycle.", type=click.IntRange(1, 32))
+@usual("--weights", "rom", "In memory, or as constants.", type=click.Choice(["rom", "logic"]))
 @option("--simulate", type=click.IntRange(1, 100_000), help="Compare the logits of so many images.")
 @flag("--synthesize", "With yosys and nextpnr: cells and clock.")
 @usual("--seeds", 5, "Placements.", type=COUNT)
@@ -1154,6 +1155,7 @@ def circuit(
     output: Path | None,
     devices: tuple[str, ...],
     parallel: int,
+    weights: str,
     simulate: int | None,
     synthesize: bool,
     seeds: int,
@@ -1179,10 +1181,10 @@ def circuit(
         _refuse(context, "without --synthesize", ("devices", "seeds").__contains__)
     chosen = devices or ("up5k",) if synthesize else ()
     folder = output or file.with_suffix(".circuit")
-    made = make_circuit(file, folder, parallel, simulate or 0, chosen, seeds)
+    made = make_circuit(file, folder, parallel, simulate or 0, chosen, seeds, weights)
     if twin is not None:
         beside = folder.with_name(f"{folder.name}.twin")
-        other = make_circuit(twin, beside, parallel, simulate or 0, chosen, seeds)
+        other = make_circuit(twin, beside, parallel, simulate or 0, chosen, seeds, weights)
         made = replace(made, twin=other)
     _show(made, as_json, *(circuit_table(each) for each in (made, made.twin) if each is not None))
 

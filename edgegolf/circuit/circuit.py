@@ -13,7 +13,7 @@ from edgegolf.frontends.tflite import read_graph
 
 def make_circuit(
     path: Path, folder: Path, lanes: int = 4, simulated: int = 0,
-    devices: tuple[str, ...] = (), seeds: int = 5,
+    devices: tuple[str, ...] = (), seeds: int = 5, weights: str = "rom",
 ) -> Circuit:  # fmt: skip
     """Write the circuit of a `.tflite` file, and find out what was asked for.
 
@@ -24,13 +24,14 @@ def make_circuit(
         simulated: Test images whose logits are compared with the interpreter's.
         devices: What to synthesize it for.
         seeds: Placements of each.
+        weights: "rom" for weights in memory, "logic" for constants.
 
     Raises:
         EdgegolfError: The circuit lacks an operator, a tool is missing, or a logit differs.
     """
     graph, images = read_graph(path), dataset_of(path) or ""
     try:
-        project = write_project(graph, f"The circuit of {path}", folder, lanes, images)
+        project = write_project(graph, f"The circuit of {path}", folder, lanes, images, weights)
     except EdgegolfError as error:
         raise EdgegolfError(f"{path}: {error.message}", error.hint) from None
     machine = project.machine
@@ -39,5 +40,5 @@ def make_circuit(
     fits = tuple(place(project, each, seeds) for each in cells)
     return Circuit(
         str(path), str(folder), lanes, machine.macs, machine.cycles, len(machine.names),
-        machine.weights.size, sum(machine.depths) * lanes, simulated, simulator, fits,
+        machine.weights.size, sum(machine.depths) * lanes, simulated, simulator, fits, weights,
     )  # fmt: skip

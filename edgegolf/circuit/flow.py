@@ -77,6 +77,7 @@ class Circuit:
     simulated: int  # images on which a simulator gave every logit
     simulator: str  # which one; empty if none was run
     fits: tuple[Fit, ...]  # on devices
+    weights: str = "rom"  # or logic: where they are
     twin: Circuit | None = None  # the same of the file that it is compared with
 
 

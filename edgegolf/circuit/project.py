@@ -30,7 +30,9 @@ class Project:
     images: str  # where the images of its vectors are from
 
 
-def write_project(graph: Graph, title: str, folder: Path, lanes: int, images: str = "") -> Project:
+def write_project(
+    graph: Graph, title: str, folder: Path, lanes: int, images: str = "", weights: str = "rom"
+) -> Project:
     """Write the circuit of a graph. Files that are the same already are left alone.
 
     Args:
@@ -39,12 +41,13 @@ def write_project(graph: Graph, title: str, folder: Path, lanes: int, images: st
         folder: Where to.
         lanes: Multiply-accumulates in a cycle.
         images: A data set for the vectors; random ones if empty.
+        weights: "rom" for weights in memory, "logic" for constants.
 
     Raises:
         EdgegolfError: The circuit lacks something.
     """
     project = Project(folder, graph, verilog.machine(graph, lanes), images)
-    files: dict[str, str | bytes] = {**verilog.write(project.machine, title)}
+    files: dict[str, str | bytes] = {**verilog.write(project.machine, title, weights)}
     files["testbench.v"] = verilog.testbench(project.machine)
     files["vectors.bin"] = vectors(project, GOLDEN)
     files["Makefile"] = Path(__file__).with_name("Makefile").read_bytes()

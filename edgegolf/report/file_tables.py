@@ -218,7 +218,7 @@ def circuit_table(circuit: Circuit) -> Table:
         rows.append((
             cells.device, f"{fit.used:,}/{logic:,}", f"{cells.luts:,}", f"{cells.flip_flops:,}",
             f"{cells.block_rams}/{memories}", f"{cells.multipliers}/{multipliers}",
-            clock(fit), f"{median(fit.megahertz) * 1e6 / circuit.cycles:,.0f}",
+            clock(fit), f"{per_second(circuit, fit):,.0f}",
         ))  # fmt: skip
     told = [
         f"{circuit.macs:,} multiply-accumulates, {circuit.lanes} at a time: {circuit.cycles:,} "
@@ -235,6 +235,11 @@ def circuit_table(circuit: Circuit) -> Table:
         )
     title = f"{circuit.model} → {circuit.folder}"
     return Table(header, tuple(rows), title=title, caption="\n".join(told))
+
+
+def per_second(circuit: Circuit, fit: Fit) -> float:
+    """Images, at the median clock."""
+    return median(fit.megahertz) * 1e6 / circuit.cycles
 
 
 def clock(fit: Fit) -> str:

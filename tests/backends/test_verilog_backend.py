@@ -30,11 +30,11 @@ simulated = pytest.mark.skipif(
 )
 
 
-def simulate(graph: Graph, lanes: int, spoil: str = "") -> str:
+def simulate(graph: Graph, lanes: int, spoil: str = "", weights: str = "rom") -> str:
     """What the testbench says of a few images; `spoil` makes a memory image wrong."""
     images = integers(graph, 3)
     machine = verilog.machine(graph, lanes)
-    files = verilog.write(machine, "a test")
+    files = verilog.write(machine, "a test", weights)
     if spoil:
         first, *rest = files[spoil].splitlines()
         files[spoil] = "\n".join([f"{int(first, 16) ^ 1:x}", *rest])
@@ -57,16 +57,19 @@ def simulate(graph: Graph, lanes: int, spoil: str = "") -> str:
 
 @simulated
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-@given(float_graphs(most=3), SCHEMES, st.sampled_from([1, 2, 3, 4, 8]))
+@given(
+    float_graphs(most=3), SCHEMES, st.sampled_from([1, 2, 3, 4, 8]),
+    st.sampled_from(["rom", "logic"]),
+)  # fmt: skip
 def test_circuit_gives_the_logits_of_the_interpreter(
-    graph: Graph, scheme: Scheme, lanes: int
+    graph: Graph, scheme: Scheme, lanes: int, weights: str
 ) -> None:
     whole = in_integers(graph, scheme)
     try:
         verilog.machine(whole, lanes)
     except EdgegolfError:
         assume(False)
-    assert simulate(whole, lanes).startswith("PASSED")
+    assert simulate(whole, lanes, weights=weights).startswith("PASSED")
 
 
 def net_of(kind: str) -> Graph:
@@ -113,8 +116,9 @@ def net_of(kind: str) -> Graph:
      ("mean", 8)],
 )  # fmt: skip
 def test_every_operator(kind: str, lanes: int) -> None:
-    for scheme in (ONE_SCALE, Scheme("requantize", "own", "channel")):
-        assert simulate(in_integers(net_of(kind), scheme), lanes).startswith("PASSED")
+    for scheme, weights in ((ONE_SCALE, "rom"), (Scheme("requantize", "own", "channel"), "logic")):
+        told = simulate(in_integers(net_of(kind), scheme), lanes, weights=weights)
+        assert told.startswith("PASSED")
 
 
 @simulated

@@ -30,16 +30,17 @@ def machine(graph: Graph, lanes: int = 4) -> Machine:
     return assemble(plan(graph), lanes)
 
 
-def write(machine: Machine, title: str) -> dict[str, str]:
+def write(machine: Machine, title: str, weights: str = "rom") -> dict[str, str]:
     """The Verilog file, and what its memories hold at first, as texts by name.
 
     Args:
         machine: From `machine`.
         title: Says in the file what it is.
+        weights: "rom", or "logic" for constants instead of a memory.
     """
     words = [[int(n) for n in reversed(word)] for word in machine.weights]
     files = {
-        "circuit.v": verilog(machine, title),
+        "circuit.v": verilog(machine, title, weights),
         "weights.hex": _lines("".join(f"{n & 255:02x}" for n in word) for word in words),
         "parameters.hex": _lines(_packed(machine)),
     }

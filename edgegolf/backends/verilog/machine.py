@@ -172,7 +172,7 @@ def assemble(plan: Plan, lanes: int) -> Machine:
         total_bits=1 + bits(max(totals)), scaled_bits=1 + bits(max(scaled)), add_shift=add_shift,
         add_bits=1 + bits(max(_sum_reach(row) for row in rows)), macs=plan.macs,
         input_bytes=plan.steps[0].size.pixels * plan.steps[0].size.channels,
-        logits=plan.steps[-1].size.channels, loops=plan.loops,
+        logits=prod(plan.steps[-1].size), loops=plan.loops,
     )  # fmt: skip
 
 

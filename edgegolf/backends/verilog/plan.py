@@ -36,6 +36,8 @@ MAXIMUM_ELEMENTS = 2**20
 MAXIMUM_WEIGHTS = 2**22
 MAXIMUM_CHANNELS = 4096
 MAXIMUM_STEPS = 512
+#: As the label is a byte.
+MAXIMUM_LOGITS = 256
 
 _UNARY = (ops.ReLU, ops.LeakyReLU, ops.Quantize, ops.Logistic, ops.Tanh, ops.HardSwish)
 _PRODUCTS = (ops.Conv2D, ops.DepthwiseConv2D, ops.FullyConnected)
@@ -210,10 +212,13 @@ def plan(graph: Graph) -> Plan:
     result = planner.view(logits)
     last = planner.steps[-1]
     repeats = bool(planner.loops) and planner.loops[-1][1] == len(planner.steps) - 1
-    if repeats or last.target is not result.buffer or not result.is_whole:
+    if len(planner.steps) < 2 or repeats or last.target is not result.buffer or not result.is_whole:
         planner.copy(result)
-    if planner.steps[-1].size.pixels > 1 or len(planner.steps) < 2:
-        raise EdgegolfError("circuits end in one vector of logits")
+    if prod(result.size) > MAXIMUM_LOGITS:
+        raise EdgegolfError(
+            f"circuits give at most {MAXIMUM_LOGITS} logits, not {prod(result.size):,}",
+            hint="end the net in a mean over the image, or in a dense layer",
+        )
     return Plan(tuple(planner.steps), tuple(planner.loops), graph.macs or 0)
 
 

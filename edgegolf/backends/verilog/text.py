@@ -9,17 +9,39 @@ from collections.abc import Iterable
 from edgegolf.backends.verilog.machine import Column, Machine, bits
 from edgegolf.backends.verilog.plan import HIGH, LOW
 
+#: Of weights as logic: a product of a weight is a sum of four digits of it, each from -2 to 2.
+_DIGITS = """\
+    // A digit of a weight, told by two bits and the one below them, times x; a digit below zero
+    // gives one less, which is added later.
+    function signed [8:0] digit(input [2:0] told, input signed [7:0] x);
+        case (told)
+            3'b000, 3'b111: digit = {9{told[2]}};
+            3'b011, 3'b100: digit = {9{told[2]}} ^ {x, 1'b0};
+            default: digit = {9{told[2]}} ^ {x[7], x};
+        endcase
+    endfunction
+"""
+_PARTS = """\
+            wire signed [8:0] one = digit({weight[1:0], 1'b0}, x), four = digit(weight[3:1], x);
+            wire signed [8:0] more = digit(weight[5:3], x), most = digit(weight[7:5], x);
+            wire signed [11:0] low = $signed({four, 1'b0, weight[1]}) + one;
+            wire signed [11:0] high = $signed({most, 1'b0, weight[5]}) + more;
+"""
 
-def verilog(machine: Machine, title: str) -> str:
+
+def verilog(machine: Machine, title: str, weights: str = "rom") -> str:
     """The circuit: readable, synthesizable, without a primitive of any vendor."""
-    return _Text(machine).file(title)
+    return _Text(machine, weights).file(title)
 
 
 class _Text:
     """What depends on the machine, by name; a field is a constant where no steps differ in it."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, weights: str) -> None:
         self.m = machine
+        self.is_wired = weights == "logic"
+        # Yosys makes logic of it where it would take a block RAM.
+        self.constants = '(* ram_style = "logic" *) ' if self.is_wired else ""
         columns = machine.columns
         self.pads = 1 in columns["is_padded"].entries
         self.adds = 1 in columns["adds"].entries
@@ -284,7 +306,7 @@ module circuit (
     endgenerate
 
     // The weights, a word for all lanes in the order in which they are used.
-    reg [{word - 1}:0] weight_memory[0:{len(m.weights) - 1}];
+    {self.constants}reg [{word - 1}:0] weight_memory[0:{len(m.weights) - 1}];
     initial $readmemh("weights.hex", weight_memory);
     reg [{w - 1}:0] weight_address;
     reg [{word - 1}:0] weight_word;
@@ -298,7 +320,7 @@ module circuit (
     end
 
     // What each channel takes: {fields}.
-    reg [{row - 1}:0] parameter_memory[0:{rows - 1}];
+    {self.constants}reg [{row - 1}:0] parameter_memory[0:{rows - 1}];
     initial $readmemh("parameters.hex", parameter_memory);
     reg [{p - 1}:0] parameter_address;
     reg [{row - 1}:0] parameter_word;
@@ -329,8 +351,12 @@ module circuit (
         if self.pools:
             maximum = f"{of('is_maximum')} ? (product > sum ? product : sum) : "
         inside = "        was_inside <= {was_inside[1:0], is_inside};\n" if self.pads else ""
+        product, digits, parts = "x * weight", "", ""
+        if self.is_wired:
+            product = "low + (high <<< 4) + $signed({1'b0, weight[7], 3'b0, weight[3], 2'b0})"
+            digits, parts = _DIGITS, _PARTS
         return f"""\
-    // The lanes: a product a cycle, six cycles behind the walk.
+{digits}    // The lanes: a product a cycle, six cycles behind the walk.
     reg [5:0] valid, starts;
     reg [6:0] takes;
     reg [{lane - 1}:0] lane_1, lane_2, lane_3;
@@ -355,11 +381,11 @@ module circuit (
             wire signed [7:0] leaked = {self.leak("source")};
             reg signed [15:0] product;
             reg signed [{s - 1}:0] sum;
-            always @(posedge clk) begin
+{parts}            always @(posedge clk) begin
                 source <= {byte};
                 x <= {seen};
                 weight <= weight_word[8*i +: 8];
-                product <= x * weight;
+                product <= {product};
                 if (valid[5]) sum <= starts[5] ? product : {maximum}sum + product;
             end
             assign sums[{s}*i +: {s}] = sum;
@@ -639,7 +665,7 @@ module circuit (
     always @(posedge clk) begin
         out_valid <= gives && !rst;
         out_data <= outcome;
-        done <= gives && ends[{self.last}] && !rst;
+        done <= gives && index == {m.logits - 1} && !rst;
         if (begins) index <= 0;
         else if (gives) index <= index + 1'b1;
         if (gives && (index == 0 || outcome > best)) begin
