@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.model_source import Compiled, Described, Source
@@ -18,12 +22,25 @@ from edgegolf.runtimes import open_session
 if TYPE_CHECKING:
     import onnx
 
+_REAL = {"ConvInteger": "Conv", "MatMulInteger": "MatMul"}
+
 
 class OnnxSource(Source):
-    """An `.onnx` file, in float32 or quantized."""
+    """An `.onnx` file, in float32 or quantized.
+
+    Of layers that round what they take anew for each sample ("dynamic quantization"), the model is
+    what their weights stand for.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        with open_session(path):
+            pass  # what no runtime takes is refused in its words
+        model = self._model()
+        if with_real_layers(model):
+            self.folder = tempfile.TemporaryDirectory()
+            self.path = Path(self.folder.name) / "decoded.onnx"
+            self.path.write_bytes(model.SerializeToString())
         with open_session(path) as session:
             self.inputs = session.inputs
 
@@ -85,3 +102,86 @@ class OnnxSource(Source):
         for value in model.graph.output:
             value.type.tensor_type.ClearField("shape")
         return onnx.shape_inference.infer_shapes(model)
+
+
+def with_real_layers(model: onnx.ModelProto) -> bool:
+    """Let dynamically quantized layers compute with real numbers; whether there are any.
+
+    What is rounded is the number itself, with a scale of 1 and a zero point of 0; weights are the
+    real numbers that their integers stand for.
+
+    Args:
+        model: It is changed.
+
+    Raises:
+        EdgegolfError: A layer subtracts a zero point that is computed otherwise.
+    """
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    rounded = [node for node in graph.node if node.op_type == "DynamicQuantizeLinear"]
+    scales, zeros = ({node.output[place] for node in rounded} for place in (1, 2))
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    factors = {  # by which layers' results are multiplied: that of the weights
+        node.output[0]: name
+        for node in graph.node
+        for name in node.input
+        if node.op_type == "Mul" and scales & {*node.input} and name in stored
+    }
+    real: dict[str, Array] = {}
+    for node in rounded:
+        real |= {node.output[1]: np.float32(1), node.output[2]: np.float32(0)}
+        node.CopyFrom(helper.make_node("Identity", node.input, node.output[:1]))
+    for node in (each for each in graph.node if each.op_type in _REAL):
+        operands = [*node.input, "", ""]
+        node.op_type = _REAL[node.op_type]
+        for index, (name, zero) in enumerate(zip(operands[:2], operands[2:], strict=False)):
+            if zero and zero not in zeros and {name, zero} - {*stored}:
+                raise EdgegolfError(
+                    f"the layer {node.name!r} subtracts a zero point that is computed",
+                    hint="export the float model that this one was made from",
+                )
+            if name not in stored:
+                continue
+            numbers = numpy_helper.to_array(stored[name]).astype(np.float32)
+            if zero in stored:
+                numbers -= _along(numpy_helper.to_array(stored[zero]), node, numbers)
+            factor = _factor_behind(node, readers, factors)
+            if factor is not None:
+                product, behind = factor
+                numbers *= _along(numpy_helper.to_array(stored[factors[product]]), node, numbers)
+                rest = [each for each in behind.input if each != product]
+                behind.CopyFrom(helper.make_node("Identity", rest, behind.output))
+            node.input[index] = "/".join((name, zero, factors[factor[0]] if factor else ""))
+            real[node.input[index]] = numbers
+        del node.input[2:]
+    del graph.value_info[:]
+    graph.initializer.extend(numpy_helper.from_array(a, name) for name, a in real.items())
+    return bool(rounded)
+
+
+def _factor_behind(
+    layer: onnx.NodeProto,
+    readers: Mapping[str, Sequence[onnx.NodeProto]],
+    factors: Mapping[str, str],
+) -> tuple[str, onnx.NodeProto] | None:
+    """The scale of its result and the node that multiplies by it, where nothing else reads it."""
+    node = layer
+    for kind in ("Cast", "Mul"):
+        behind = readers.get(node.output[0], ())
+        if len(behind) != 1 or behind[0].op_type != kind:
+            return None
+        node = behind[0]
+    return next(((name, node) for name in node.input if name in factors), None)
+
+
+def _along(numbers: Array, node: onnx.NodeProto, weights: Array) -> Array:
+    """Zero points or scales for weights: of a matrix by columns, of filters by the first axis."""
+    numbers = numbers.astype(np.float32)
+    if numbers.size == 1 or node.op_type == "MatMul":
+        return numbers
+    return numbers.reshape(-1, *(1,) * (weights.ndim - 1))

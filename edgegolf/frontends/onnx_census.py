@@ -138,7 +138,9 @@ class _Reader:
         bodies = list(subgraphs(node))
         trips = None
         if name == "Loop" and len(bodies) == 1:
-            trips = _loop_trips(bodies[0], inputs)
+            own = {each.name: self.tensor(each) for each in bodies[0].initializer}
+            own |= {n.output[0]: self.constant(n) for n in _of(bodies[0]) if _is_constant(n)}
+            trips = _loop_trips(bodies[0], inputs, ChainMap(own, scope))
         elif name == "Scan":
             trips = _scan_length(node, inputs)
         return tuple((self.graph(body, scope, depth + 1), trips) for body in bodies)
@@ -159,26 +161,43 @@ def _nested(graph: Message) -> Iterator[Message]:
             yield from _nested(inner)
 
 
-def _loop_trips(body: Message, inputs: Inputs) -> int | None:
-    """The trip count of a ``Loop`` that is constant and not cut short by its condition."""
-    limit = inputs[0] if inputs else None
-    if limit is None or limit.data is None:
+def _of(graph: Message) -> Iterator[Message]:
+    return (node for node in graph.node if node.output)
+
+
+def _is_constant(node: Message) -> bool:
+    return operator_name(node) == "Constant"
+
+
+def _loop_trips(body: Message, inputs: Inputs, constants: Mapping[str, Tensor]) -> int | None:
+    """The trip count of a ``Loop`` that is constant, with conditions that are, too.
+
+    Args:
+        body: What it runs.
+        inputs: Of the loop.
+        constants: What the body sees around it, and its own.
+    """
+    limit, first = (*inputs, None, None)[:2]
+    if limit is None or limit.data is None or (first is not None and first.data is None):
         return None
     code = {("int32", 4): "<i", ("int64", 8): "<q"}.get((limit.dtype, limit.data.nbytes))
-    if code is None or (len(inputs) > 1 and inputs[1] is not None and inputs[1].data is None):
+    if code is None or not body.output:
         return None
-    condition = body.output[0].name if body.output else ""
-    kept = body.input[1].name if len(body.input) > 1 else None
-    constants = {tensor.name for tensor in body.initializer}
-    for node in body.node:
-        if condition in node.output:
-            if node.op_type == "Constant" or (node.op_type == "Identity" and node.input == (kept,)):
-                break
-            return None
-    else:
-        if condition != kept and condition not in constants:
-            return None
     (trips,) = struct.unpack(code, limit.data)
+    if first is not None and not np.any(first.data):
+        return 0
+    before = {node.output[0]: node for node in _of(body) if not _is_constant(node)}
+    condition, kept = body.output[0].name, body.input[1].name if len(body.input) > 1 else None
+    for _ in body.node:  # a copy of what?
+        node = before.get(condition)
+        if node is None or node.op_type not in ("Identity", "Cast") or not node.input:
+            break
+        condition = node.input[0]
+    if condition != kept:
+        again = None if condition in before else constants.get(condition)
+        if again is None or again.data is None:
+            return None
+        trips = trips if np.any(again.data) else min(trips, 1)
     return min(max(0, int(trips)), 2**31)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import keras
@@ -25,14 +26,18 @@ class LayerSummary:
 
 def summarize(model: keras.Model) -> tuple[LayerSummary, ...]:
     """The layers of a functional or sequential model, in order."""
-    return tuple(_summarize_layer(layer) for layer in model.layers)
+    # A Sequential calls its layers once more for its functional twin, and anew for each one that is
+    # added; other models may call them, too.
+    by_depth = (getattr(model, "_functional", None) or model)._nodes_by_depth
+    calls = [node for _, nodes in sorted(by_depth.items(), reverse=True) for node in nodes]
+    return tuple(
+        _summarize_layer(layer, [node for node in calls if node.operation is layer])
+        for layer in model.layers
+    )
 
 
-def _summarize_layer(layer: keras.layers.Layer) -> LayerSummary:
-    nodes = [node for node in layer._inbound_nodes if node.output_tensors]
-    # A Sequential calls its layers once more for its own functional twin: same inputs, same node.
-    calls = {tuple(id(tensor) for tensor in node.input_tensors): node for node in nodes}
-    shapes = [tuple(node.output_tensors[0].shape[1:]) for node in calls.values()]
+def _summarize_layer(layer: keras.layers.Layer, calls: Sequence[Any]) -> LayerSummary:
+    shapes = [tuple(node.output_tensors[0].shape[1:]) for node in calls]
     return LayerSummary(
         name=layer.name,
         kind=type(layer).__name__,

@@ -19,6 +19,7 @@ from golf_models import (
     onnx_model,
     value_info,
 )
+from onnx import parser
 
 from edgegolf.bench.graph_statistics import graph_statistics
 from edgegolf.errors import EdgegolfError
@@ -250,6 +251,35 @@ def test_onnx_loops_multiply(tmp_path: Path) -> None:
     assert found.macs == 6 * 64
     assert found.parameters == 64
     assert found.parameter_uses == 6 * 64
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "turns"),
+    [
+        ("", "Identity (c)", 6),
+        ("true", "Identity (true)", 6),  # of the graph around
+        ("true", "Cast <to = 9> (c)", 6),
+        ("", "Constant <value: tensor = bool {1}> ()", 6),
+        ("", "Constant <value: tensor = bool {0}> ()", 1),
+        ("false", "Identity (c)", 0),
+        ("true", "Not (c)", None),
+    ],
+)
+def test_conditions_that_are_known(
+    first: str, again: str, turns: int | None, tmp_path: Path
+) -> None:
+    eye = ",".join(map(str, np.eye(4, dtype=int).ravel()))
+    text = f"""<ir_version: 8, opset_import: ["" : 17]>
+    g (float[1, 4] x) => (float[1, 4] y)
+    <int64 n = {{6}}, bool true = {{1}}, bool false = {{0}}, float[4, 4] w = {{{eye}}}> {{
+       y = Loop (n, {first or '""'}, x) <body = t (int64 i, bool c, a) => (bool d, b) {{
+          b = MatMul (a, w)
+          d = {again}
+       }}>
+    }}"""
+    path = tmp_path / "loop.onnx"
+    path.write_bytes(parser.parse_model(text).SerializeToString())
+    assert graph_statistics(path).macs == (None if turns is None else 16 * turns)
 
 
 def test_state_is_counted_apart_from_activations() -> None:

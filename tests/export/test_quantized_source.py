@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ir_nets import pixels, plain_net
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, parser
 from onnxruntime import InferenceSession
+from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from edgegolf.backends import onnx, tflite
+from edgegolf.errors import EdgegolfError
 from edgegolf.export import ExportOptions, export_model
 from edgegolf.export.export import Exported
 from edgegolf.export.onnx_export import with_stored_weights
+from edgegolf.export.onnx_source import OnnxSource
 from edgegolf.export.samples import Samples
 from edgegolf.export.variants import OWN_SCALES, write_int8
 from edgegolf.export.verify import run_file
@@ -21,6 +24,7 @@ from edgegolf.frontends.tflite import read_graph
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.tflite_golf import golf_tflite
 from edgegolf.ir import Graph, Node, ops
+from edgegolf.ir.interpreter import run
 from edgegolf.passes.fusion import fuse_activations
 from edgegolf.quantize.calibration import calibrate, ranges
 from edgegolf.quantize.quantization import Quantization, quantized, with_decoded_weights
@@ -189,3 +193,51 @@ def test_operators_that_the_graph_lacks_get_weights_in_int8(tmp_path: Path, oper
     x = {"x": random.normal(size=image).astype(np.float32)}
     expected, found = (InferenceSession(data).run(None, x)[0] for data in (float32, decoded))
     assert sqnr(expected, found) > 30
+
+
+@pytest.mark.parametrize("kind", ["QInt8", "QUInt8"])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_dynamically_quantized_layers_are_what_their_weights_stand_for(
+    kind: str, per_channel: bool, tmp_path: Path
+) -> None:
+    graph = plain_net()
+    (tmp_path / "float.onnx").write_bytes(onnx.write(graph))
+    path = tmp_path / "net.onnx"
+    weight_type = getattr(QuantType, kind)
+    quantize_dynamic(
+        tmp_path / "float.onnx", path, per_channel=per_channel, weight_type=weight_type
+    )
+    samples = Samples((pixels(graph, 30).transpose(0, 3, 1, 2),))
+    source = OnnxSource(path)
+    (found,), (expected,) = source.predict(samples), run_file(path, None, samples)
+    assert sqnr(expected, found) > 25  # rounding anew for each sample leaves as much
+    compiled = source.compile(((1, *samples.inputs[0].shape[1:]),))
+    layers = [type(node.op).__name__ for node in compiled.graph.nodes]
+    assert layers == [type(node.op).__name__ for node in graph.nodes]
+    (answers,) = compiled.answers(run(compiled.graph, compiled.given(samples).inputs))
+    np.testing.assert_allclose(answers, found, atol=1e-5)
+
+
+def test_dynamically_quantized_files_become_those_of_every_format(tmp_path: Path) -> None:
+    graph = plain_net()
+    (tmp_path / "float.onnx").write_bytes(onnx.write(graph))
+    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "net.onnx")
+    np.savez(tmp_path / "x.npz", x=pixels(graph, 30).transpose(0, 3, 1, 2))
+    made = export_model(
+        tmp_path / "net.onnx", tmp_path / "out", tmp_path / "x.npz", ExportOptions(quick=True)
+    )
+    assert not made.failures
+    wanted = {f"{dtype}.{suffix}" for dtype in ("float32", "int8") for suffix in ("tflite", "onnx")}
+    assert wanted <= {file.name for file in made.files}
+
+
+def test_a_zero_point_that_is_computed_otherwise_is_refused(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    g (float[1, 4] x, uint8 z) => (int32[1, 4] y)
+    <uint8[4, 4] w = {0,1,2,3,4,5,6,7,8,9,1,2,3,4,5,6}> {
+       q, s, zero = DynamicQuantizeLinear (x)
+       y = MatMulInteger (q, w, zero, z)
+    }"""
+    (tmp_path / "net.onnx").write_bytes(parser.parse_model(text).SerializeToString())
+    with pytest.raises(EdgegolfError, match="a zero point that is computed"):
+        OnnxSource(tmp_path / "net.onnx")

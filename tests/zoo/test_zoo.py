@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
 from edgegolf.errors import EdgegolfError
+from edgegolf.export.model import load_model
 from edgegolf.zoo import CLASSES, all_recipes, default_names, find_recipe
 from edgegolf.zoo.summary import summarize
 
@@ -99,6 +101,11 @@ def test_unshared_twin_computes_the_same_amount() -> None:
 
 def test_sequential_layers_are_applied_once() -> None:
     assert {layer.applications for layer in summarize(build("double_cnn:2"))} == {1}
+    net = load_model(Path(__file__).parents[2] / "models" / "mnist" / "cnn-2" / "model.keras")
+    layers = summarize(net)
+    assert {layer.applications for layer in layers} == {1}
+    convolutions = 26**2 * 9 * 2 + 24**2 * 9 * 2 * 4
+    assert sum(layer.macs for layer in layers) == convolutions + 12**2 * 4 * 8 + 8 * 10 == 58_328
 
 
 def test_random_cnn_trains_its_classifier_only() -> None:
