@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
 
 from edgegolf.backends import onnx
+from edgegolf.backends.gradient.source import NotCompiledError
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.measuring import Draft
 from edgegolf.export.variants import Tuning
@@ -17,9 +20,12 @@ from edgegolf.quantize.equalization import equalize, importances
 from edgegolf.quantize.finetuning import finetune, is_trainable
 from edgegolf.quantize.quantization import Quantization, with_decoded_weights
 from edgegolf.quantize.scale_search import best_common_scale, loss_of
+from edgegolf.training.rounding import as_pixels, finetune_weights
 
 STEPS = 3000  # batches; rounding to few bits moves what a network computes far
 LEARNING_RATE = 2e-3
+SEEDS = 3  # of compiled trainings, which take a tenth of TensorFlow's time
+JUDGED = 5000  # training samples that the best of them is chosen on
 
 #: What the ONNX files are called, and the bits of their weights.
 LOW_BITS = {"int4": (4,), "int2": (2,), "mixed": (4, 2)}
@@ -55,18 +61,27 @@ def low_bit_drafts(
     equalized = equalize(graph, tuning.calibration.inputs)
     noises = importances(equalized, tuning.calibration.inputs)
     for name, rounding in _roundings(equalized, noises, tuning, bits):
-        tuned = equalized, rounding
-        if tuning.steps:
-            tuned = finetune(
-                *tuned,
-                tuning.samples.inputs,
-                round_activations=False,
-                steps=STEPS,
-                seed=tuning.seed,
-                learning_rate=LEARNING_RATE,
-            )
+        tuned = _tuned(equalized, rounding, tuning) if tuning.steps else (equalized, rounding)
         decoded = pool_copies_once(with_decoded_weights(*tuned))
         yield Draft(name, "int8-weights", onnx.write(decoded, packed), shared)
+
+
+def _tuned(graph: Graph, rounding: Quantization, tuning: Tuning) -> tuple[Graph, Quantization]:
+    """Trained: the best of several by compiled gradients, where there are some."""
+    how: dict[str, Any] = {"steps": STEPS, "learning_rate": LEARNING_RATE}
+    seed, (samples, *others) = tuning.seed, tuning.samples.inputs
+    if not others and (pixels := as_pixels(samples)) is not None:
+        with suppress(NotCompiledError):
+            seeds = range(seed, seed + SEEDS)
+            made = [finetune_weights(graph, rounding, pixels, seed=each, **how) for each in seeds]
+            judged, loss = tuning.samples.take(JUDGED), loss_of(graph)
+            exact, *found = (
+                tuning.judge(onnx.write(each), judged)
+                for each in (graph, *(with_decoded_weights(*each) for each in made))
+            )
+            return made[min(range(SEEDS), key=lambda index: loss(exact, found[index]))]
+    inputs = tuning.samples.inputs
+    return finetune(graph, rounding, inputs, round_activations=False, seed=seed, **how)
 
 
 def _roundings(

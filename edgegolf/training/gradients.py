@@ -28,10 +28,56 @@ SECONDS = 300.0  # that a compiler has
 MOST_PARAMETERS = 1 << 20  # each is a vector
 
 
-class CompiledNet:
+class CompiledGraph:
+    """A classifier whose gradients C computes; its parameters are one vector, float32 [n].
+
+    Raises:
+        NotCompiledError: There is no C compiler here.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._numbers, self.classes = source.numbers, source.classes
+        self._size = sum(weight.elements for weight in source.weights)
+        self._library = _compiled(source.text)
+
+    def gradients(
+        self, parameters: Floats, images: Pixels, targets: Floats
+    ) -> tuple[float, Floats]:
+        """The mean cross-entropy of a batch, and its gradients, float32 [n].
+
+        Args:
+            parameters: float32 [n].
+            images: uint8 [batch, height, width, channels], of which 255 is 1.
+            targets: The share that each class has of an image, float32 [batch, classes].
+        """
+        count = len(images)
+        if targets.shape != (count, self.classes):
+            raise ValueError(f"targets of shape {targets.shape} for {count} images")
+        found = np.empty(self._size, np.float32)
+        arrays = self._checked(parameters, images), np.ascontiguousarray(targets, np.float32)
+        total = self._library.gradients(
+            *map(_pointer, (*arrays[0], arrays[1])), count, _pointer(found)
+        )
+        return total / count, found / count
+
+    def predict(self, parameters: Floats, images: Pixels) -> Floats:
+        """The probabilities of the classes, float32 [batch, classes]."""
+        arrays = self._checked(parameters, images)
+        scores = np.empty((len(images), self.classes), np.float32)
+        self._library.predict(*map(_pointer, arrays), len(images), _pointer(scores))
+        return scores
+
+    def _checked(self, parameters: Floats, images: Pixels) -> tuple[Floats, Pixels]:
+        """Both as C takes them; C trusts their sizes."""
+        if parameters.shape != (self._size,) or images[:1].size not in (0, self._numbers):
+            raise ValueError("parameters or images of another net")
+        return np.ascontiguousarray(parameters, np.float32), np.ascontiguousarray(images, np.uint8)
+
+
+class CompiledNet(CompiledGraph):
     """A net whose gradients C computes, from a Keras model whose weights it takes and gives back.
 
-    Its parameters are one vector, float32 [n], of those weights that the scores depend on.
+    Its parameters are those weights that the scores depend on.
 
     Raises:
         NotCompiledError: The net has something that no gradient is written for, or there is no
@@ -41,16 +87,10 @@ class CompiledNet:
     def __init__(self, model: keras.Model) -> None:
         self._model = model
         source, self._index = _source(model)
+        super().__init__(source)
         trained = {id(weight) for weight in model.trainable_weights}
         marks = [np.full(weight.shape, id(weight) in trained) for weight in model.weights]
         self.is_trained: NDArray[np.bool_] = self.arranged(marks)  # each parameter
-        self._numbers, self._classes = source.numbers, source.classes
-        self._library = _compiled(source.text)
-
-    @property
-    def classes(self) -> int:
-        """How many scores it gives."""
-        return self._classes
 
     def arranged(self, values: Sequence[Any]) -> NDArray[Any]:
         """Values for each weight of the model in the order of the parameters."""
@@ -81,35 +121,9 @@ class CompiledNet:
     def gradients(
         self, parameters: Floats, images: Pixels, targets: Floats
     ) -> tuple[float, Floats]:
-        """The mean cross-entropy of a batch, and its gradients, float32 [n].
-
-        Args:
-            parameters: float32 [n].
-            images: uint8 [batch, height, width, channels], of which 255 is 1.
-            targets: The share that each class has of an image, float32 [batch, classes].
-        """
-        count = len(images)
-        if targets.shape != (count, self._classes):
-            raise ValueError(f"targets of shape {targets.shape} for {count} images")
-        found = np.empty(len(self._index), np.float32)
-        arrays = self._checked(parameters, images), np.ascontiguousarray(targets, np.float32)
-        total = self._library.gradients(
-            *map(_pointer, (*arrays[0], arrays[1])), count, _pointer(found)
-        )
-        return total / count, np.where(self.is_trained, found / count, np.float32(0))
-
-    def predict(self, parameters: Floats, images: Pixels) -> Floats:
-        """The probabilities of the classes, float32 [batch, classes]."""
-        arrays = self._checked(parameters, images)
-        scores = np.empty((len(images), self._classes), np.float32)
-        self._library.predict(*map(_pointer, arrays), len(images), _pointer(scores))
-        return scores
-
-    def _checked(self, parameters: Floats, images: Pixels) -> tuple[Floats, Pixels]:
-        """Both as C takes them; C trusts their sizes."""
-        if parameters.shape != self._index.shape or images[:1].size not in (0, self._numbers):
-            raise ValueError("parameters or images of another net")
-        return np.ascontiguousarray(parameters, np.float32), np.ascontiguousarray(images, np.uint8)
+        """The same; of parameters that are not trained, 0."""
+        loss, found = super().gradients(parameters, images, targets)
+        return loss, np.where(self.is_trained, found, np.float32(0))
 
 
 def _source(model: keras.Model) -> tuple[Source, NDArray[np.int64]]:
