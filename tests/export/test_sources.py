@@ -20,6 +20,7 @@ from onnx import numpy_helper
 from edgegolf.backends import tflite
 from edgegolf.errors import EdgegolfError
 from edgegolf.export import ExportOptions, export_model
+from edgegolf.export.keras_source import KerasSource
 from edgegolf.export.model_source import open_source
 from edgegolf.export.samples import ModelInput, Samples
 from edgegolf.export.sources import with_shapes
@@ -153,6 +154,25 @@ def test_float16_of_a_tflite_file(tmp_path: Path) -> None:
     (file,) = export_model(tmp_path / "net.tflite", tmp_path, tmp_path / "x.npz", options).files
     assert file.bytes < 0.6 * (tmp_path / "net.tflite").stat().st_size
     assert_float16(tmp_path / "float16.tflite")
+
+
+def test_convolutions_of_three_dimensions_are_the_stock_converters(tmp_path: Path) -> None:
+    """Our graph has none: that is told by name, and the file is golfed all the same."""
+    keras.utils.set_random_seed(0)
+    source = keras.Input((6, 8, 8, 2))
+    hidden = L.GlobalAveragePooling3D()(L.Conv3D(4, 3, activation="relu")(source))
+    keras.Model(source, L.Dense(3)(hidden)).save(tmp_path / "model.keras")
+    images = np.random.default_rng(0).random((20, 6, 8, 8, 2), np.float32)
+    np.savez(tmp_path / "x.npz", x=images)
+    options = ExportOptions(("tflite",), max_drop=1, quick=True)
+    made = export_model(tmp_path / "model.keras", tmp_path, tmp_path / "x.npz", options)
+    assert "float32.tflite" in {file.name for file in made.files}
+    assert any("the compiler has no CONV_3D" in note for note in made.notes)
+    stock = KerasSource(tmp_path / "model.keras").convert(
+        "float32.tflite", ((1, *images.shape[1:]),), Samples((images,))
+    )
+    assert stock is not None
+    assert (tmp_path / "float32.tflite").stat().st_size < len(stock)
 
 
 OPEN = (ModelInput("steps", (None, None, 4), "float32"), ModelInput("x", (None, 3), "float32"))
