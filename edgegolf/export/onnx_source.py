@@ -34,15 +34,13 @@ class OnnxSource(Source):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with open_session(path):
-            pass  # what no runtime takes is refused in its words
+        with open_session(path) as session:
+            self.inputs = session.inputs
         model = self._model()
         if with_real_layers(model):
             self.folder = tempfile.TemporaryDirectory()
             self.path = Path(self.folder.name) / "decoded.onnx"
             self.path.write_bytes(model.SerializeToString())
-        with open_session(path) as session:
-            self.inputs = session.inputs
 
     def describe(self) -> Described:
         """What the model takes."""

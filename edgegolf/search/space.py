@@ -11,7 +11,6 @@ from importlib.resources import files
 from typing import Any
 
 from edgegolf.errors import EdgegolfError, printable
-from edgegolf.records import toml_names
 from edgegolf.sweep.definition import MAXIMUM_EPOCHS
 from edgegolf.toml_files import from_toml, located, read_toml
 from edgegolf.zoo import Recipe, find_recipe, with_changes
@@ -115,11 +114,6 @@ class Space:
             raise EdgegolfError(f"{recipe.name} has {recipe.parameters:,} parameters")
         changes = {**of("training"), "epochs": self.epochs[-1]}
         return replace(recipe, training=with_changes(recipe.training, changes, recipe.name))
-
-
-def shipped_spaces() -> tuple[str, ...]:
-    """The spaces that come with the package."""
-    return toml_names(SHIPPED)
 
 
 def read_space(name: str) -> Space:

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgegolf.errors import EdgegolfError
-from edgegolf.records import parse_toml
+from edgegolf.records import parse_toml, toml_names
 from edgegolf.search.results import SearchResults, Trial, recipe_text, score
-from edgegolf.search.space import Choices, Range, parse_space, read_space, shipped_spaces
+from edgegolf.search.space import SHIPPED as SPACES
+from edgegolf.search.space import Choices, Range, parse_space, read_space
 from edgegolf.search.study import draw, results
 from edgegolf.zoo import find_recipe
 from edgegolf.zoo.own import SHIPPED, parse_recipe
@@ -52,7 +53,7 @@ class Drawn:
         return self.data.draw(st.floats(low, high), label=name)
 
 
-@pytest.mark.parametrize("name", shipped_spaces())
+@pytest.mark.parametrize("name", toml_names(SPACES))
 @settings(max_examples=50)
 @given(data=st.data())
 def test_what_is_drawn_is_a_net_within_bounds_or_refused(name: str, data: st.DataObject) -> None:
@@ -68,7 +69,7 @@ def test_what_is_drawn_is_a_net_within_bounds_or_refused(name: str, data: st.Dat
     assert recipe.training.epochs == space.epochs[-1]
 
 
-@pytest.mark.parametrize("name", shipped_spaces())
+@pytest.mark.parametrize("name", toml_names(SPACES))
 def test_a_shipped_space_has_nets(name: str) -> None:
     """Of what a sampler draws first, a good part can be trained."""
     optuna = pytest.importorskip("optuna")

@@ -16,7 +16,6 @@ from edgegolf.frontends.onnx.operators import Call, NotCoveredError, Results
 from edgegolf.ir import Graph, Node, Op, Tensor, ops
 from edgegolf.ir.tensor import Array, Shape
 
-_GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}
 _USUAL = {"GRU": ("sigmoid", "tanh"), "LSTM": ("sigmoid", "tanh", "tanh"), "RNN": ("tanh",)}
 _REFUSED = ("clip", "input_forget", "layout")
 
