@@ -105,8 +105,8 @@ class OnnxSource(Source):
 def with_real_layers(model: onnx.ModelProto) -> bool:
     """Let dynamically quantized layers compute with real numbers; whether there are any.
 
-    What is rounded is the number itself, with a scale of 1 and a zero point of 0; weights are the
-    real numbers that their integers stand for.
+    What is rounded is the number itself, with a scale of 1 and a zero point of 0; weights and rows
+    that are looked up are the real numbers that their integers stand for.
 
     Args:
         model: It is changed.
@@ -118,8 +118,12 @@ def with_real_layers(model: onnx.ModelProto) -> bool:
 
     graph = model.graph
     rounded = [node for node in graph.node if node.op_type == "DynamicQuantizeLinear"]
+    recurrent = [node for node in graph.node if node.op_type == "DynamicQuantizeLSTM"]
+    if not rounded and not recurrent:
+        return False
     scales, zeros = ({node.output[place] for node in rounded} for place in (1, 2))
     stored = {tensor.name: tensor for tensor in graph.initializer}
+    producers = {name: node for node in graph.node for name in node.output}
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
@@ -131,6 +135,20 @@ def with_real_layers(model: onnx.ModelProto) -> bool:
         if node.op_type == "Mul" and scales & {*node.input} and name in stored
     }
     real: dict[str, Array] = {}
+
+    def decoded(name: str, zero: str, scale: str, axis: int) -> str:
+        """The name of the real numbers, or integers less their zero point, of a constant."""
+        numbers = numpy_helper.to_array(stored[name]).astype(np.float32)
+        shape = [1] * numbers.ndim
+        shape[axis] = -1
+        for each, apply in ((zero, np.subtract), (scale, np.multiply)):
+            if each in stored:
+                other = numpy_helper.to_array(stored[each]).astype(np.float32)
+                numbers = apply(numbers, other if other.ndim == 2 else other.reshape(shape))
+        found = "/".join((name, zero, scale))
+        real[found] = numbers
+        return found
+
     for node in rounded:
         real |= {node.output[1]: np.float32(1), node.output[2]: np.float32(0)}
         node.CopyFrom(helper.make_node("Identity", node.input, node.output[:1]))
@@ -145,41 +163,43 @@ def with_real_layers(model: onnx.ModelProto) -> bool:
                 )
             if name not in stored:
                 continue
-            numbers = numpy_helper.to_array(stored[name]).astype(np.float32)
-            if zero in stored:
-                numbers -= _along(numpy_helper.to_array(stored[zero]), node, numbers)
-            factor = _factor_behind(node, readers, factors)
-            if factor is not None:
-                product, behind = factor
-                numbers *= _along(numpy_helper.to_array(stored[factors[product]]), node, numbers)
+            product, behind = _factor_behind(node, readers, factors)
+            if behind is not None:
                 rest = [each for each in behind.input if each != product]
                 behind.CopyFrom(helper.make_node("Identity", rest, behind.output))
-            node.input[index] = "/".join((name, zero, factors[factor[0]] if factor else ""))
-            real[node.input[index]] = numbers
+            axis = 0 if node.op_type == "Conv" else -1
+            node.input[index] = decoded(name, zero, factors.get(product, ""), axis)
         del node.input[2:]
+    for node in (each for each in graph.node if each.op_type == "DequantizeLinear"):
+        gather = producers.get(node.input[0])
+        if gather is not None and gather.op_type == "Gather" and {
+            gather.input[0], *node.input[1:]
+        } <= {*stored}:  # fmt: skip
+            gather.input[0] = decoded(gather.input[0], (*node.input, "")[2], node.input[1], -1)
+            node.CopyFrom(helper.make_node("Identity", node.input[:1], node.output))
+    for node in recurrent:
+        given = [*node.input]
+        for index, scale in ((1, 8), (2, 10)):
+            name = decoded(given[index], given[scale + 1], given[scale], 0)
+            node.input[index] = f"{name}/turned"
+            real[node.input[index]] = real.pop(name).transpose(0, 2, 1)
+        del node.input[8:]
+        node.op_type, node.domain = "LSTM", ""
     del graph.value_info[:]
     graph.initializer.extend(numpy_helper.from_array(a, name) for name, a in real.items())
-    return bool(rounded)
+    return True
 
 
 def _factor_behind(
     layer: onnx.NodeProto,
     readers: Mapping[str, Sequence[onnx.NodeProto]],
     factors: Mapping[str, str],
-) -> tuple[str, onnx.NodeProto] | None:
+) -> tuple[str, onnx.NodeProto | None]:
     """The scale of its result and the node that multiplies by it, where nothing else reads it."""
     node = layer
     for kind in ("Cast", "Mul"):
         behind = readers.get(node.output[0], ())
         if len(behind) != 1 or behind[0].op_type != kind:
-            return None
+            return "", None
         node = behind[0]
-    return next(((name, node) for name in node.input if name in factors), None)
-
-
-def _along(numbers: Array, node: onnx.NodeProto, weights: Array) -> Array:
-    """Zero points or scales for weights: of a matrix by columns, of filters by the first axis."""
-    numbers = numbers.astype(np.float32)
-    if numbers.size == 1 or node.op_type == "MatMul":
-        return numbers
-    return numbers.reshape(-1, *(1,) * (weights.ndim - 1))
+    return next(((name, node) for name in node.input if name in factors), ("", None))

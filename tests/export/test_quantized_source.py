@@ -210,12 +210,56 @@ def test_dynamically_quantized_layers_are_what_their_weights_stand_for(
     samples = Samples((pixels(graph, 30).transpose(0, 3, 1, 2),))
     source = OnnxSource(path)
     (found,), (expected,) = source.predict(samples), run_file(path, None, samples)
-    assert sqnr(expected, found) > 25  # rounding anew for each sample leaves as much
+    assert sqnr(expected, found) > 15  # rounding anew leaves so much, also where pairs saturate
     compiled = source.compile(((1, *samples.inputs[0].shape[1:]),))
     layers = [type(node.op).__name__ for node in compiled.graph.nodes]
     assert layers == [type(node.op).__name__ for node in graph.nodes]
     (answers,) = compiled.answers(run(compiled.graph, compiled.given(samples).inputs))
     np.testing.assert_allclose(answers, found, atol=1e-5)
+
+
+LOOKED_UP = """<ir_version: 8, opset_import: ["" : 17]>
+g (int64[1, 6] x) => (float[1, 3] y) {
+    rows = Gather (e, x)
+    mean = ReduceMean <axes = [1], keepdims = 0> (rows)
+    y = Gemm (mean, w, b)
+}"""
+RECURRENT = """<ir_version: 8, opset_import: ["" : 17]>
+g (float[5, 1, 3] x) => (float[1, 4] y) {
+    every, last = LSTM <hidden_size = 4> (x, w, r, b)
+    axis = Constant <value_ints = [0]> ()
+    y = Squeeze (last, axis)
+}"""
+
+
+@pytest.mark.parametrize(
+    ("text", "shapes"),
+    [
+        (LOOKED_UP, {"e": (50, 8), "w": (8, 3), "b": (3,)}),
+        (RECURRENT, {"w": (1, 16, 3), "r": (1, 16, 4), "b": (1, 32)}),
+    ],
+)
+def test_dynamically_quantized_rows_and_recurrent_layers(
+    text: str, shapes: dict[str, tuple[int, ...]], tmp_path: Path
+) -> None:
+    """Not against the file's own results: products of a pair saturate on some CPUs."""
+    random = np.random.default_rng(0)
+    model = parser.parse_model(text)
+    for name, shape in shapes.items():
+        weights = random.normal(size=shape).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(weights, name))
+    (tmp_path / "float.onnx").write_bytes(model.SerializeToString())
+    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "net.onnx")
+    source = OnnxSource(tmp_path / "net.onnx")
+    info = source.inputs[0]
+    found, expected = [], []
+    for _ in range(20):
+        given = random.normal(size=info.example_shape) if info.dtype == "float32" else None
+        x = random.integers(0, 50, (1, 6)) if given is None else given.astype(np.float32)
+        found += source.predict(Samples((x,)))
+        expected += run_file(tmp_path / "float.onnx", None, Samples((x,)))
+    assert 30 < sqnr(np.array(expected), np.array(found)) < 60
+    assert source.compile((tuple(info.example_shape),)).graph.nodes
 
 
 def test_dynamically_quantized_files_become_those_of_every_format(tmp_path: Path) -> None:
