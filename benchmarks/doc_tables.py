@@ -17,7 +17,7 @@ from edgegolf.report.table import BEST, UNKNOWN, Table, known, mean_and_spread
 from edgegolf.sweep import SweepResults
 
 SHOWN_FILES = ("float32.tflite", "int8.tflite", "float32.onnx", "int8.onnx")
-LOW_BIT_FILES = ("float32.onnx", "int8.onnx", "int4.onnx")
+LOW_BIT_FILES = ("float32.onnx", "int8.onnx", "int4.onnx", "mixed.onnx", "int4.tflite")
 
 
 def replace_section(text: str, name: str, content: str) -> str:

@@ -84,7 +84,7 @@ def test_the_table_of_users_models_is_written_from_its_record() -> None:
 
 
 def test_the_table_of_few_bits_is_written_from_the_cards() -> None:
-    text = (ROOT / "docs" / "export.md").read_text()
+    text = (ROOT / "docs" / "low-bits.md").read_text()
     content = low_bits_markdown(CARDS)
     assert "`tight_resnet`" in content
     assert content in text

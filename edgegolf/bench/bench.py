@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgegolf.bench.accuracy import dataset_of, measure_accuracy
 from edgegolf.bench.energy import POWERCAP, measure_energy
+from edgegolf.bench.graph_statistics import read_census
 from edgegolf.bench.inspect_file import FileFacts, inspect_file
 from edgegolf.bench.latency import TimedModel, measure_latency
 from edgegolf.bench.memory import ProcessMemory, measure_memory
@@ -18,6 +19,7 @@ from edgegolf.bench.system import after_measurement, describe_system
 from edgegolf.cards import stale_warning
 from edgegolf.data import DatasetUnavailableError, named_dataset
 from edgegolf.errors import EdgegolfError
+from edgegolf.ir.opaque import Opaque
 from edgegolf.progress import track
 from edgegolf.runtimes.child import patience, run_in_child
 from edgegolf.runtimes.onnxruntime import check_provider
@@ -183,8 +185,31 @@ def _measured(
         energy=energy,
         dataset=judged.dataset,
         accuracy=judged.accuracy,
-        warnings=(*timed.warnings, *judged.warnings, *no_energy, *([stale] if stale else [])),
+        warnings=(
+            *timed.warnings,
+            *judged.warnings,
+            *no_energy,
+            *([stale] if stale else []),
+            *_wrong_kernels(case),
+        ),
         sha256=facts.sha256,
+    )
+
+
+def _wrong_kernels(case: Case) -> tuple[str, ...]:
+    """What a runtime is known to compute wrongly in a file, without saying so."""
+    if case.runtime != "tflite-runtime":
+        return ()
+    nodes = (node for graph in read_census(case.path).distinct for node in graph.nodes)
+    convolved = (
+        [tensor.dtype for tensor in node.inputs[:2] if tensor is not None]
+        for node in nodes
+        if isinstance(node.op, Opaque) and node.op.name == "CONV_2D"
+    )
+    if ["float32", "int4"] not in convolved:
+        return ()
+    return (
+        "tflite-runtime takes int4 filters of float convolutions for int8: its outputs are garbage",
     )
 
 

@@ -18,7 +18,7 @@ from edgegolf.cards import exports_in
 from edgegolf.data import Dataset
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.choosing import Goal, LargerThanFloatError, best_files, price_of_sharing
-from edgegolf.export.low_bits import LOW_BITS, low_bit_drafts
+from edgegolf.export.low_bits import LOW_BITS, low_bit_drafts, low_bit_tflite
 from edgegolf.export.measuring import (
     STOCK,
     Candidate,
@@ -82,7 +82,7 @@ WAYS = {
     f"{dtype}.{name}": Way(name, dtype)
     for name in FORMATS
     for dtype in DTYPES
-    if (name == "tflite" or dtype != DYNAMIC) and (name == "onnx" or dtype not in LOW_BITS)
+    if (name == "tflite" or dtype != DYNAMIC) and (name == "onnx" or dtype not in ("int2", "mixed"))
 }
 
 
@@ -480,13 +480,19 @@ class _Making:
             raise EdgegolfError(f"{self._missing}: no {way_name}", hint="--dtype int8")
         if self.options.batch != 1:
             raise EdgegolfError(f"{way_name} takes one sample at a time", hint="--batch 1")
-        keep = Keep(portable=self.options.portable)
-        tuning = self._tuning(graph, ".onnx")
+        suffix, keep = Path(way_name).suffix, Keep(portable=self.options.portable)
+        golf = golf_onnx if suffix == ".onnx" else golf_tflite
+        tuning, packed = self._tuning(graph, suffix), not self.options.portable
+        drafts = (
+            low_bit_drafts(graph, tuning, bits, packed)
+            if suffix == ".onnx"
+            else [low_bit_tflite(graph, tuning)]
+        )
         best: tuple[bytes, Comparison] | None = None
         refused: EdgegolfError | None = None
-        for draft in low_bit_drafts(graph, tuning, bits, not self.options.portable):
+        for draft in drafts:
             self.note(f"verifying {way_name}: {draft.name}")
-            golfed = replace(draft, data=golf_onnx(draft.data, keep).data)
+            golfed = replace(draft, data=golf(draft.data, keep).data)
             try:
                 checked, is_good = (golfed.data, self._verified(way_name, golfed)), True
                 best = min(best or checked, checked, key=lambda file: len(file[0]))

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from edgegolf.backends import onnx
+from edgegolf.backends import onnx, tflite
 from edgegolf.backends.gradient.source import NotCompiledError
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.measuring import Draft
-from edgegolf.export.variants import Tuning
+from edgegolf.export.variants import ONE_SCALE, Tuning, write_int8_weights
 from edgegolf.ir.graph import Graph
 from edgegolf.ir.interpreter import run
 from edgegolf.ir.tensor import Array, Tensor
+from edgegolf.passes.bias_sharing import share_biases
+from edgegolf.passes.fusion import fuse_activations
 from edgegolf.passes.mosaics import pool_copies_once
-from edgegolf.passes.rerolling import reroll
+from edgegolf.passes.rerolling import reroll, unroll
+from edgegolf.quantize.calibration import weight_scales
 from edgegolf.quantize.equalization import equalize, importances
 from edgegolf.quantize.finetuning import finetune, is_trainable
-from edgegolf.quantize.quantization import Quantization, with_decoded_weights
+from edgegolf.quantize.quantization import Quantization, is_layer, with_decoded_weights
 from edgegolf.quantize.scale_search import best_common_scale, loss_of
 from edgegolf.training.rounding import as_pixels, finetune_weights
 
 STEPS = 3000  # batches; rounding to few bits moves what a network computes far
 LEARNING_RATE = 2e-3
 SEEDS = 3  # of compiled trainings, which take a tenth of TensorFlow's time
-JUDGED = 5000  # training samples that the best of them is chosen on
+JUDGED = 2000  # training samples that the best of them is chosen on
+
+CHEAP = 0.1  # of all multiply-accumulates: what a layer in 4 bits may have in a TFLite file
 
 #: What the ONNX files are called, and the bits of their weights.
 LOW_BITS = {"int4": (4,), "int2": (2,), "mixed": (4, 2)}
@@ -60,14 +66,61 @@ def low_bit_drafts(
     shared = reroll(graph) is not graph
     equalized = equalize(graph, tuning.calibration.inputs)
     noises = importances(equalized, tuning.calibration.inputs)
+
+    def write(graph: Graph, rounding: Quantization) -> bytes:
+        return onnx.write(pool_copies_once(with_decoded_weights(graph, rounding)), packed)
+
     for name, rounding in _roundings(equalized, noises, tuning, bits):
-        tuned = _tuned(equalized, rounding, tuning) if tuning.steps else (equalized, rounding)
-        decoded = pool_copies_once(with_decoded_weights(*tuned))
-        yield Draft(name, "int8-weights", onnx.write(decoded, packed), shared)
+        data = _tuned_file(equalized, rounding, tuning, write)
+        yield Draft(name, "int8-weights", data, shared)
 
 
-def _tuned(graph: Graph, rounding: Quantization, tuning: Tuning) -> tuple[Graph, Quantization]:
-    """Trained: the best of several by compiled gradients, where there are some."""
+def low_bit_tflite(graph: Graph, tuning: Tuning) -> Draft:
+    """A `.tflite` file with 4 bits where that costs little time, and 8 bits elsewhere.
+
+    LiteRT decodes 4 bits in every inference, and computes with what it decodes without XNNPACK.
+    tflite-runtime refuses such a file.
+
+    Args:
+        graph: In float32, as it was read and simplified.
+        tuning: What to train on: its samples need no labels.
+
+    Raises:
+        EdgegolfError: TFLite has no operator for something in the graph, or it cannot be trained,
+            or has no such weights.
+    """
+    if reasons := tflite.unsupported(graph):
+        raise EdgegolfError(f"the compiler writes no {', '.join(reasons)} to TFLite files")
+    rolled = reroll(graph)
+    small = share_biases(equalize(rolled, tuning.calibration.inputs))
+    scales, straight = weight_scales(small, ONE_SCALE), unroll(small).graph
+    work: Counter[Tensor] = Counter()
+    for node in straight.nodes:
+        if is_layer(node):
+            work[node.filter] += node.op.macs(node.inputs, node.outputs) or 0
+    noises = importances(small, tuning.calibration.inputs)
+    few = {w: noises[w] for w in scales if work[w] <= CHEAP * work.total()}
+    if not few or not is_trainable(small):
+        raise EdgegolfError("no layer of it would be fast in 4 bits", hint="--formats onnx")
+    scales |= dict.fromkeys(few, best_common_scale(few, 4))
+
+    def write(graph: Graph, rounding: Quantization) -> bytes:
+        return write_int8_weights(fuse_activations(graph), rounding)
+
+    rounding = Quantization({}, scales, dict.fromkeys(few, 4))
+    data = _tuned_file(small, rounding, tuning, write)
+    return Draft("4 bits where cheap", "int8-weights", data, rolled is not graph)
+
+
+def _tuned_file(
+    graph: Graph,
+    rounding: Quantization,
+    tuning: Tuning,
+    write: Callable[[Graph, Quantization], bytes],
+) -> bytes:
+    """Of the trained graph: of several by compiled gradients, where there are some, the best."""
+    if not tuning.steps:
+        return write(graph, rounding)
     how: dict[str, Any] = {"steps": STEPS, "learning_rate": LEARNING_RATE}
     seed, (samples, *others) = tuning.seed, tuning.samples.inputs
     if not others and (pixels := as_pixels(samples)) is not None:
@@ -75,13 +128,11 @@ def _tuned(graph: Graph, rounding: Quantization, tuning: Tuning) -> tuple[Graph,
             seeds = range(seed, seed + SEEDS)
             made = [finetune_weights(graph, rounding, pixels, seed=each, **how) for each in seeds]
             judged, loss = tuning.samples.take(JUDGED), loss_of(graph)
-            exact, *found = (
-                tuning.judge(onnx.write(each), judged)
-                for each in (graph, *(with_decoded_weights(*each) for each in made))
-            )
-            return made[min(range(SEEDS), key=lambda index: loss(exact, found[index]))]
+            exact = run(graph, judged.inputs)
+            files = [write(*each) for each in made]
+            return min(files, key=lambda file: loss(exact, tuning.judge(file, judged)))
     inputs = tuning.samples.inputs
-    return finetune(graph, rounding, inputs, round_activations=False, seed=seed, **how)
+    return write(*finetune(graph, rounding, inputs, round_activations=False, seed=seed, **how))
 
 
 def _roundings(

@@ -32,12 +32,14 @@ class CompiledGraph:
     """A classifier whose gradients C computes; its parameters are one vector, float32 [n].
 
     Raises:
-        NotCompiledError: There is no C compiler here.
+        NotCompiledError: It has too many parameters, or there is no C compiler here.
     """
 
     def __init__(self, source: Source) -> None:
         self._numbers, self.classes = source.numbers, source.classes
         self._size = sum(weight.elements for weight in source.weights)
+        if self._size > MOST_PARAMETERS:
+            raise NotCompiledError(f"the net has more than {MOST_PARAMETERS:,} parameters")
         self._library = _compiled(source.text)
 
     def gradients(
@@ -132,8 +134,6 @@ def _source(model: keras.Model) -> tuple[Source, NDArray[np.int64]]:
         raise NotCompiledError("no gradient is written for BatchNormalization")
     if any(getattr(layer, "rate", 0) for layer in model.layers):
         raise NotCompiledError("no gradient is written for Dropout")
-    if model.count_params() > MOST_PARAMETERS:
-        raise NotCompiledError(f"the net has more than {MOST_PARAMETERS:,} parameters")
     values = model.get_weights()
     places = np.arange(sum(value.size for value in values), dtype=np.float32)
     try:

@@ -8,15 +8,17 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegolf.backends.gradient.source import NotCompiledError, write
+from edgegolf.backends.gradient.source import write
 from edgegolf.ir.graph import Graph, replace_constants
-from edgegolf.ir.tensor import Array, Tensor
+from edgegolf.ir.tensor import Array, QuantParams, Tensor
+from edgegolf.passes.rerolling import unroll
 from edgegolf.progress import track
 from edgegolf.quantize.quantization import Quantization, weight_limits
 from edgegolf.training.gradients import CompiledGraph, Floats, Pixels
 from edgegolf.training.optimizers import Adam
 
 BATCH_SIZE = 64
+_EXACT = QuantParams((1.0,))  # of weights that are not rounded
 
 
 def as_pixels(samples: Array) -> Pixels | None:
@@ -39,8 +41,8 @@ def finetune_weights(
     """Adapt weights and their scales to each other.
 
     Args:
-        graph: In float32, a classifier of one image.
-        quantization: The scales of all its weights. Equal ones stay equal.
+        graph: In float32, a classifier of one image, with or without loops.
+        quantization: The scales of its weights. Equal ones stay equal.
         images: uint8 [n, height, width, channels].
         steps: How many batches to train on.
         seed: What batches are drawn from.
@@ -53,9 +55,7 @@ def finetune_weights(
         NotCompiledError: No gradient is written for something in the graph, or there is no C
             compiler here.
     """
-    source = write(graph)
-    if not quantization.weights.keys() >= {*source.weights}:
-        raise NotCompiledError("the graph has weights that are not rounded")
+    source = write(unroll(graph).graph)
     net = CompiledGraph(source)
     weights = np.concatenate([weight.values.ravel() for weight in source.weights])
     targets = net.predict(weights, images)
@@ -83,14 +83,16 @@ class _Units:
         scales: list[float] = []
         places, limits = [], []
         for weight in weights:
-            params = quantization.weights[weight]
+            params = quantization.weights.get(weight, _EXACT)
             if params.scale not in self.starts:
                 self.starts[params.scale] = len(scales)
                 scales += params.scale
             channels = np.indices(weight.shape)[params.axis] if params.is_per_channel else 0
             channel = np.broadcast_to(channels, weight.shape).ravel()
             places.append(self.starts[params.scale] + channel)
-            bounds = weight_limits(quantization.bits.get(weight, 8))
+            bounds: tuple[float, float] = weight_limits(quantization.bits.get(weight, 8))
+            if params is _EXACT:
+                bounds = -np.inf, np.inf
             limits.append(np.repeat([bounds], weight.elements, axis=0))
         self.places: NDArray[np.int64] = np.concatenate(places)
         self.low, self.high = np.concatenate(limits).astype(np.float32).T
@@ -104,6 +106,7 @@ class _Units:
         scales = np.exp(logarithms)[self.places]
         units = weights / scales
         integers = np.clip(np.rint(units), self.low, self.high)
+        integers = np.where(np.isinf(self.high), units, integers)
         inside = ((units >= self.low) & (units <= self.high)).astype(np.float32)
         return integers * scales, inside, (integers - inside * units) * scales
 
@@ -118,7 +121,8 @@ class _Units:
         }
         scales = {}
         for weight in self.weights:
-            params = self.quantization.weights[weight]
+            if (params := self.quantization.weights.get(weight)) is None:
+                continue
             first = self.starts[params.scale]
             found = np.exp(logarithms[first : first + len(params.scale)])
             scales[tuned[weight]] = replace(params, scale=tuple(map(float, found)))

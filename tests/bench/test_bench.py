@@ -3,13 +3,16 @@ from __future__ import annotations
 import importlib.util
 import os
 import zlib
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import small_models as models
+from ir_nets import images, outputs, plain_net
 
+from edgegolf.backends import tflite
 from edgegolf.bench.accuracy import dataset_of, measure_accuracy
 from edgegolf.bench.bench import BenchOptions, bench
 from edgegolf.bench.inspect_file import inspect_file, weight_files
@@ -20,7 +23,12 @@ from edgegolf.emulation.guest import mark_inferences
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import sha256
 from edgegolf.footprint.measure import file_costs, measure_heap
+from edgegolf.ir.graph import replace_constants
+from edgegolf.ir.ops import Conv2D
+from edgegolf.ir.tensor import QuantParams
+from edgegolf.runtimes import open_session
 from edgegolf.runtimes.child import run_in_child
+from edgegolf.runtimes.classify import scores
 
 QUICK = {"min_time": 0.02, "warm_up": 0.0}
 WEIGHTS = np.random.default_rng(0).normal(size=(10, 784)).astype(np.float32)
@@ -36,6 +44,27 @@ def packages():
 def one(path, **options):
     (result,) = bench([path], BenchOptions(**QUICK, **options))
     return result
+
+
+def test_int4_filters_of_float_convolutions_are_garbage_in_tflite_runtime(tmp_path):
+    pytest.importorskip("tflite_runtime")
+    graph = plain_net()
+    filters = [node.filter for node in graph.nodes if isinstance(node.op, Conv2D)]
+    scales = [float(np.abs(each.values).max() / 7) for each in filters]
+    stored = {
+        each: replace(
+            each, dtype="int4", data=np.int8(each.values / scale), quant=QuantParams((scale,))
+        )
+        for each, scale in zip(filters, scales, strict=True)
+    }
+    path = tmp_path / "int4.tflite"
+    path.write_bytes(tflite.write(replace_constants(graph, stored)))
+    old, new = bench([path], BenchOptions(**QUICK, runtimes=("tflite-runtime", "litert")))
+    assert (old.runtime, new.runtime) == ("tflite-runtime", "litert")
+    assert any("garbage" in warning for warning in old.warnings)
+    assert not any("garbage" in warning for warning in new.warnings)
+    with open_session(path, "tflite-runtime") as session:
+        assert not np.allclose(scores(session, images(graph)), outputs(graph, 200), atol=0.2)
 
 
 def test_every_figure_is_there(tmp_path):

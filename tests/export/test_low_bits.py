@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,19 +11,20 @@ from edgegolf.backends import onnx
 from edgegolf.errors import EdgegolfError
 from edgegolf.export import low_bits
 from edgegolf.export.export import in_file
-from edgegolf.export.low_bits import low_bit_drafts
+from edgegolf.export.low_bits import low_bit_drafts, low_bit_tflite
 from edgegolf.export.measuring import Draft, outputs_of
 from edgegolf.export.model_source import Compiled
 from edgegolf.export.samples import Samples
 from edgegolf.export.variants import Tuning, one_weight_scale
+from edgegolf.frontends.tflite_census import read_tflite_census
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.ir import Graph, ops
 
 
-def tuning_of(graph: Graph, steps: int = 1) -> Tuning:
+def tuning_of(graph: Graph, steps: int = 1, suffix: str = ".onnx") -> Tuning:
     samples = Samples((pixels(graph, 400),))
-    judge = partial(outputs_of, suffix=".onnx", laid_out=in_file(Compiled.as_it_is(graph), ".onnx"))
+    judge = partial(outputs_of, suffix=suffix, laid_out=in_file(Compiled.as_it_is(graph), suffix))
     return Tuning(samples, samples.take(100), judge, steps=steps)
 
 
@@ -68,6 +70,23 @@ def test_where_bits_are_mixed_fewer_of_them_are_fewer_bytes_and_worse() -> None:
     assert min(sizes) == sizes[-1] < sizes[0] - 0.1 * sum(weight.elements for weight in matrices)
     errors = [error(draft, graph, tuning) for draft in drafts]
     assert min(errors) == errors[0] < errors[-1]
+
+
+def test_cheap_layers_have_4_bits_in_tflite_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ai_edge_litert")
+    monkeypatch.setattr(low_bits, "STEPS", 150)
+    graph = shared_net(iterations=8, channels=16)
+    tuning, untuned = (tuning_of(graph, steps, ".tflite") for steps in (1, 0))
+    draft = low_bit_tflite(graph, untuned)
+    path = tmp_path / "int4.tflite"
+    path.write_bytes(draft.data)
+    nodes = read_tflite_census(path).nodes
+    dtypes = [t.dtype for node in nodes for t in node.inputs if t and t.data is not None]
+    assert "int4" in dtypes
+    assert "int8" in dtypes
+    assert error(low_bit_tflite(graph, tuning), graph, tuning) < error(draft, graph, tuning)
 
 
 def test_what_cannot_be_trained_is_refused() -> None:
