@@ -146,11 +146,11 @@ def grow(work: Path) -> None:
 
 def keep(grown: Grown) -> None:
     """Put a result into the record; one without cells is no better than one that is there."""
-    record, key = read(), (grown.iterations, grown.role, grown.weights)
-    known = {(each.iterations, each.role, each.weights): each for each in record.grown}
+    record, key = read(), (grown.weights, grown.iterations, grown.role)
+    known = {(each.weights, each.iterations, each.role): each for each in record.grown}
     if grown.cells is not None or key not in known:
         known[key] = grown
-    ordered = tuple(known[each] for each in sorted(known))
+    ordered = tuple(known[each] for each in sorted(known, key=lambda k: (k[0] != "rom", k)))
     write_atomically(RECORD, to_json(replace(record, grown=ordered)))
 
 
@@ -209,7 +209,7 @@ def sections(record: Circuits) -> dict[str, str]:
 
 
 def answer(record: Circuits) -> str:
-    """How large shared and unshared circuits are, in a sentence; empty if that is not known."""
+    """How large shared and unshared circuits are, in sentences; empty if that is not known."""
     lines = growth_lines(record)
     both = sorted(lines["shared"].keys() & lines["unshared"].keys())
     if not both:
@@ -221,35 +221,46 @@ def answer(record: Circuits) -> str:
 
     least, most = both[0], both[-1]
     before = f" ({told('unshared', least)} with {least})" if least < most else ""
-    return (
+    sentence = (
         f"With {most} iterations the shared circuit takes {told('shared', most)}, its unshared\n"
         f"twin, in the same cycles, {told('unshared', most)}{before}."
     )
+    lines = growth_lines(record, "logic")
+    both = sorted(lines["shared"].keys() & lines["unshared"].keys())
+    if not both:
+        return sentence
+    wired = ", ".join(f"{lines[role][both[-1]].luts:,} LUTs {role}" for role in ROLES)
+    return f"{sentence}\nWith weights as logic instead, {both[-1]} iterations take {wired}."
 
 
-def growth_lines(record: Circuits) -> dict[str, dict[int, Cells]]:
+def growth_lines(record: Circuits, weights: str = "rom") -> dict[str, dict[int, Cells]]:
     """By role and iterations what was synthesized."""
     return {
         role: {each.iterations: each.cells for each in record.grown
-               if each.role == role and each.weights == "rom" and each.cells is not None}
+               if each.role == role and each.weights == weights and each.cells is not None}
         for role in ROLES
     }  # fmt: skip
 
 
 def draw_growth(record: Circuits, path: Path) -> None:
     """LUTs and block RAMs against iterations, once that is known."""
-    lines, finding = growth_lines(record), answer(record)
+    finding = answer(record)
     if not finding:
         return
+    lines, series = {}, {}
+    for weights, shape in (("rom", "circle"), ("logic", "square")):
+        for role, line in growth_lines(record, weights).items():
+            if line:
+                name = role if weights == "rom" else f"{role}, {weights}"
+                lines[name], series[name] = line, (ROLES[role], shape)
     panels = []
     for title, count in (("LUTs", "luts"), ("block RAMs", "block_rams")):
-        drawn = {role: tuple((n, getattr(cells, count)) for n, cells in line.items())
-                 for role, line in lines.items()}  # fmt: skip
-        points = [Point(n, value, role, f"{role}, {n} iterations: {value:,} {title}")
-                  for role, line in drawn.items() for n, value in line]  # fmt: skip
-        ends = [Line(line, ROLES[role], f"{role}: {line[-1][1]:,}", width=2.5, opacity=1)
-                for role, line in drawn.items()]  # fmt: skip
-        series = {role: (colour, "circle") for role, colour in ROLES.items()}
+        drawn = {name: tuple((n, getattr(cells, count)) for n, cells in line.items())
+                 for name, line in lines.items()}  # fmt: skip
+        points = [Point(n, value, name, f"{name}, {n} iterations: {value:,} {title}")
+                  for name, line in drawn.items() for n, value in line]  # fmt: skip
+        ends = [Line(line, series[name][0], f"{name.split(', ')[-1]}: {line[-1][1]:,}", width=2.5,
+                     opacity=1) for name, line in drawn.items()]  # fmt: skip
         ticks = sorted({n for line in lines.values() for n in line})
         panels.append(plot(points, "iterations of the block", title, series, ends, x_ticks=ticks))
     draw(Chart("", finding.replace("\n", " "), "", beside(panels, {})), path)
