@@ -1069,6 +1069,12 @@ def compare(
     "Code and weights, time, or arena and stack.",
     type=click.Choice(["size", "speed", "ram"]),
 )
+@usual(
+    "--target",
+    "portable",
+    "What it shall run on; x86 and aarch64: for speed, with vectors.",
+    type=click.Choice(["portable", "avr", "cortex-m", "riscv", "aarch64", "x86"]),
+)
 @option(
     "--project",
     type=click.Choice(["arduino", "platformio", "pico", "zephyr"]),

@@ -16,6 +16,7 @@ from edgegolf.backends.c.compiling import (
     differing,
     find_compiler,
     footprint,
+    this_machine,
 )
 from edgegolf.backends.c.projects import Project
 from edgegolf.backends.c.projects import project as project_files
@@ -53,6 +54,7 @@ class CResult:
 def write_c(
     path: Path, output: Path | None = None, fits: str | None = None, check: bool = False,
     selftest: bool = False, optimize: c.Optimize = "size", project: Project | None = None,
+    target: c.Target = "portable",
 ) -> CResult:  # fmt: skip
     """Write a `.c` file and its header, or a project with them.
 
@@ -65,6 +67,7 @@ def write_c(
         selftest: Whether it shall hold two inputs with their outputs.
         optimize: What to make small.
         project: What to write a project for, if for anything.
+        target: What it shall run on.
 
     Raises:
         EdgegolfError: C has no way to compute it, it does not fit, a compiler is missing, or an
@@ -85,7 +88,7 @@ def write_c(
         plain = c.in_integers(graph)
         given = plain.inputs[0]
         golden = random_inputs(given, _GOLDEN) if selftest else None
-        files = c.write(plain, destination.resolve().stem, golden, optimize)
+        files = c.write(plain, destination.resolve().stem, golden, optimize, target)
     except c.NotInCError as error:
         raise EdgegolfError(f"{path}: C cannot have {error.message}", error.hint) from None
     except EdgegolfError as error:
@@ -104,7 +107,8 @@ def write_c(
     compared = None
     if check:
         parts = [random_inputs(given, _RANDOM_INPUTS), images_of(path, given)]
-        wrong = differing(plain, files, np.concatenate(parts))
+        options = ("-march=native",) if target == this_machine() else ()
+        wrong = differing(plain, files, np.concatenate(parts), options)
         if wrong:
             raise EdgegolfError(f"{path}: {wrong} outputs in C differ from the interpreter's")
         compared = (len(parts[0]), len(parts[1]))

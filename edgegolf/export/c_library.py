@@ -15,7 +15,7 @@ import numpy as np
 
 from edgegolf.backends import c as backend
 from edgegolf.backends.c import NotInCError, in_integers, unsupported, write
-from edgegolf.backends.c.compiling import find_compiler
+from edgegolf.backends.c.compiling import find_compiler, this_machine
 from edgegolf.errors import EdgegolfError
 from edgegolf.files import atomic_path, read_bounded
 from edgegolf.frontends.tflite import read_graph
@@ -138,7 +138,7 @@ def build(path: Path, library: Path) -> None:
     """
     try:
         graph = in_integers(read_graph(path))
-        files = write(graph, "net", optimize="speed")
+        files = write(graph, "net", optimize="speed", target=this_machine())
     except NotInCError as error:
         raise EdgegolfError(f"{path}: C cannot have {error.message}", error.hint) from None
     given, result = graph.inputs[0], graph.outputs[0]

@@ -17,7 +17,7 @@ from ir_nets import Builder, pixels, uneven_net
 from random_graphs import float_graphs
 
 from edgegolf.backends import c
-from edgegolf.backends.c.compiling import STRICT, differing
+from edgegolf.backends.c.compiling import STRICT, differing, this_machine
 from edgegolf.backends.c.requant import Staircase, Stored, staircase
 from edgegolf.export.c_files import random_inputs
 from edgegolf.frontends.tflite import read_graph
@@ -40,6 +40,9 @@ def assert_equal(graph: Graph, options: tuple[str, ...] = ("-O0",), count: int =
     files, *others = (c.write(graph, "net", optimize=each) for each in ("size", "speed", "ram"))
     for each in {each.source: each for each in (files, *others)}.values():
         assert differing(graph, each, random_inputs(graph.inputs[0], count), options) == 0
+    vectors = c.write(graph, "net", target="x86")
+    for more in ((), ("-march=native",)):  # without and, if there are some, with vectors
+        assert differing(graph, vectors, random_inputs(graph.inputs[0], count), options + more) == 0
     return files
 
 
@@ -54,6 +57,39 @@ def test_a_net_is_the_reference_kernels_bit_by_bit(net: str) -> None:
     with open_session(path, "litert-reference") as session:
         found = [session.run([image[None]])[0] for image in images]
     np.testing.assert_array_equal(np.concatenate(found), run(graph, [images])[0])
+
+
+@needs_compiler
+@pytest.mark.skipif(this_machine() != "x86", reason="not an x86")
+@pytest.mark.parametrize("options", [("-mavx2", "-mavxvnni"), ("-mavx512vnni", "-mavx512vl")])
+def test_dot_products_of_newer_processors_compile(tmp_path: Path, options: list[str]) -> None:
+    files = c.write(
+        read_graph(MODELS / "mnist" / "tight_resnet" / "int8.tflite"), "net", target="x86"
+    )
+    (tmp_path / "net.h").write_text(files.header)
+    (tmp_path / "net.c").write_text(files.source)
+    command = ["gcc", *STRICT, "-O1", *options, "-S", "-o", "-", "net.c"]
+    made = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert "vpdpwssd" in made.stdout
+
+
+CROSS = shutil.which("aarch64-linux-gnu-gcc") and shutil.which("qemu-aarch64")
+
+
+@pytest.mark.skipif(not CROSS, reason="gcc-aarch64-linux-gnu or qemu-user is not installed")
+@pytest.mark.parametrize("cpu", ["cortex-a72", "cortex-a76"])
+@pytest.mark.parametrize("net", ["tight_resnet/int8", "golf_375/int8"])
+def test_vectors_of_arm_compute_the_same(tmp_path: Path, net: str, cpu: str) -> None:
+    graph = read_graph(MODELS / "mnist" / f"{net}.tflite")
+    golden = random_inputs(graph.inputs[0], 10)
+    files = c.write(graph, "net", golden, target="aarch64")
+    (tmp_path / "net.h").write_text(files.header)
+    main = '#include "net.c"\nint main(void) { return net_selftest(); }\n'
+    (tmp_path / "net.c").write_text(files.source)
+    (tmp_path / "main.c").write_text(main)
+    command = ["aarch64-linux-gnu-gcc", "-static", *STRICT, "-O2", f"-mcpu={cpu}"]
+    subprocess.run([*command, "main.c", "-o", "main"], cwd=tmp_path, check=True)
+    subprocess.run(["qemu-aarch64", "-cpu", cpu, str(tmp_path / "main")], check=True)
 
 
 def test_a_loop_is_a_loop_whose_state_overlaps_what_becomes_of_it() -> None:

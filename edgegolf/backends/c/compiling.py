@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgegolf.backends.c.writer import CFiles
+from edgegolf.backends.c.writer import CFiles, Target
 from edgegolf.errors import EdgegolfError
 from edgegolf.ir import Graph
 from edgegolf.ir.interpreter import run
@@ -114,6 +115,14 @@ def find_compiler(device: Device | None) -> tuple[str, ...] | None:
             hint=f"apt install {device.package}",
         )
     return device.compiler
+
+
+def this_machine() -> Target:
+    """The target that this machine is."""
+    machine = platform.machine().lower()
+    if machine in ("x86_64", "amd64"):
+        return "x86"
+    return "aarch64" if machine in ("aarch64", "arm64") else "portable"
 
 
 def differing(graph: Graph, files: CFiles, images: Array, options: tuple[str, ...] = ()) -> int:

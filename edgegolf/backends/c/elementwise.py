@@ -84,7 +84,7 @@ def _operand(
         raise NotInCError(f"operands of shapes {list(tensor.shape)} and {list(output.shape)}")
     if tensor.data is not None and tensor.elements == 1:
         return str(int(tensor.data.item()))
-    index = "o" if not whole or channels == output.elements else f"n * {channels} + o"
+    index = "o" if not whole or channels == output.elements else f"{layer.pixel} * {channels} + o"
     if tensor.elements == 1:
         index = "0"
     if tensor.data is not None:

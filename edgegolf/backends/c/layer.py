@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,13 @@ from edgegolf.ir.tensor import Array
 #: How far below its input an output may lie; what is not listed must not overlap.
 Lags = dict[Tensor, int]
 
+# How many bytes after the last number a processor with vectors may read.
+SLACK = 15
+
+
+# By which a product of a line is shifted.
+_LINE_BITS = 16
+
 
 class NotInCError(EdgegolfError):
     """C source for this cannot be written."""
@@ -33,11 +41,14 @@ class Layer:
     inputs: list[Tensor] = field(default_factory=list)
     # The arrays that it reads, its parameters `c0`, `c1`, …: (name, type).
     constants: list[tuple[str, str]] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)  # its text, without the indentation
+    arrays: list[str] = field(default_factory=list)  # declarations at its begin
+    lines: list[str] = field(default_factory=list)  # the rest of it, without the indentation
     # For inputs that the output may overlap, how many bytes later than it they must lie.
     lags: Lags = field(default_factory=dict)
     fast: bool = False  # whether it shall be fast rather than small
+    vectors: bool = False  # whether it is for a processor with vectors
     scratch: int = 0  # bytes of its arrays
+    pixel: str = "n"  # C for the number of the pixel that is computed
 
     def read(self, tensor: Tensor) -> str:
         """The parameter that points to an input."""
@@ -49,6 +60,11 @@ class Layer:
         """The expression that reads an element of a constant."""
         name, macro = self.constant(array, hint)
         return f"{macro}({name} + {index})"
+
+    def padded(self, numbers: Sequence[Any]) -> Array:
+        """Numbers of each channel, up to a multiple of four where there are vectors."""
+        more = -len(numbers) % 4 if self.vectors else 0
+        return np.array([*numbers, *[0] * more], np.int64)
 
     def constant(self, array: Array, hint: str) -> tuple[str, str]:
         """The parameter that points to a constant, and the macro that reads through it."""
@@ -65,9 +81,10 @@ class Layer:
         self.lines += lines
 
     def array(self, kind: str, name: str, size: int) -> None:
-        """Add an array of bytes."""
-        self.scratch += size
-        self.add(f"{kind} {name}[{size}] ALIGNED;")
+        """Add an array, for the whole function where it is for a processor with vectors."""
+        size += SLACK * self.vectors
+        self.scratch += size * (4 if "32" in kind else 1)
+        (self.arrays if self.vectors else self.lines).append(f"{kind} {name}[{size}] ALIGNED;")
 
     def call(self, output: Tensor, hint: str) -> tuple[str, list[str]]:
         """The name of the function, and the constants that it is called with."""
@@ -76,7 +93,7 @@ class Layer:
         parameters += [f"const {TYPES[t][0]} *c{i}" for i, (_, t) in enumerate(self.constants)]
         apart = "APART " if self.scratch else ""
         head = f"static {apart}void {{name}}({', '.join(parameters)}) {{"
-        text = "\n".join([head, *_indented(self.lines), "}"]) + "\n"
+        text = "\n".join([head, *_indented([*self.arrays, *self.lines]), "}"]) + "\n"
         self.source.scratch = max(self.source.scratch, self.scratch)
         return self.source.function(text, hint), [name for name, _ in self.constants]
 
@@ -154,8 +171,48 @@ class Map:
         low, high = int(self.table[0]), int(self.table[-1])
         if (np.clip(values, low, high) == self.table).all():
             return clamped(value, low, high, self.low, self.low + 255)
+        if layer.vectors and (found := self.lines(value)):
+            return found
         index = value if self.low == 0 else f"({value} + {-self.low})"
         return layer.element(self.table, "map", index)
+
+    def lines(self, value: str) -> str | None:
+        """C for two lines side by side, where they are all: vectors cannot look up tables."""
+        bend, right = 1, 256
+        while right - bend > 1:  # the first one goes as far as it can
+            middle = (bend + right) // 2
+            bend, right = (bend, middle) if self.line(0, middle) is None else (middle, right)
+        rest = self.table[1:]
+        if (np.clip(np.arange(1, 256) + self.low, rest[0], rest[-1]) == rest).all():
+            kept = clamped(value, int(rest[0]), int(rest[-1]), self.low, self.low + 255)
+            return f"({value} == {self.low} ? {self.table[0]} : {kept})"
+        first, second = self.line(0, bend), self.line(bend, 256)
+        if first is None or second is None:
+            return None
+        factor, offset = (f"({value} < {self.low + bend} ? {a} : {b})"
+                          for a, b in zip(first, second, strict=True))  # fmt: skip
+        low, high = self.ends
+        return f"clamp(({value} * {factor} + {offset}) >> {_LINE_BITS}, {low}, {high})"
+
+    def line(self, start: int, stop: int) -> tuple[int, int] | None:
+        """Factor and offset that give a part of the results, if there are such."""
+        numbers, results = np.arange(start, stop) + self.low, self.table[start:stop]
+        low, high = self.ends
+        inside = np.flatnonzero((results > low) & (results < high))
+        slope = 0.0
+        if len(inside) > 1:
+            first, last = inside[[0, -1]]
+            slope = float(results[last] - results[first]) / float(last - first)
+        near = round(slope * 2**_LINE_BITS)
+        step = 2**_LINE_BITS // (16 * max(len(inside), 1))
+        for factor in (near + n * step for n in range(-32, 33)):
+            least = (results << _LINE_BITS) - numbers * factor
+            most = least + (1 << _LINE_BITS) - 1
+            floor, ceiling = least[results > low], most[results < high]
+            offset = int(floor.max(initial=-(2**30)))
+            if abs(factor) < 2**22 and offset <= ceiling.min(initial=2**30):
+                return factor, offset if offset > -(2**30) else int(ceiling.min(initial=0))
+        return None
 
 
 def is_map(node: Node) -> bool:
@@ -263,7 +320,7 @@ def called(
     reaches: list[tuple[int, int]], after: Map | None, what: str,
 ) -> Callable[[str, str], str]:  # fmt: skip
     """The same as a function of its own: from the sum and its channel to the call."""
-    inner = Layer(layer.source)
+    inner = Layer(layer.source, vectors=layer.vectors)
     result = finish(inner, requant, zero_point, limits, reaches, after, what)
     parameters = ["int32_t a"] + ["unsigned o"] * bool(inner.constants)
     parameters += [f"const {TYPES[t][0]} *c{i}" for i, (_, t) in enumerate(inner.constants)]
@@ -292,8 +349,8 @@ def called(
 def _reference(layer: Layer, requant: Requant, zero_point: int, limits: tuple[int, int]) -> str:
     """TensorFlow Lite's own way, with products of 64 bits."""
     if len(requant.multiplier) > 1:
-        factor = layer.element(np.array(requant.multiplier, np.int64), "factor", "o")
-        shift = layer.element(np.array(requant.shift), "shift", "o")
+        factor = layer.element(layer.padded(requant.multiplier), "factor", "o")
+        shift = layer.element(layer.padded(requant.shift), "shift", "o")
     else:
         factor, shift = str(int(requant.multiplier[0])), str(requant.shift[0])
     layer.add(f"a = rescale(a, {factor}, {shift}){plus(zero_point)};")
@@ -309,7 +366,7 @@ def render_staircase(layer: Layer, found: Staircase, spans: list[tuple[int, int]
     large = max(found.multiplier)
     factor = str(large)
     if len(set(found.multiplier)) > 1:
-        factor = layer.element(np.array(found.multiplier, np.int64), "factor", "o")
+        factor = layer.element(layer.padded(found.multiplier), "factor", "o")
     offset = str(found.offset)
     if found.negative:
         offset = f"({found.offset} + (a < 0 ? {found.negative} : 0))"

@@ -7,8 +7,9 @@ from math import prod
 
 import numpy as np
 
+from edgegolf.backends.c import vectors
 from edgegolf.backends.c.layer import Layer, Map, NotInCError, called, finish
-from edgegolf.backends.c.windows import Geometry, Seen
+from edgegolf.backends.c.windows import Geometry, Row, Seen
 from edgegolf.ir import Node
 from edgegolf.ir.lowering import lower
 from edgegolf.ir.ops import Conv2D, DepthwiseConv2D, FullyConnected
@@ -17,7 +18,8 @@ from edgegolf.ir.tensor import Array
 
 def product(
     layer: Layer, node: Node, seen: Seen, target: str, after: Map | None,
-    planes: Geometry | None = None, store: Callable[[str], None] | None = None,
+    planes: Geometry | None = None, store: Callable[[str, str], None] | None = None,
+    row: Row | None = None,
 ) -> tuple[int, int]:  # fmt: skip
     """A pixel of a convolution or a fully connected layer, and what becomes of it, in `target`.
 
@@ -28,8 +30,9 @@ def product(
         target: What points to the result.
         after: What becomes of it.
         planes: How the window moves, if it sees planes: a row of pixels is then computed.
-        store: What to add in the place of storing the result of channel `o`, its argument; only
-            where sums are computed together, see `in_blocks`.
+        store: What to add in the place of storing the result of channel `o`, its argument, at
+            element `o` of another; only where sums are computed together, see `in_blocks`.
+        row: The loop over a row of pixels, if it is for a processor with vectors.
 
     Returns:
         The smallest and the largest result that there may be.
@@ -64,11 +67,24 @@ def product(
         return limits if after is None else after.within(limits)
     if in_blocks(layer, node, seen):
         call = _itself if rest is None else called(layer, *rest)
+        if layer.vectors:
+            assert row is not None
+            sums = _sums_of_row(layer, node, rows, seen, constant, row)
+            each = call("", "o") != call("", "")
+            row.begin(layer, channels, each)
+            if each and row.is_loop:
+                target, sums = (f"({name} + u * {channels})" for name in (target, sums))
+            if store is None:
+                layer.add(f"{target}[o] = ({output.dtype}_t){call(f'{sums}[o]', 'o')};")
+            else:
+                store(call(f"{sums}[o]", "o"), target)
+            layer.add("}", *["}"] * (each and row.is_loop))
+            return limits if after is None else after.within(limits)
         _blocks(layer, rows, seen, constant)
         if store is None:
             layer.add(f"{target}[o] = ({output.dtype}_t){call('sums[j]', 'o')};")
         else:
-            store(call("sums[j]", "o"))
+            store(call("sums[j]", "o"), target)
         layer.add("}", "}")
         return limits if after is None else after.within(limits)
     layer.add(f"for (unsigned o = 0; o < {channels}; o++) {{")
@@ -89,12 +105,15 @@ def _itself(value: str, channel: str) -> str:
 
 
 def in_blocks(layer: Layer, node: Node, seen: Seen) -> bool:
-    """Whether four sums are computed together."""
+    """Whether four sums are computed together, or all for a processor with vectors."""
+    if seen.is_cells:
+        return True
     if not layer.fast or not isinstance(node.op, Conv2D | FullyConnected):
         return False
     weights = node.filter
     return (
-        weights.shape[0] % 4 == 0 and seen.is_whole and seen.dtype == weights.dtype == "int8"
+        (weights.shape[0] % 4 == 0 or layer.vectors) and seen.is_whole
+        and seen.dtype == weights.dtype == "int8"
         and weights.elements == weights.shape[0] * prod(seen.size) * seen.channels
         and (isinstance(node.op, Conv2D) or weights.zero_point == 0)
     )  # fmt: skip
@@ -118,6 +137,25 @@ def _blocks(layer: Layer, rows: Array, seen: Seen, constant: Array) -> None:
         "for (unsigned j = 0; j < 4; j++) {",
         "const unsigned o = g + j;",
     )
+
+
+def _sums_of_row(
+    layer: Layer, node: Node, rows: Array, seen: Seen, constant: Array, row: Row
+) -> str:
+    """Add the sums of all pixels of a row; returns the array of them."""
+    size, cells = seen.size, 0
+    if seen.is_turned:
+        rows = rows.reshape(len(rows), *size, -1).swapaxes(1, 2)
+    if seen.is_cells:
+        rows = np.pad(rows[..., 0], ((0, 0), (0, 0), (vectors.CELL - size[0], 0)))
+        cells = len(rows)
+    name = f"sums{len(layer.arrays)}"
+    layer.array("int32_t", name, row.columns * len(rows) + 4 * vectors.MOST_QUADS)
+    target = f"({name} + u * {len(rows)})" if row.is_loop else name
+    layer.add("{")
+    vectors.sums(layer, target, rows.reshape(len(rows), -1), seen.pointer, constant, cells)
+    layer.add("}", *["}"] * row.is_loop)
+    return name
 
 
 def _weights(node: Node) -> Array:

@@ -57,7 +57,7 @@ PRELUDE = """\
 #define HELPER __attribute__((noinline))
 #define CALLED HELPER
 #else
-#define NARROW 0
+#define NARROW VECTORS
 #define HELPER INLINE
 #define CALLED inline
 #endif
@@ -176,6 +176,8 @@ static inline int32_t byte(int32_t a) {
 #if defined(__ARM_FEATURE_SAT)
   __asm__("ssat %0, #8, %1" : "=r"(a) : "r"(a));
   return a;
+#elif VECTORS
+  return a < -128 ? -128 : a > 127 ? 127 : a;
 #else
   return (int8_t)a == a ? a : (a >> 31) ^ 127;
 #endif
@@ -288,20 +290,34 @@ static inline int32_t rescaled(int32_t a, int32_t m) {
     "multiply": """\
 /* The upper half of twice a product, ties upwards. */
 static inline int32_t multiply(int32_t a, int32_t b) {
+#if VECTORS /* which shift no signs of 64 bits */
+  return (int32_t)(uint32_t)((uint64_t)((int64_t)a * b + ((int64_t)1 << 30)) >> 31);
+#else
   return (int32_t)(((int64_t)a * b + ((int64_t)1 << 30)) >> 31);
+#endif
 }
 """,
     "shifted": """\
 /* Divided by 2 to the power of n, ties away from 0. */
 static inline int32_t shifted(int32_t a, int n) {
+#if VECTORS /* which have no branches */
+  n = n > 0 ? n : 0;
+  const int32_t mask = (int32_t)(((uint32_t)1 << n) - 1);
+  return (a >> n) + ((a & mask) > (mask >> 1) + (a < 0));
+#else
   const int32_t mask = (int32_t)(((uint32_t)1 << (n > 0 ? n : 0)) - 1);
   return n > 0 ? (a >> n) + ((a & mask) > (mask >> 1) + (a < 0)) : a;
+#endif
 }
 """,
     "rescale": """\
 /* TensorFlow Lite's own way: m / 2^31 in one rounding, 2^s in another. */
 static inline int32_t rescale(int32_t a, int32_t m, int s) {
+#if VECTORS
+  a = (int32_t)((uint32_t)a << (s > 0 ? s : 0));
+#else
   if (s > 0) a = (int32_t)((uint32_t)a << s);
+#endif
   return shifted(multiply(a, m), -s);
 }
 """,
@@ -313,6 +329,7 @@ _NEEDS = {"rescale": ("multiply", "shifted"), "dot": ("dsp",), "dot4": ("dsp",),
 class Source:
     """Collects what a `.c` file consists of."""
 
+    layout: str = WEIGHTS  # C of how weights lie that are written as `QUAD`
     # The declaration of each constant by what it holds.
     constants: dict[tuple[str, bytes], tuple[str, str]] = field(default_factory=dict)
     # The name of each function by its text with the name left open.
@@ -334,22 +351,26 @@ class Source:
     def quads(self, rows: Array, hint: str) -> tuple[str, str]:
         """The same for weights `[outputs, numbers]` that four sums read together."""
         blocks = rows.reshape(len(rows) // 4, 4, -1).swapaxes(1, 2)
-        key = ("weight", blocks.astype(np.int8).tobytes())
+        lines = []
+        for block in blocks.tolist():
+            whole = len(block) // 4 * 4
+            for k in range(0, whole, 4):
+                lines.append(
+                    f"QUAD({', '.join(str(w) for four in block[k : k + 4] for w in four)}),"
+                )
+            lines += [", ".join(f"W({w})" for w in four) + "," for four in block[whole:]]
+        return self.written(lines, hint, "weight", rows.size)
+
+    def written(self, lines: list[str], hint: str, kind: str, size: int) -> tuple[str, str]:
+        """The same for one of a type in `TYPES` that is written already, of so many bytes."""
+        text = "\n".join(lines)
+        key = (kind, text.encode())
         if key not in self.constants:
-            name, lines = f"{hint}{len(self.constants)}", []
-            for block in blocks.tolist():
-                whole = len(block) // 4 * 4
-                for k in range(0, whole, 4):
-                    lines.append(
-                        f"QUAD({', '.join(str(w) for four in block[k : k + 4] for w in four)}),"
-                    )
-                lines += [", ".join(f"W({w})" for w in four) + "," for four in block[whole:]]
-            text = "\n".join(lines)
-            self.constants[key] = (
-                name, f"static const weight {name}[{rows.size}] FLASH ALIGNED = {{\n{text}\n}};\n"
-            )  # fmt: skip
-            self.flash += rows.size
-        return self.constants[key][0], "weight"
+            name = f"{hint}{len(self.constants)}"
+            head = f"static const {TYPES[kind][0]} {name}[] FLASH ALIGNED"
+            self.constants[key] = (name, f"{head} = {{\n{text}\n}};\n")
+            self.flash += size
+        return self.constants[key][0], kind
 
     def function(self, text: str, hint: str) -> str:
         """The name of a function; equal ones are one. `{name}` in the text stands for it."""
@@ -361,7 +382,7 @@ class Source:
         """Constants, helpers that are called, and functions."""
         constants = "".join(text for _, text in self.constants.values())
         functions = "".join(t.replace("{name}", name) for t, name in self.functions.items())
-        weights = WEIGHTS if "QUAD(" in constants or "lifted " in functions else ""
+        weights = self.layout if "QUAD(" in constants or "lifted " in functions else ""
         return weights + constants + helpers(functions) + functions
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from edgegolf.backends.c import elementwise, movement, pooling, products, softmax
+from edgegolf.backends.c import elementwise, movement, pooling, products, softmax, vectors
 from edgegolf.backends.c.chains import BINARY, POOLS, PRODUCTS, Chain, Stage, chains
 from edgegolf.backends.c.layer import Layer, Map, NotInCError, ctype, is_map
 from edgegolf.backends.c.source import Source
-from edgegolf.backends.c.windows import Geometry, Seen, close, slide, strip
+from edgegolf.backends.c.windows import Geometry, Row, Seen, close, slide, strip
 from edgegolf.ir import Graph, Node, Op, Tensor
 from edgegolf.ir.ops import (
     AveragePool2D,
@@ -72,6 +72,7 @@ class Steps:
     source: Source = field(default_factory=Source)  # where functions and constants go
     fast: bool = False  # whether the C shall be fast rather than small
     strips: bool = True  # whether all rows that a window sees may be copied for that
+    vectors: bool = False  # whether it is for a processor with vectors
     # Tensors that lie where another one does.
     same: dict[Tensor, Tensor] = field(default_factory=dict)
     # What tensors are between, where that is less than their type.
@@ -154,23 +155,29 @@ class Steps:
         """The call of a function that runs nodes pixel by pixel."""
         for node in chain.nodes:
             _check(node)
-        layer = Layer(self.source, fast=self.fast)
+        layer = Layer(self.source, fast=self.fast, vectors=self.vectors)
         head, pixels = chain.stages[0].node, chain.pixels
         before = Map.of(chain.before)
         geometry, fill = _geometry(head, chain.source, pixels), _fill(head)
         limits = self.between(chain.source) if before is None else before.ends
         form = self.form(head, geometry)
         counted = pixels > 1 and not (form == "planes" and len(chain.stages) == 1)
-        if counted:
+        if counted and not self.vectors:
             layer.add("unsigned n = 0;")
         given = layer, chain.source, geometry, before, fill, limits
-        if form:
+        if form == "cells":
+            seen = vectors.cells(*given)
+        elif form:
             seen = strip(*given, form == "planes")
         else:
             in_one_piece = self.fast and isinstance(head.op, Conv2D) and geometry.size != (1, 1)
             seen = slide(*given, in_one_piece or _is_grouped(head))
         current = chain.source if before is None else before.output
         copies = seen.is_copy
+        if self.vectors:
+            copies |= self.in_rows(layer, chain, geometry, seen, current, bool(form))
+            self.lags(layer, chain, geometry, copies, bool(form))
+            return _called(layer, chain.output, head)
         stages = list(chain.stages)
         while stages:
             stage, *stages = stages
@@ -202,6 +209,46 @@ class Steps:
         self.lags(layer, chain, geometry, copies, bool(form))
         return _called(layer, chain.output, head)
 
+    def in_rows(
+        self, layer: Layer, chain: Chain, geometry: Geometry, seen: Seen, current: Tensor,
+        has_strip: bool,
+    ) -> bool:  # fmt: skip
+        """Add all stages for a processor with vectors; returns whether one keeps its result."""
+        (lines, columns), pixels = geometry.outputs, chain.pixels
+        row = Row(columns, f"v * {columns}" if lines > 1 else "0", has_strip or columns > 1)
+        row.enter(layer)
+        stages, is_open, keeps = list(chain.stages), True, False
+        while stages:
+            stage, *stages = stages
+            if not is_open:
+                row.open(layer)
+                if row.is_loop:
+                    seen = replace(seen, pointer=f"({seen.pointer} + u * {seen.channels})")
+            is_open = not products.in_blocks(layer, stage.node, seen)
+            fused = None
+            if not is_open and stages and _is_alike(stages[0].node):
+                fused = stages.pop(0)
+            last = fused or stage
+            width = last.output.elements // pixels
+            place = layer.pixel if is_open else row.first
+            target = "y" if pixels == 1 else f"(y + ({place}) * {width})"
+            kept = target
+            more = not is_open and width % 4 and last.output.dtype != "int32"
+            if stages or fused or more:  # up to a multiple of four is written
+                kept = f"s{len(layer.arrays)}"
+                layer.array(ctype(last.output), kept, width if is_open else columns * width)
+                keeps = True
+            bounds = self.stage(
+                layer, stage, geometry, seen, current, width, kept, None, fused, row
+            )
+            self.limits[last.output] = bounds
+            if kept != target and not stages:
+                layer.add(f"memcpy({target}, {kept}, {columns * width});")
+            seen = Seen(kept, last.output.dtype, bounds, (1, 1), width, width)
+            current = last.output
+        layer.add(*["}"] * (is_open and row.is_loop), *["}"] * (lines > 1))
+        return keeps
+
     def form(self, node: Node, geometry: Geometry) -> str:
         """How a copy of the rows is laid that the first stage sees, empty if there is none."""
         op = node.op
@@ -213,26 +260,29 @@ class Steps:
             return ""
         if isinstance(op, Conv2D):
             return "columns"
+        if self.vectors:
+            return "cells" if vectors.fits_cells(node) else ""
         return "planes" if prod(geometry.size) <= _MOST_TAPS else ""
 
     def stage(
         self, layer: Layer, stage: Stage, geometry: Geometry, seen: Seen, current: Tensor,
         width: int, target: str, planes: Geometry | None, fused: Stage | None,
+        row: Row | None = None,
     ) -> tuple[int, int]:  # fmt: skip
         """Add one stage, and one that is computed with it; returns between what results are."""
         node, after = stage.node, Map.of(stage.after)
         if isinstance(node.op, PRODUCTS):
             if fused is None:
-                return products.product(layer, node, seen, target, after, planes)
+                return products.product(layer, node, seen, target, after, planes, row=row)
             bounds = []
 
-            def store(value: str) -> None:
+            def store(value: str, target: str) -> None:
                 assert fused is not None
                 layer.add(f"const int32_t r = {value};")
                 operand, then = (stage.output, "r"), Map.of(fused.after)
                 bounds.append(elementwise.binary(layer, fused.node, width, operand, target, then))
 
-            products.product(layer, node, seen, target, after, store=store)
+            products.product(layer, node, seen, target, after, store=store, row=row)
             return bounds[0]
         if isinstance(node.op, POOLS):
             return pooling.summary(layer, node, geometry, seen, target, after)
@@ -274,6 +324,13 @@ def _check(node: Node) -> None:
         sums = tensor is node.output and isinstance(node.op, FullyConnected)
         if tensor.dtype == "int32" and not sums:
             raise NotInCError(f"{type(node.op).__name__} of int32")
+
+
+def _is_alike(node: Node) -> bool:
+    """Whether a node computes all elements from those at the same place, or from one number."""
+    whole = (t.elements == node.output.elements for t in node.computed)
+    single = (t.elements == 1 for t in node.inputs if t is not None and t.data is not None)
+    return isinstance(node.op, BINARY) and all(whole) and all(single)
 
 
 def _is_grouped(node: Node) -> bool:

@@ -78,6 +78,7 @@ class Seen:
     row: int  # elements from one row to the next
     is_copy: bool = False  # whether it is one, so that the original may be overwritten
     is_turned: bool = False  # whether it lies column by column
+    is_cells: bool = False  # whether as `vectors.cells`
 
     @property
     def column(self) -> int:
@@ -210,6 +211,33 @@ def strip(
     if not is_planar:
         layer.add(f"for (int u = 0; u < {geometry.outputs[1]}; u++, p += {strides[1] * column}) {{")
     return Seen("p", output.dtype, limits, size, channels, size[1] * channels, True, True)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Pixels side by side, of which all sums are computed before anything becomes of them."""
+
+    columns: int  # how many
+    first: str  # C for the number of the first one
+    is_loop: bool  # whether there is a loop over columns, `u`
+
+    def open(self, layer: Layer) -> None:
+        """Begin the loop."""
+        if self.is_loop:
+            layer.add(f"for (int u = 0; u < {self.columns}; u++) {{")
+        self.enter(layer)
+
+    def enter(self, layer: Layer) -> None:
+        """Know which pixel it is in the loop."""
+        layer.pixel = f"(unsigned)({self.first}{' + u' * self.is_loop})"
+
+    def begin(self, layer: Layer, channels: int, each: bool) -> None:
+        """Begin loops over all results: each pixel's channels `o`, or those of all pixels."""
+        layer.pixel = f"(unsigned)({self.first})"
+        if each:
+            self.open(layer)
+        count = -(-channels // 4) * 4 if each else self.columns * channels
+        layer.add(f"for (unsigned o = 0; o < {count}; o++) {{")
 
 
 def close(layer: Layer, geometry: Geometry) -> None:

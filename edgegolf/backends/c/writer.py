@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from edgegolf.backends.c.layer import NotInCError, ctype
+from edgegolf.backends.c.layer import SLACK, NotInCError, ctype
 from edgegolf.backends.c.memory import Plan, plan
-from edgegolf.backends.c.source import PRELUDE, TYPES, declaration
+from edgegolf.backends.c.source import PRELUDE, TYPES, Source, declaration
 from edgegolf.backends.c.steps import Repeat, Step, Steps
+from edgegolf.backends.c.vectors import VECTORS
 from edgegolf.ir import Graph, Node, QuantParams, Tensor
 from edgegolf.ir.interpreter import run
 from edgegolf.ir.ops import Dequantize, FullyConnected, Quantize, Softmax
@@ -22,6 +23,9 @@ _KEYWORDS = {"main", "int", "float", "double", "char", "if", "for", "while", "do
 
 
 Optimize = Literal["size", "speed", "ram"]
+Target = Literal["portable", "avr", "cortex-m", "riscv", "aarch64", "x86"]
+#: Those with vectors.
+HOSTS = ("aarch64", "x86")
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,9 @@ def unsupported(graph: Graph) -> tuple[str, ...]:
 
 
 def write(
-    graph: Graph, name: str, golden: Array | None = None, optimize: Optimize = "size"
-) -> CFiles:
+    graph: Graph, name: str, golden: Array | None = None, optimize: Optimize = "size",
+    target: Target = "portable",
+) -> CFiles:  # fmt: skip
     """C that computes, bit by bit, what the interpreter does.
 
     Args:
@@ -58,16 +63,20 @@ def write(
         optimize: What to make small; speed needs copies of rows, and may yet need less memory.
             For `ram` the least is taken of what is fast, what is so without those, and what is
             small.
+        target: What it shall run on; it compiles for all, and differs where there are vectors.
 
     Raises:
         NotInCError: There is no C for an operator or type.
     """
-    ways = {
-        "size": [Steps()],
-        "speed": [Steps(fast=True)],
-        "ram": [Steps(fast=True), Steps(fast=True, strips=False), Steps()],
-    }
-    written = [_written(graph, name, golden, steps) for steps in ways[optimize]]
+    if target in HOSTS:
+        ways = [Steps(Source(layout=VECTORS), fast=True, vectors=True)]
+    else:
+        ways = {
+            "size": [Steps()],
+            "speed": [Steps(fast=True)],
+            "ram": [Steps(fast=True), Steps(fast=True, strips=False), Steps()],
+        }[optimize]
+    written = [_written(graph, name, golden, steps) for steps in ways]
     return min(written, key=lambda files: files.arena_bytes + files.scratch_bytes)
 
 
@@ -80,11 +89,15 @@ def _written(graph: Graph, name: str, golden: Array | None, steps: Steps) -> CFi
         raise NotInCError(f"{size:,} bytes of weights, more than {MAXIMUM_BYTES:,}")
     prefix = identifier(name)
     calls = steps.of(graph)
-    writer = _Writer(prefix, graph, steps, plan(graph, steps, calls))
+    places = plan(graph, steps, calls)
+    if steps.vectors:
+        places = replace(places, size=places.size + SLACK)
+    writer = _Writer(prefix, graph, steps, places)
     functions = writer.functions(calls)
     if golden is not None:
         functions += writer.selftest(golden)
-    head = f'#include "{prefix}.h"\n#include <string.h>\n\n{PRELUDE}\n'
+    head = f'#include "{prefix}.h"\n#include <string.h>\n\n'
+    head += f"#define VECTORS {steps.vectors:d}\n{PRELUDE}\n"
     text = f"{head}{steps.source.text()}\n{functions}"
     header = writer.header(golden is not None)
     size = writer.places.size
