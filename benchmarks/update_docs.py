@@ -27,6 +27,7 @@ from doc_tables import (
     training_markdown,
 )
 from exactness import exactness_markdown
+from hosts import hosts_markdown
 from peers import peers_markdown
 from records_page import draw_structures, records_sections
 from strangers import Strangers, strangers_markdown
@@ -68,6 +69,7 @@ def main() -> None:
     sections = {"training": training_markdown(cards), "files": files_markdown(cards)}
     sections["low-bits"] = low_bits_markdown(cards)
     sections |= {"exactness": exactness_markdown(), "peers": peers_markdown()}
+    sections["hosts"] = hosts_markdown()
     sections["structure"] = structure()
     sections["trainers"] = trainers_markdown()
     sections |= other_sections()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import circuits
 import exactness
+import hosts
 import peers
 import pytest
 import records_page
@@ -117,7 +118,11 @@ def test_the_page_of_verbs_is_what_they_tell() -> None:
 
 @pytest.mark.parametrize(
     ("name", "write"),
-    [("exactness", exactness.exactness_markdown), ("peers", peers.peers_markdown)],
+    [
+        ("exactness", exactness.exactness_markdown),
+        ("peers", peers.peers_markdown),
+        ("hosts", hosts.hosts_markdown),
+    ],
 )
 def test_tables_of_c_are_written_from_their_records(name: str, write: Callable[[], str]) -> None:
     text = (ROOT / "docs" / "c.md").read_text()

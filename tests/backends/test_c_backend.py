@@ -76,6 +76,7 @@ def test_dot_products_of_newer_processors_compile(tmp_path: Path, options: list[
 CROSS = shutil.which("aarch64-linux-gnu-gcc") and shutil.which("qemu-aarch64")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not CROSS, reason="gcc-aarch64-linux-gnu or qemu-user is not installed")
 @pytest.mark.parametrize("cpu", ["cortex-a72", "cortex-a76"])
 @pytest.mark.parametrize("net", ["tight_resnet/int8", "golf_375/int8"])
@@ -114,6 +115,7 @@ def test_nothing_is_read_or_written_outside_its_place() -> None:
     assert_equal(read_graph(path), SANITIZED, 3)
 
 
+@pytest.mark.long
 @needs_compiler
 @pytest.mark.parametrize("scales", ["tensor", "channel"])
 def test_rows_that_are_copied_once(scales: str) -> None:

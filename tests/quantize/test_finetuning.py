@@ -43,6 +43,7 @@ def cross_entropy(written: Graph, exact: Graph, folder: Path) -> float:
     return float(-(outputs(exact, 200) * np.log(found + 1 / 512)).sum(axis=1).mean())
 
 
+@pytest.mark.long
 # Graphs that rounding changes: where it does not, tuning has nothing to recover.
 @pytest.mark.parametrize("make", [shared_net, lambda: three_loops(seed=2)])
 def test_the_rounded_graph_comes_closer_to_the_exact_one(make, tmp_path) -> None:

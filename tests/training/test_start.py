@@ -41,6 +41,7 @@ def test_half_as_many_steps_are_twice_as_long() -> None:
         started(wide.build(IMAGES, 10), with_start(wide, "tight_resnet:channels=3"), "mnist")
 
 
+@pytest.mark.long
 def test_a_net_that_starts_from_another_knows_what_that_knew() -> None:
     def train(epochs: int, start: str | None = None) -> Path:
         (found,) = train_nets(

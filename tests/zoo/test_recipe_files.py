@@ -85,6 +85,7 @@ def test_damaged_files_give_a_recipe_or_one_line(data: st.DataObject) -> None:
     assert recipe.parameters > 0
 
 
+@pytest.mark.long
 def test_training_it_reads_the_test_split_and_writes_the_day(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
     (tmp_path / "small.toml").write_text(GOOD.replace("body=--", "body=-"))
