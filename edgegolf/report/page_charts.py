@@ -44,14 +44,16 @@ LOWEST_ERROR = 0.01  # %; a logarithmic axis has no zero: one image of 10,000
 ERRORS = "errors on the test images, %"
 
 # Seen on white and on near-black; the text around them has the colour of the page's text.
-BLUE, ORANGE, GREEN, PURPLE, RED, OLIVE, GREY, TEAL = (
+BLUE, ORANGE, GREEN, PURPLE, RED, OLIVE, GREY, TEAL, BROWN = (
     "#2f7ed8", "#d95f02", "#1b8a5a", "#a864b4", "#d1404a", "#8a7a1f", "#7f868c", "#0e8f9e",
+    "#a0693c",
 )  # fmt: skip
 FAMILY_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, RED, OLIVE)
 # The kind of a file has a colour, its format a shape: the same in every chart.
 KINDS = {
     "float32": GREY, "int8": BLUE, "int8-weights": ORANGE, "int8-smallest": GREEN,
     "int8-fastest": PURPLE, "int8-loop": OLIVE, "int8-unrolled": RED, "int4": TEAL,
+    "mixed": BROWN,
 }  # fmt: skip
 FORMATS = {"tflite": "circle", "onnx": "diamond"}
 MOST_LAYERS = 100  # of a comparison

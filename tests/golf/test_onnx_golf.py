@@ -143,6 +143,8 @@ def test_others_read_the_portable_form_of_committed_files(path: Path, tmp_path: 
     openvino = pytest.importorskip("openvino")
     if path.stat().st_size > 1_000_000 or not is_standard(path):
         pytest.skip("large, or with operators that only onnxruntime has")
+    if path.stem == "mixed":
+        pytest.skip("OpenVINO has no integers of 2 bits")
     portable = tmp_path / "portable.onnx"
     golf_file(path, portable, portable=True)
     assert is_portable(portable)

@@ -144,9 +144,9 @@ def test_a_kind_of_file_has_one_symbol_and_one_colour_everywhere(
         for says, colour, outline in marks(pictures.to_svg(charts[name], pictures.WIDE)):
             file = says.split(", ")[1].split(":")[0]
             looks.setdefault(file, set()).add((colour, outline))
-    assert len(looks) == 10
+    assert len(looks) == 11
     assert all(len(look) == 1 for look in looks.values()), looks
-    assert len({next(iter(look)) for look in looks.values()}) == 10
+    assert len({next(iter(look)) for look in looks.values()}) == 11
 
 
 def test_shared_and_unshared_are_two_colours(charts: dict[str, page_charts.Chart]) -> None:
