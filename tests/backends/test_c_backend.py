@@ -109,6 +109,7 @@ def test_what_is_optimized_is_better() -> None:
     assert ram.scratch_bytes <= size.scratch_bytes < speed.scratch_bytes
 
 
+@pytest.mark.long
 @needs_compiler
 def test_nothing_is_read_or_written_outside_its_place() -> None:
     path = MODELS / "mnist" / "tight_resnet" / "int8.tflite"

@@ -74,6 +74,7 @@ def change_kept(**changes: float) -> None:
     write_card(FOLDER, replace(card, seeds=seeds))
 
 
+@pytest.mark.long
 def test_a_second_training_keeps_the_model_and_its_files() -> None:
     assert train(OWN_EPOCHS).is_new
     add_file(FOLDER)
