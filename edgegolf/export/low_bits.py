@@ -59,10 +59,7 @@ def low_bit_drafts(
     """
     if reasons := onnx.unsupported(graph):
         raise EdgegolfError(f"the compiler writes no such ONNX file: {reasons[0]}")
-    if not is_trainable(graph):
-        raise EdgegolfError(
-            f"it has an operator that cannot be trained to {bits[0]} bits", hint="--dtype int8"
-        )
+    _check_trainable(graph, bits[0])
     shared = reroll(graph) is not graph
     equalized = equalize(graph, tuning.calibration.inputs)
     noises = importances(equalized, tuning.calibration.inputs)
@@ -91,6 +88,7 @@ def low_bit_tflite(graph: Graph, tuning: Tuning) -> Draft:
     """
     if reasons := tflite.unsupported(graph):
         raise EdgegolfError(f"the compiler writes no {', '.join(reasons)} to TFLite files")
+    _check_trainable(graph, 4)
     rolled = reroll(graph)
     small = share_biases(equalize(rolled, tuning.calibration.inputs))
     scales, straight = weight_scales(small, ONE_SCALE), unroll(small).graph
@@ -100,7 +98,7 @@ def low_bit_tflite(graph: Graph, tuning: Tuning) -> Draft:
             work[node.filter] += node.op.macs(node.inputs, node.outputs) or 0
     noises = importances(small, tuning.calibration.inputs)
     few = {w: noises[w] for w in scales if work[w] <= CHEAP * work.total()}
-    if not few or not is_trainable(small):
+    if not few:
         raise EdgegolfError("no layer of it would be fast in 4 bits", hint="--formats onnx")
     scales |= dict.fromkeys(few, best_common_scale(few, 4))
 
@@ -110,6 +108,16 @@ def low_bit_tflite(graph: Graph, tuning: Tuning) -> Draft:
     rounding = Quantization({}, scales, dict.fromkeys(few, 4))
     data = _tuned_file(small, rounding, tuning, write)
     return Draft("4 bits where cheap", "int8-weights", data, rolled is not graph)
+
+
+def _check_trainable(graph: Graph, bits: int) -> None:
+    """Raises EdgegolfError unless a graph has weights that can be trained to so few bits."""
+    if not graph.weights:
+        raise EdgegolfError("no layer of it has weights", hint="--dtype float32")
+    if not is_trainable(graph):
+        raise EdgegolfError(
+            f"it has an operator that cannot be trained to {bits} bits", hint="--dtype int8"
+        )
 
 
 def _tuned_file(

@@ -94,3 +94,16 @@ def test_what_cannot_be_trained_is_refused() -> None:
     graph = build.classify(build.apply(ops.Exp(), build.source))
     with pytest.raises(EdgegolfError, match="cannot be trained to 4 bits"):
         next(low_bit_drafts(graph, tuning_of(graph), (4,), True))
+    with pytest.raises(EdgegolfError, match="cannot be trained to 4 bits"):
+        low_bit_tflite(graph, tuning_of(graph, suffix=".tflite"))
+
+
+@pytest.mark.parametrize("bits", [(4,), (4, 2)])
+def test_what_has_no_weights_is_refused(bits: tuple[int, ...]) -> None:
+    build = Builder(4, 4, 1)
+    result = build.apply(ops.Exp(), build.source)
+    graph = Graph((build.source,), (result,), tuple(build.nodes))
+    with pytest.raises(EdgegolfError, match="no layer of it has weights"):
+        next(low_bit_drafts(graph, tuning_of(graph), bits, True))
+    with pytest.raises(EdgegolfError, match="no layer of it has weights"):
+        low_bit_tflite(graph, tuning_of(graph, suffix=".tflite"))
