@@ -20,6 +20,7 @@ from edgegolf.backends.c.compiling import (
 )
 from edgegolf.backends.c.projects import Project
 from edgegolf.backends.c.projects import project as project_files
+from edgegolf.backends.c.writer import HOSTS
 from edgegolf.cards import read_card
 from edgegolf.data import DatasetUnavailableError, load_dataset
 from edgegolf.errors import EdgegolfError, unknown
@@ -75,6 +76,10 @@ def write_c(
     """
     if fits is not None and fits not in DEVICES:
         raise unknown(f"there is no device {fits!r}", fits, DEVICES)
+    if (small := fits or project) and target in HOSTS:
+        raise EdgegolfError(
+            f"{small} cannot run what is written for {target}", "leave out --target"
+        )
     device = DEVICES[fits] if fits else None
     command = find_compiler(device)
     suffix = "" if project else ".c"

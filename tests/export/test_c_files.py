@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -89,3 +90,12 @@ def test_where_the_source_cannot_be_written_no_header_stays(tmp_path: Path) -> N
     with pytest.raises(EdgegolfError, match="is a folder"):
         write_c(NET, tmp_path / "net.c")
     assert [path.name for path in tmp_path.iterdir()] == ["net.c"]
+
+
+@pytest.mark.parametrize("way", [{"fits": "rp2040"}, {"project": "arduino"}])
+def test_a_microcontroller_is_given_no_vectors_of_a_computer(
+    tmp_path: Path, way: dict[str, Any]
+) -> None:
+    with pytest.raises(EdgegolfError, match="cannot run what is written for x86"):
+        write_c(NET, tmp_path / ("net" if "project" in way else "net.c"), target="x86", **way)
+    assert list(tmp_path.iterdir()) == []
