@@ -32,8 +32,9 @@ _INFINITE = 1e4
 SMALLEST_SLOPE = 1 / 256
 
 # How far a bias's declared scale may be from the product of scales that it stands for, as a share
-# of the output's scale: half of what `GetQuantizedConvolutionMultipler` of TensorFlow Lite allows.
-BIAS_TOLERANCE = 0.01
+# of the output's: three quarters of what `GetQuantizedConvolutionMultipler` of TensorFlow Lite
+# allows.
+BIAS_TOLERANCE = 0.015
 
 
 @dataclass(frozen=True)
