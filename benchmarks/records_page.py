@@ -1,123 +1,94 @@
-"""The tables of docs/records.md, and the drawings of its nets, from the committed cards."""
+"""The tables of docs/records.md and docs/frontier.md, and drawings, from the committed cards."""
 
 from __future__ import annotations
 
-import statistics
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
+import low_bits
 from doc_tables import replace_section
 
 from edgegolf.bench.outline import outline
 from edgegolf.cards import Card, read_card
-from edgegolf.data import SOURCES
 from edgegolf.files import write_atomically
 from edgegolf.frontends.onnx import read_graph
 from edgegolf.passes.gauge import fix_gauge
+from edgegolf.report.frontier import (
+    LEVELS,
+    PARAMETERS,
+    Contender,
+    Level,
+    files_of,
+    levels,
+    levels_table,
+    nets_of,
+    published_table,
+)
 from edgegolf.report.outline_views import outline_svg
-from edgegolf.report.table import UNKNOWN, Table, mean_and_spread
-from edgegolf.sweep.front import Published, published_records
+from edgegolf.report.table import UNKNOWN, Table
 from edgegolf.workspace import exported_files
 from edgegolf.zoo import find_recipe
 
 ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "models" / "mnist"
 DRAWINGS = ROOT / "docs" / "records"  # NET.svg of each net that holds a record
-LEVELS = (0.95, 0.97, 0.98, 0.99, 0.994, 0.995)
-SEEDS = 3  # whose mean counts
-CONFIDENCE = 0.95  # of the lower bound of one net, one-sided
-
-
-@dataclass(frozen=True)
-class Level:
-    """An accuracy with the smallest nets that hold it."""
-
-    accuracy: float  # at least this, a fraction
-    published: Published | None  # of fewest parameters
-    ours: Card | None  # likewise
-    by: str  # why ours holds it
-
-
-def levels(cards: Sequence[Card]) -> tuple[Level, ...]:
-    """For every accuracy, the published net and ours of fewest parameters."""
-    records = sorted(
-        (record for record in published_records() if record.dataset == "mnist"),
-        key=lambda record: record.parameters,
-    )
-    found = []
-    for level in LEVELS:
-        published = next((record for record in records if record.accuracy >= level), None)
-        holding = [card for card in cards if reason(card, level)]
-        ours = min(holding, key=lambda card: card.parameters, default=None)
-        found.append(Level(level, published, ours, reason(ours, level) if ours else ""))
-    return tuple(found)
-
-
-def reason(card: Card, level: float) -> str:
-    """Why a net holds an accuracy on the test images; empty if it does not."""
-    if len(card.seeds) >= SEEDS and _mean(card) >= level:
-        return f"mean of {len(card.seeds)} seeds"
-    return f"lower bound of seed {card.seed}" if lower_bound(card) >= level else ""
-
-
-def lower_bound(card: Card) -> float:
-    """Of the net that is kept: an accuracy that it surpasses, with a confidence of 95 %.
-
-    Wilson's bound of a binomial share (1927), one-sided, of as many test images as there are.
-    """
-    images = SOURCES[card.dataset].images[2]
-    share = next(each.test_accuracy for each in card.seeds if each.seed == card.seed)
-    z = statistics.NormalDist().inv_cdf(CONFIDENCE)
-    middle = share + z * z / (2 * images)
-    spread = z * (share * (1 - share) / images + (z / (2 * images)) ** 2) ** 0.5
-    return float((middle - spread) / (1 + z * z / images))
-
-
-def _mean(card: Card) -> float:
-    return statistics.mean(each.test_accuracy for each in card.seeds)
+MICROCONTROLLERS = Path(__file__).with_name("microcontrollers.json")
+CORE = "cortex-m0"  # whose flash is told
 
 
 def holders(cards: Sequence[Card]) -> tuple[Card, ...]:
     """Our nets that hold a record, fewest parameters first, each once."""
-    found = {level.ours.net: level.ours for level in levels(cards) if level.ours is not None}
-    return tuple(sorted(found.values(), key=lambda card: card.parameters))
+    found = {level.ours.net for level in _levels(cards) if level.ours is not None}
+    return tuple(sorted((c for c in cards if c.net in found), key=lambda card: card.parameters))
+
+
+def _levels(cards: Sequence[Card]) -> tuple[Level, ...]:
+    return levels("mnist", nets_of(cards), PARAMETERS)
+
+
+def _markdown(found: Sequence[Level]) -> str:
+    return levels_table(found, markdown=True).markdown()
 
 
 def records_sections(cards: Sequence[Card]) -> dict[str, str]:
     """The sections of docs/records.md."""
     return {
-        "records": _levels_table(levels(cards)).markdown(),
+        "records": _markdown(_levels(cards)),
         "record-nets": _nets_table(holders(cards)).markdown(),
         "record-drawings": "\n".join(map(_drawing, holders(cards))),
     }
 
 
-def _levels_table(found: Sequence[Level]) -> Table:
-    header = (
-        "at least", "published", "whose", "how selected", "ours", "net", "by",
-        "test accuracy, mean of seeds", "lower bound",
-    )  # fmt: skip
+def frontier_sections(cards: Sequence[Card]) -> dict[str, str]:
+    """The sections of docs/frontier.md.
 
-    def row(level: Level) -> tuple[str, ...]:
-        record, card = level.published, level.ours
-        theirs, ours = (UNKNOWN,) * 3, (UNKNOWN,) * 5
-        if record is not None:
-            notes = "; ".join(filter(None, (record.note, record.also)))
-            theirs = f"{record.parameters:,}", _linked(record), notes
-        if card is not None:
-            accuracies = [each.test_accuracy for each in card.seeds]
-            ours = (
-                f"{card.parameters:,}", f"`{card.net}`", level.by, mean_and_spread(accuracies),
-                f"{lower_bound(card):.2%}",
-            )  # fmt: skip
-        return f"{level.accuracy * 100:g} %", *theirs, *ours
-
-    return Table(header, tuple(map(row, found)))
+    Args:
+        cards: Of all data sets.
+    """
+    found: dict[str, str] = {}
+    for dataset in LEVELS:
+        own = [card for card in cards if card.dataset == dataset]
+        files = files_of(own) + low_bits.contenders(own)
+        found |= {
+            f"frontier-{dataset}": _markdown(levels(dataset, files)),
+            f"frontier-{dataset}-published": published_table(dataset, files).markdown(),
+        }
+    return found | {"frontier-flash": _markdown(levels("mnist", _in_flash(cards)))}
 
 
-def _linked(record: Published) -> str:
-    return f"[{record.holder}]({record.source})" if record.source else record.holder
+def _in_flash(cards: Sequence[Card]) -> list[Contender]:
+    """Files by the bytes that they take in the flash of a microcontroller, as C."""
+    flash = json.loads(MICROCONTROLLERS.read_text())
+    found = []
+    for each in files_of(cards):
+        dataset = next(card.dataset for card in cards if card.net == each.net)
+        name = f"{dataset}/{each.net.replace(':', '-')}/{each.file.removesuffix('.tflite')}"
+        cores = flash.get(name, {}).get("size", {}).get("cores", {})
+        if core := cores.get(CORE):
+            found.append(replace(each, cost=core["flash"]))
+    return found
 
 
 def _nets_table(cards: Sequence[Card]) -> Table:
@@ -177,14 +148,16 @@ def draw_structures(cards: Sequence[Card]) -> None:
 
 
 def main() -> None:
-    """Draw, and write the page's sections."""
-    cards = [card for folder in sorted(MODELS.iterdir()) if (card := read_card(folder)) is not None]
+    """Draw, and write the pages' sections."""
+    every = [card for path in sorted((ROOT / "models").glob("*/*")) if (card := read_card(path))]
+    cards = [card for card in every if card.dataset == "mnist"]
     draw_structures(cards)
-    page = ROOT / "docs" / "records.md"
-    text = page.read_text()
-    for name, content in records_sections(cards).items():
-        text = replace_section(text, name, content)
-    write_atomically(page, text)
+    sections = records_sections(cards) | frontier_sections(every)
+    for page in ("records.md", "frontier.md"):
+        text = (ROOT / "docs" / page).read_text()
+        for name, content in sections.items():
+            text = replace_section(text, name, content)
+        write_atomically(ROOT / "docs" / page, text)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,9 @@ from doc_tables import (
 )
 from exactness import exactness_markdown
 from hosts import hosts_markdown
+from low_bits import bars_markdown
 from peers import peers_markdown
-from records_page import draw_structures, records_sections
+from records_page import draw_structures, frontier_sections, records_sections
 from strangers import Strangers, strangers_markdown
 from structure import GUIDE, structure
 from trainers import trainers_markdown
@@ -64,10 +65,10 @@ PAGES = (ROOT / "README.md", GUIDE, *sorted(DOCS.glob("*.md")))
 
 
 def main() -> None:
-    folders = sorted((ROOT / "models" / "mnist").iterdir())
-    cards = [card for folder in folders if (card := read_card(folder)) is not None]
+    every = [card for path in sorted((ROOT / "models").glob("*/*")) if (card := read_card(path))]
+    cards = [card for card in every if card.dataset == "mnist"]
     sections = {"training": training_markdown(cards), "files": files_markdown(cards)}
-    sections["low-bits"] = low_bits_markdown(cards)
+    sections |= {"low-bits": low_bits_markdown(cards), "bars": bars_markdown()}
     sections |= {"exactness": exactness_markdown(), "peers": peers_markdown()}
     sections["hosts"] = hosts_markdown()
     sections["structure"] = structure()
@@ -76,7 +77,7 @@ def main() -> None:
     sections |= {name: output(*command) for name, command in OUTPUTS.items()}
     sections |= instructions_sections(read_instructions(INSTRUCTIONS))
     sections |= circuit_sections(read_circuits())
-    sections |= records_sections(cards)
+    sections |= records_sections(cards) | frontier_sections(every)
     draw_structures(cards)
     draw_growth(read_circuits(), DOCS / "circuit-growth.svg")
     if FOOTPRINT.exists():

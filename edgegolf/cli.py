@@ -1284,6 +1284,29 @@ def report(results: tuple[Path, ...], output: Path, figures: Path | None) -> Non
 
 
 @cli.command()
+@as_json("frontier")
+def frontier(as_json: bool) -> None:
+    """List the fewest bytes of a whole file at an accuracy: of the nets here, and of others.
+
+    A file holds an accuracy on the test images if its lower bound does (Wilson's, 95 %).
+
+    \b
+    edgegolf frontier
+    """
+    from edgegolf.cards import read_card
+    from edgegolf.report.frontier import LEVELS, files_of, levels, levels_table
+    from edgegolf.workspace import MODELS
+
+    cards = [card for folder in MODELS.glob("*/*") if (card := read_card(folder)) is not None]
+    found = {
+        name: levels(name, files_of(card for card in cards if card.dataset == name))
+        for name in LEVELS
+    }
+    tables = [levels_table(each, f"Fewest bytes on {name}") for name, each in found.items()]
+    _show([each for of_one in found.values() for each in of_one], as_json, *tables)
+
+
+@cli.command()
 @argument("images", nargs=-1, required=True, metavar="IMAGE...", type=FILE)
 @option("--model", "models", multiple=True, metavar="FILE|NET", help="Instead of those deployed.")
 @option("--dataset", help="Ask the nets that were trained on it.")

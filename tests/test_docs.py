@@ -12,6 +12,7 @@ from pathlib import Path
 import circuits
 import exactness
 import hosts
+import low_bits
 import peers
 import pytest
 import records_page
@@ -31,6 +32,7 @@ from edgegolf.cards import read_card
 from edgegolf.emulation.instructions import read_instructions
 from edgegolf.files import sha256
 from edgegolf.records import from_json
+from edgegolf.report.frontier import nets_of
 from edgegolf.report.sweep_tables import ablation_markdown
 from edgegolf.sweep.ablation import AblationResults
 
@@ -131,10 +133,16 @@ def test_tables_of_c_are_written_from_their_records(name: str, write: Callable[[
 
 
 def test_records_are_written_and_drawn_from_the_cards() -> None:
-    text = (ROOT / "docs" / "records.md").read_text()
-    for name, content in records_page.records_sections(CARDS).items():
-        assert content in text
-        assert replace_section(text, name, content) == text, "run make docs"
+    every = [card for path in sorted(MODELS.parent.glob("*/*")) if (card := read_card(path))]
+    for page, sections in (
+        ("records.md", records_page.records_sections(CARDS)),
+        ("frontier.md", records_page.frontier_sections(every)),
+        ("low-bits.md", {"bars": low_bits.bars_markdown()}),
+    ):
+        text = (ROOT / "docs" / page).read_text()
+        for name, content in sections.items():
+            assert content in text
+            assert replace_section(text, name, content) == text, "run make docs"
     holders = {card.net.replace(":", "-"): card for card in records_page.holders(CARDS)}
     assert {path.stem for path in records_page.DRAWINGS.glob("*")} == {*holders}
     name, card = next(iter(holders.items()))
@@ -144,16 +152,15 @@ def test_records_are_written_and_drawn_from_the_cards() -> None:
 
 def test_one_net_holds_what_its_lower_bound_does_and_three_seeds_what_their_mean_does() -> None:
     stats = pytest.importorskip("scipy.stats")
-    card = next(card for card in CARDS if card.net == "tight_resnet")
-    share = next(each.test_accuracy for each in card.seeds if each.seed == card.seed)
-    exact = stats.binomtest(round(share * 10_000), 10_000, alternative="greater").proportion_ci(
+    (net,) = nets_of([card for card in CARDS if card.net == "tight_resnet"])
+    exact = stats.binomtest(round(net.kept * 10_000), 10_000, alternative="greater").proportion_ci(
         confidence_level=0.95, method="wilson"
     )
-    assert records_page.lower_bound(card) == pytest.approx(exact.low, abs=1e-9)
-    assert records_page.reason(card, 0.99) == "mean of 3 seeds"
-    one = replace(card, seeds=card.seeds[:1], seed=card.seeds[0].seed)
-    assert records_page.reason(one, 0.98) == f"lower bound of seed {one.seed}"
-    assert records_page.reason(one, card.seeds[0].test_accuracy) == ""
+    assert net.lower_bound == pytest.approx(exact.low, abs=1e-9)
+    assert net.reason(0.99) == "mean of 3 seeds"
+    one = replace(net, accuracies=(net.kept,))
+    assert one.reason(0.98) == "lower bound"
+    assert one.reason(net.kept) == ""
 
 
 def test_arm_tables_are_written_from_the_counts() -> None:

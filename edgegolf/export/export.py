@@ -36,6 +36,7 @@ from edgegolf.export.samples import ExportData, read_data
 from edgegolf.export.sources import with_shapes
 from edgegolf.export.variants import (
     FINETUNING_STEPS,
+    SEEDS,
     Tuning,
     onnx_drafts,
     simplified,
@@ -192,6 +193,7 @@ def export_model(
     note: Callable[[str], None] = lambda step: None,
     done: Callable[[Sequence[ExportedFile]], None] = lambda files: None,
     steps: int = FINETUNING_STEPS,
+    seeds: Sequence[int] = SEEDS,
     limit: float = LIMIT,
 ) -> Exported:
     """Export a model in every way that the options name.
@@ -212,6 +214,7 @@ def export_model(
         note: Called with each step, a few words.
         done: Called with the files of each way, when they have their names.
         steps: Batches of fine-tuning; 0 for none.
+        seeds: What its batches are drawn from.
         limit: As `Apart` takes.
 
     Raises:
@@ -237,7 +240,7 @@ def export_model(
     with Apart(model_path, limit) as model:
         try:
             note("loading the model")
-            making = _Making(model, source, options, steps, note)
+            making = _Making(model, source, options, steps, seeds, note)
         except EdgegolfError:
             remove_older(ways, own)
             raise
@@ -303,9 +306,11 @@ class _Making:
         source: Dataset | Path | str,
         options: ExportOptions,
         steps: int,
+        seeds: Sequence[int],
         note: Callable[[str], None],
     ) -> None:
-        self.model, self.options, self.steps, self.note = model, options, steps, note
+        self.model, self.options, self.note = model, options, note
+        self.steps, self.seeds = steps, seeds
         described = model.describe()
         inputs = with_shapes(described.inputs, dict(options.input_shapes))
         self.described = replace(described, inputs=inputs)
@@ -480,19 +485,19 @@ class _Making:
             raise EdgegolfError(f"{self._missing}: no {way_name}", hint="--dtype int8")
         if self.options.batch != 1:
             raise EdgegolfError(f"{way_name} takes one sample at a time", hint="--batch 1")
-        suffix, keep = Path(way_name).suffix, Keep(portable=self.options.portable)
+        suffix = Path(way_name).suffix
         golf = golf_onnx if suffix == ".onnx" else golf_tflite
         tuning, packed = self._tuning(graph, suffix), not self.options.portable
         drafts = (
             low_bit_drafts(graph, tuning, bits, packed)
             if suffix == ".onnx"
-            else [low_bit_tflite(graph, tuning)]
+            else [low_bit_tflite(graph, tuning, fast=self.options.goal == "latency")]
         )
         best: tuple[bytes, Comparison] | None = None
         refused: EdgegolfError | None = None
         for draft in drafts:
             self.note(f"verifying {way_name}: {draft.name}")
-            golfed = replace(draft, data=golf(draft.data, keep).data)
+            golfed = replace(draft, data=golf(draft.data, Keep()).data)
             try:
                 checked, is_good = (golfed.data, self._verified(way_name, golfed)), True
                 best = min(best or checked, checked, key=lambda file: len(file[0]))
@@ -513,6 +518,7 @@ class _Making:
             given(self.data.calibration),
             partial(outputs_of, suffix=suffix, laid_out=in_file(Compiled.as_it_is(graph), suffix)),
             steps=0 if self.options.quick else self.steps,
+            seeds=self.seeds,
             quick=self.options.quick,
         )
 

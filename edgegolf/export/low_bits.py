@@ -26,12 +26,14 @@ from edgegolf.quantize.quantization import Quantization, is_layer, with_decoded_
 from edgegolf.quantize.scale_search import best_common_scale, loss_of
 from edgegolf.training.rounding import as_pixels, finetune_weights
 
-STEPS = 3000  # batches; rounding to few bits moves what a network computes far
+# Batches; rounding to few bits moves what a network computes far, to 2 bits farther.
+STEPS, MORE_STEPS = 3000, 12_000
 LEARNING_RATE = 2e-3
-SEEDS = 3  # of compiled trainings, which take a tenth of TensorFlow's time
-JUDGED = 2000  # training samples that the best of them is chosen on
+JUDGED = 2000  # training samples that the best training is chosen on
+LARGE = 5_000_000  # multiply-accumulates, from which on one training takes minutes
 
-CHEAP = 0.1  # of all multiply-accumulates: what a layer in 4 bits may have in a TFLite file
+# Of all multiply-accumulates, what a layer in 4 bits may have in a TFLite file.
+CHEAP, FREE = 0.1, 0.01
 
 #: What the ONNX files are called, and the bits of their weights.
 LOW_BITS = {"int4": (4,), "int2": (2,), "mixed": (4, 2)}
@@ -72,7 +74,7 @@ def low_bit_drafts(
         yield Draft(name, "int8-weights", data, shared)
 
 
-def low_bit_tflite(graph: Graph, tuning: Tuning) -> Draft:
+def low_bit_tflite(graph: Graph, tuning: Tuning, fast: bool = False) -> Draft:
     """A `.tflite` file with 4 bits where that costs little time, and 8 bits elsewhere.
 
     LiteRT decodes 4 bits in every inference, and computes with what it decodes without XNNPACK.
@@ -81,6 +83,7 @@ def low_bit_tflite(graph: Graph, tuning: Tuning) -> Draft:
     Args:
         graph: In float32, as it was read and simplified.
         tuning: What to train on: its samples need no labels.
+        fast: With 4 bits only where that costs no time.
 
     Raises:
         EdgegolfError: TFLite has no operator for something in the graph, or it cannot be trained,
@@ -91,13 +94,10 @@ def low_bit_tflite(graph: Graph, tuning: Tuning) -> Draft:
     _check_trainable(graph, 4)
     rolled = reroll(graph)
     small = share_biases(equalize(rolled, tuning.calibration.inputs))
-    scales, straight = weight_scales(small, ONE_SCALE), unroll(small).graph
-    work: Counter[Tensor] = Counter()
-    for node in straight.nodes:
-        if is_layer(node):
-            work[node.filter] += node.op.macs(node.inputs, node.outputs) or 0
+    scales, work = weight_scales(small, ONE_SCALE), _work(small)
     noises = importances(small, tuning.calibration.inputs)
-    few = {w: noises[w] for w in scales if work[w] <= CHEAP * work.total()}
+    most = (FREE if fast else CHEAP) * work.total()
+    few = {w: noises[w] for w in scales if work[w] <= most}
     if not few:
         raise EdgegolfError("no layer of it would be fast in 4 bits", hint="--formats onnx")
     scales |= dict.fromkeys(few, best_common_scale(few, 4))
@@ -108,6 +108,15 @@ def low_bit_tflite(graph: Graph, tuning: Tuning) -> Draft:
     rounding = Quantization({}, scales, dict.fromkeys(few, 4))
     data = _tuned_file(small, rounding, tuning, write)
     return Draft("4 bits where cheap", "int8-weights", data, rolled is not graph)
+
+
+def _work(graph: Graph) -> Counter[Tensor]:
+    """Multiply-accumulates of one inference, by the filter."""
+    work: Counter[Tensor] = Counter()
+    for node in unroll(graph).graph.nodes:
+        if is_layer(node):
+            work[node.filter] += node.op.macs(node.inputs, node.outputs) or 0
+    return work
 
 
 def _check_trainable(graph: Graph, bits: int) -> None:
@@ -129,18 +138,19 @@ def _tuned_file(
     """Of the trained graph: of several by compiled gradients, where there are some, the best."""
     if not tuning.steps:
         return write(graph, rounding)
-    how: dict[str, Any] = {"steps": STEPS, "learning_rate": LEARNING_RATE}
-    seed, (samples, *others) = tuning.seed, tuning.samples.inputs
+    steps = MORE_STEPS if 2 in rounding.bits.values() else STEPS
+    how: dict[str, Any] = {"steps": steps, "learning_rate": LEARNING_RATE}
+    samples, *others = tuning.samples.inputs
+    seeds = tuning.seeds[: 1 if _work(graph).total() > LARGE else None]
     if not others and (pixels := as_pixels(samples)) is not None:
         with suppress(NotCompiledError):
-            seeds = range(seed, seed + SEEDS)
-            made = [finetune_weights(graph, rounding, pixels, seed=each, **how) for each in seeds]
+            made = [finetune_weights(graph, rounding, pixels, seed=seed, **how) for seed in seeds]
             judged, loss = tuning.samples.take(JUDGED), loss_of(graph)
             exact = run(graph, judged.inputs)
             files = [write(*each) for each in made]
             return min(files, key=lambda file: loss(exact, tuning.judge(file, judged)))
-    inputs = tuning.samples.inputs
-    return write(*finetune(graph, rounding, inputs, round_activations=False, seed=seed, **how))
+    how |= {"round_activations": False, "seed": tuning.seeds[0]}
+    return write(*finetune(graph, rounding, tuning.samples.inputs, **how))
 
 
 def _roundings(

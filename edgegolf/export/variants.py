@@ -41,6 +41,7 @@ _MakeGraph: TypeAlias = "Callable[[Graph, Tuning], Graph | None]"
 T = TypeVar("T")
 
 FINETUNING_STEPS = 800
+SEEDS = (0, 1, 2)
 BIAS_STEPS = 200  # which are few and soon right
 SEARCH_SAMPLES = 1000
 # The share of training samples that get another class, where tuning is worth its time: below there
@@ -75,7 +76,8 @@ class Tuning:
     # Batches of fine-tuning for graphs with shared layers, and at most as many for the biases of
     # others; 0 for none.
     steps: int = FINETUNING_STEPS
-    seed: int = 0  # for the choice of samples
+    # For the choice of samples; cheap trainings take place with each of them, and the best counts.
+    seeds: Sequence[int] = SEEDS
     quick: bool = False  # the first scales are taken, and the plainest schemes only
     # What was worked out `once`.
     known: dict[tuple[object, Graph], object] = field(default_factory=dict, repr=False)
@@ -203,7 +205,7 @@ def _with_tuned_biases(graph: Graph, tuning: Tuning) -> Graph:
     steps = min(tuning.steps, BIAS_STEPS)
     if not _is_worth_tuning(graph, write_int8_weights(graph, scales), tuning):
         return graph
-    return tune_biases(graph, scales, tuning.samples.inputs, steps=steps, seed=tuning.seed)
+    return tune_biases(graph, scales, tuning.samples.inputs, steps=steps, seed=tuning.seeds[0])
 
 
 def _unrolled(graph: Graph, tuning: Tuning) -> Iterator[Draft]:
@@ -281,7 +283,7 @@ def _tuned(
         tuning.samples.inputs,
         round_activations=activations,
         steps=tuning.steps,
-        seed=tuning.seed,
+        seed=tuning.seeds[0],
     )
 
 

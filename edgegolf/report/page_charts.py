@@ -371,14 +371,15 @@ def _others_points(nets: Sequence[NetSummary], dataset: str) -> list[Point]:
         for (x, accuracy), net in articles.items()
     ] + [
         Point(
-            record.parameters,
+            record.cost,
             _error(record.accuracy),
             ELSEWHERE,
             f"{record.holder}: {percent(record.accuracy)} with "
-            f"{count(record.parameters, 'parameter')}; {record.note}",
+            f"{count(record.cost, 'parameter')}; {record.note}",
         )
         for record in published_records()
-        if record.dataset == dataset and (record.parameters, record.accuracy) not in articles
+        if (record.dataset, record.counted) == (dataset, "parameters")
+        and (record.cost, record.accuracy) not in articles
     ]
 
 

@@ -113,7 +113,7 @@ def _goal_table(found: Sequence[Goal]) -> Table:
         if net is not None:
             ours = net.net, f"{net.parameters:,}", mean_and_spread(net.accuracies)
         if record is not None:
-            theirs = record.holder, f"{record.parameters:,}", record.note
+            theirs = record.holder, f"{record.cost:,}", record.note
         return f"{goal.accuracy:.0%}", *ours, *theirs
 
     title = "Fewest parameters for an accuracy"

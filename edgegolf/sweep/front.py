@@ -19,11 +19,12 @@ class Published:
 
     dataset: str  # what it was measured on
     accuracy: float  # at least this, a fraction
-    parameters: int  # how many the net has
+    cost: int  # how many parameters the net has, or how many bytes it takes
     holder: str  # whose it is
     note: str  # how it was found, and how honestly
     also: str = ""  # what else is known of it
     source: str = ""  # where it was published, a link; empty where that is not known here
+    counted: str = "parameters"  # or what the bytes are of
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,12 @@ def goals(nets: Sequence[NetSummary], dataset: str) -> tuple[Goal, ...]:
     """For every accuracy of `GOALS`, the smallest net of ours and of others."""
     front = pareto_front(nets)
     records = sorted(
-        (record for record in published_records() if record.dataset == dataset),
-        key=lambda record: record.parameters,
+        (
+            record
+            for record in published_records()
+            if (record.dataset, record.counted) == (dataset, "parameters")
+        ),
+        key=lambda record: record.cost,
     )
     return tuple(
         Goal(

@@ -118,6 +118,19 @@ def test_weights_of_few_bits_are_decoded(
             assert model.opset_import[0].version < 13
 
 
+def test_weights_of_one_scale_are_one_tensor_only_where_that_is_smaller() -> None:
+    graph = shared_net()
+    for weights, count in (
+        (graph.weights, 1),
+        ([w for w in graph.weights if w.values.ndim > 1][:2], 2),
+    ):
+        scales = dict.fromkeys(weights, best_common_scale({weights[0]: np.float32(1)}, 4))
+        rounding = Quantization({}, scales, dict.fromkeys(weights, 4))
+        model = checker.load_from_string(onnx.write(with_decoded_weights(graph, rounding)))
+        kinds = [tensor.data_type for tensor in model.graph.initializer]
+        assert kinds.count(checker.TensorProto.INT4) == count
+
+
 @pytest.mark.parametrize("name", ["every operator", "padded average", "shared"])
 def test_integer_files_compute_nearly_the_same(name: str, tmp_path: Path) -> None:
     graph = fuse_activations(GRAPHS[name]())

@@ -76,7 +76,7 @@ def test_goals_name_the_smallest_net_and_the_published_record() -> None:
     assert smallest == {
         0.95: "double_cnn:1", 0.97: "double_cnn:2", 0.98: "double_cnn:4", 0.99: None
     }  # fmt: skip
-    published = [goal.published.parameters for goal in found.values() if goal.published]
+    published = [goal.published.cost for goal in found.values() if goal.published]
     assert published == [200, 575, 575, 697]
 
 

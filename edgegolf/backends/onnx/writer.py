@@ -8,6 +8,7 @@ once, when it loads the file, and then has what it would have loaded from a floa
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 import numpy as np
@@ -29,6 +30,7 @@ from edgegolf.backends.onnx.lowering import (
     FloatLowering,
     Lowered,
     NotInOnnxError,
+    Weight,
     opset_of,
 )
 from edgegolf.formats.onnx.protobuf import message, write_protobuf
@@ -40,6 +42,8 @@ Axes: TypeAlias = tuple[int, ...] | None
 _IR_VERSION = 8
 _IR_VERSIONS = {21: 10, 25: 13}
 CAST_LIKE = 15  # the first version that has it, which names no type
+# Bytes of what decodes weights: apart each, in one tensor all, and each part of that.
+_APART, _JOINED, _FLAT_PART, _SHAPED_PART = 53, 77, 5, 40
 _TO_FLOAT = (("to", DATA_TYPES["float32"]),)
 
 
@@ -133,7 +137,7 @@ def _decoding(lowered: Lowered) -> list[Call]:
             calls.append(Call("Cast", (constants.name(weight.array),), (name,), _TO_FLOAT))
         else:
             constants.arrays[name] = weight.array
-    for names in by_scale.values():
+    for names in _groups(by_scale.values(), lowered):
         weights = [lowered.weights[name] for name in names]
         scale = weights[0].scale
         assert scale is not None
@@ -153,7 +157,7 @@ def _decoding(lowered: Lowered) -> list[Call]:
         if len(names) == 1:
             continue
         parts = [
-            name if weight.array.ndim == 1 or weight.is_flat else f"flat part {name}"
+            name if _takes_no_shape(weight) else f"flat part {name}"
             for name, weight in zip(names, weights, strict=True)
         ]
         sizes = tuple(weight.array.size for weight in weights)
@@ -163,6 +167,25 @@ def _decoding(lowered: Lowered) -> list[Call]:
                 shape = constants.integers(*weight.array.shape)
                 calls.append(Call("Reshape", (part, shape), (name,)))
     return calls
+
+
+def _groups(by_scale: Iterable[list[str]], lowered: Lowered) -> Iterator[list[str]]:
+    """The weights of each scale in one tensor or, where that has fewer bytes, apart.
+
+    A tensor of its own takes two nodes, a part of one tensor a name and maybe a shape.
+    """
+    for names in by_scale:
+        flat = sum(_takes_no_shape(lowered.weights[name]) for name in names)
+        joined = _JOINED + _FLAT_PART * flat + _SHAPED_PART * (len(names) - flat)
+        is_packed = lowered.opset >= CAST_LIKE
+        yield from (
+            [names] if joined <= _APART * len(names) or not is_packed else ([n] for n in names)
+        )
+
+
+def _takes_no_shape(weight: Weight) -> bool:
+    """Whether a part of a flat tensor is the weight."""
+    return weight.array.ndim == 1 or weight.is_flat
 
 
 def _taken_apart(array: Array, bits: int, result: str, constants: Constants) -> list[Call]:
