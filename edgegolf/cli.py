@@ -1286,7 +1286,7 @@ def report(results: tuple[Path, ...], output: Path, figures: Path | None) -> Non
 @cli.command()
 @as_json("frontier")
 def frontier(as_json: bool) -> None:
-    """List the fewest bytes of a whole file at an accuracy: of the nets here, and of others.
+    """List the fewest bytes of a whole file at an accuracy.
 
     A file holds an accuracy on the test images if its lower bound does (Wilson's, 95 %).
 
