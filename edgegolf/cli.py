@@ -522,6 +522,12 @@ def ablate(
     help="What the int8 files are chosen for; the best for each is kept by default.",
 )
 @flag("--quick", "No search and no fine-tuning: seconds, and larger int8 files.")
+@usual(
+    "--scales",
+    "any",
+    "Power-of-two: shifts instead of multiplications, in int8.tflite only.",
+    type=click.Choice(["any", "power-of-two"]),
+)
 @option(
     "--input-shape",
     "input_shapes",
@@ -537,7 +543,9 @@ def ablate(
     type=click.Choice(["aarch64"]),
     help="Then find out which file to take on Raspberry Pis, by counting instructions.",
 )
+@click.pass_context
 def export(
+    context: click.Context,
     models: tuple[str, ...],
     dataset: str | None,
     calibration_data: str | None,
@@ -563,6 +571,9 @@ def export(
     from edgegolf.export import ExportOptions
     from edgegolf.export.model_source import is_model, parse_shapes
 
+    if how["scales"] != "any":
+        _refuse(context, "with --scales power-of-two", ("formats", "dtypes").__contains__)
+        how |= {"formats": ("tflite",), "dtypes": ("int8",)}
     options = ExportOptions(**how | {"input_shapes": parse_shapes(how["input_shapes"])})
     files = [Path(model) for model in models if is_model(model)]
     nets = [model for model in models if not is_model(model)]
@@ -1106,6 +1117,7 @@ def c(model: Path, as_json: bool, **how: Any) -> None:
 @option("--dataset", help="Data set; MNIST where it is to be had, else digits.")
 @usual("--iterations", "1,2,4,8,16,32", "To grow over.", type=COUNTS)
 @option("--figures", type=FOLDER, help="Folder for the pictures.")
+@flag("--circuit", "Synthesize each net that grows, too: half an hour.")
 @as_json("footprint")
 @to_file("Write the JSON there.")
 def footprint(
@@ -1113,6 +1125,7 @@ def footprint(
     dataset: str | None,
     iterations: tuple[int, ...],
     figures: Path | None,
+    circuit: bool,
     as_json: bool,
     output: Path | None,
 ) -> None:
@@ -1128,7 +1141,7 @@ def footprint(
     from edgegolf.report.footprint_table import footprint_tables
     from edgegolf.report.pictures import draw_footprint
 
-    found = measure_footprint(net, load_dataset(dataset), iterations)
+    found = measure_footprint(net, load_dataset(dataset), iterations, circuit)
     if figures is not None:
         draw_footprint(found, figures)
     if as_json or output is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ from typing import ClassVar
 
 from edgegolf.circuit.project import Project, vectors
 from edgegolf.errors import EdgegolfError
+from edgegolf.files import write_atomically
 from edgegolf.progress import Work
 
 #: Cycles up to which iverilog is faster than building with verilator.
@@ -22,6 +24,7 @@ SHORT = 1_000_000
 _KINDS = {
     "SB_LUT4": "LUT", "LUT4": "LUT", "TRELLIS_FF": "flip-flop", "SB_RAM40_4K": "memory",
     "DP16KD": "memory", "SB_MAC16": "multiplier", "MULT18X18D": "multiplier",
+    "SB_SPRAM256KA": "SPRAM",
 }  # fmt: skip
 _PLACES = {
     "ice40": ("ICESTORM_LC", "ICESTORM_RAM", "ICESTORM_DSP"),
@@ -47,6 +50,7 @@ class Cells:
     flip_flops: int  # how many
     block_rams: int  # of 4 kbit (iCE40) or 18 kbit (ECP5)
     multipliers: int  # SB_MAC16 (UP5K) or MULT18X18D (ECP5)
+    sprams: int = 0  # of 256 kbit (UP5K)
 
 
 @dataclass(frozen=True)
@@ -94,23 +98,37 @@ def simulate(project: Project, count: int) -> str:
     names = ["iverilog", "verilator"] if short else ["verilator", "iverilog"]
     found = next((name for name in names if shutil.which(name)), names[0])
     target = {"iverilog": "simulate", "verilator": "simulate-fast"}[found]
-    _simulated(project, count, found, target)
+    data, passed = vectors(project, count), project.folder / "passed.txt"
+    sources = [*sorted(project.folder.glob("*.hex")), project.folder / "circuit.v"]
+    digest = hashlib.sha256(b"".join([data, *(file.read_bytes() for file in sources)])).hexdigest()
+    if not passed.is_file() or passed.read_text() != f"{found} {digest}\n":
+        _simulated(project, count, data, found, target)
+        write_atomically(passed, f"{found} {digest}\n".encode())
     return found
 
 
-def simulate_netlist(project: Project, device: str, count: int) -> None:
+def simulate_netlist(project: Project, device: str, count: int, tool: str = "iverilog") -> None:
     """The same of what yosys made of the circuit for an iCE40: it has dropped a product before.
+
+    Args:
+        project: The circuit.
+        device: Its name in the Makefile.
+        count: Images.
+        tool: verilator takes minutes to build, and is the only one that ends with large nets.
 
     Raises:
         EdgegolfError: A logit differs, or a tool is missing or fails.
     """
     settings = f"YOSYS={_tool('yosys')}", f"DEVICE={device}"
-    _simulated(project, count, "iverilog", "simulate-netlist", *settings)
+    target = {"iverilog": "simulate-netlist", "verilator": "simulate-netlist-fast"}[tool]
+    _simulated(project, count, vectors(project, count), tool, target, *settings)
 
 
-def _simulated(project: Project, count: int, tool: str, target: str, *settings: str) -> None:
+def _simulated(
+    project: Project, count: int, data: bytes, tool: str, target: str, *settings: str
+) -> None:
     with tempfile.NamedTemporaryFile(suffix=".bin") as file:
-        file.write(vectors(project, count))
+        file.write(data)
         file.flush()
         told = _make(
             project.folder, f"simulating {count:,} images in {tool}", (tool,), target,
@@ -141,7 +159,7 @@ def count_cells(project: Project, device: str) -> Cells:
         found[_KINDS.get(kind, "flip-flop" if "DFF" in kind else "")] += count
     return Cells(
         device, _version(yosys, "-V"), found["LUT"], found["flip-flop"], found["memory"],
-        found["multiplier"],
+        found["multiplier"], found["SPRAM"],
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from edgegolf.runtimes.classify import quantize
 from edgegolf.runtimes.session import TensorInfo
 
 GOLDEN = 4  # images in vectors.bin
-LANES = 32  # at most
+BLOCK_RAMS = 30  # of a UP5K
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class Project:
 
 
 def write_project(
-    graph: Graph, title: str, folder: Path, lanes: int, images: str = "", weights: str = "rom"
-) -> Project:
+    graph: Graph, title: str, folder: Path, lanes: int, images: str = "", weights: str = "rom",
+    for_up5k: bool = False,
+) -> Project:  # fmt: skip
     """Write the circuit of a graph. Files that are the same already are left alone.
 
     Args:
@@ -42,17 +43,21 @@ def write_project(
         lanes: Multiply-accumulates in a cycle.
         images: A data set for the vectors; random ones if empty.
         weights: "rom" for weights in memory, "logic" for constants.
+        for_up5k: For that device only: images lie in its SPRAMs if its block RAMs are too few.
 
     Raises:
         EdgegolfError: The circuit lacks something.
     """
-    project = Project(folder, graph, verilog.machine(graph, lanes), images)
+    machine = verilog.machine(graph, lanes)
+    if for_up5k and machine.block_rams > BLOCK_RAMS:
+        machine = verilog.machine(graph, lanes, sprams=True)
+    project = Project(folder, graph, machine, images)
     files: dict[str, str | bytes] = {**verilog.write(project.machine, title, weights)}
     files["testbench.v"] = verilog.testbench(project.machine)
     files["vectors.bin"] = vectors(project, GOLDEN)
     files["Makefile"] = Path(__file__).with_name("Makefile").read_bytes()
     files["circuit.pcf"] = "set_frequency clk 12\n"
-    files["circuit.lpf"] = 'FREQUENCY PORT "clk" 50 MHZ;\n'
+    files["circuit.lpf"] = 'FREQUENCY PORT "clk" 100 MHZ;\n'
     for name, content in files.items():
         data = content.encode() if isinstance(content, str) else content
         file = folder / name

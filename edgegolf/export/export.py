@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatch
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -108,6 +108,8 @@ class ExportOptions:
     # standard's operators only.
     portable: bool = False
     quick: bool = False  # no search and no fine-tuning
+    # Or `power-of-two`, for which a circuit needs no multiplier: of int8.tflite only.
+    scales: Literal["any", "power-of-two"] = "any"
     # Of inputs that the model leaves open, without the batch, by name; "" for the only one.
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     labels: Path | None = None  # rows `file,label` in CSV, where samples are a folder of images
@@ -117,7 +119,7 @@ class ExportOptions:
         usual = ExportOptions()
         apart = {"formats", "dtypes", "labels"}
         if dtype in ("float32", "float16", DYNAMIC):
-            apart |= {"calibration_images", "goal", "portable", "quick"}
+            apart |= {"calibration_images", "goal", "portable", "quick", "scales"}
         return {
             name: "open" if value is None else str(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
@@ -433,8 +435,9 @@ class _Making:
         """All that may become int8 files, after the float file; and how large that is."""
         exact = None if self.described.is_quantized else self._float(f"float32{suffix}")[0]
         drafts = [] if exact is None else [exact]
-        names = {STOCK: f"int8{suffix}"}
-        if suffix == ".tflite" and not self.options.quick:
+        any_scales = self.options.scales == "any"
+        names = {STOCK: f"int8{suffix}"} if any_scales else {}
+        if suffix == ".tflite" and any_scales and not self.options.quick:
             names["stock, dynamic range, golfed"] = "dynamic.tflite"
         for name, converted in names.items():
             self.note(f"converting: {converted}")
@@ -520,6 +523,7 @@ class _Making:
             steps=0 if self.options.quick else self.steps,
             seeds=self.seeds,
             quick=self.options.quick,
+            powers_of_two=self.options.scales != "any",
         )
 
     def _variants(self, graph: Graph, suffix: str) -> list[Draft]:
@@ -535,6 +539,7 @@ class _Making:
             return [
                 replace(draft, data=golf_tflite(draft.data, Keep()).data)
                 for draft in tflite_drafts(graph, tuning)
+                if draft.compute == "int8" or not tuning.powers_of_two
             ]
         return golfed_drafts(onnx_drafts(graph, tuning), self.options.portable)
 

@@ -79,8 +79,13 @@ class Tuning:
     # For the choice of samples; cheap trainings take place with each of them, and the best counts.
     seeds: Sequence[int] = SEEDS
     quick: bool = False  # the first scales are taken, and the plainest schemes only
+    powers_of_two: bool = False  # whether scales are
     # What was worked out `once`.
     known: dict[tuple[object, Graph], object] = field(default_factory=dict, repr=False)
+
+    def scales(self, quantization: Quantization) -> Quantization:
+        """Scales as they are asked for."""
+        return quantization.in_powers_of_two() if self.powers_of_two else quantization
 
     def once(self, function: Callable[[Graph, Sequence[Array]], T], graph: Graph) -> T:
         """What a function makes of a graph and the inputs that calibrate, which takes its time."""
@@ -259,16 +264,17 @@ def _searched(
 ) -> tuple[Graph, Quantization]:
     found = tuning.calibration.inputs
     if tuning.quick:
-        return graph, calibrate(graph, ranges(graph, found), scheme)
+        return graph, tuning.scales(calibrate(graph, ranges(graph, found), scheme))
     samples = tuning.samples.take(SEARCH_SAMPLES)
-    return search_scales(
+    searched, scales = search_scales(
         graph,
         run(graph, samples.inputs),
         lambda tempered: calibrate(tempered, ranges(tempered, found), scheme),
-        lambda each, scales: tuning.judge(write_int8(each, scales), samples),
+        lambda each, scales: tuning.judge(write_int8(each, tuning.scales(scales)), samples),
         temperatures,
         lambda each: alternatives(each, histograms(each, found), scheme),
     )
+    return searched, tuning.scales(scales)
 
 
 def _tuned(
@@ -277,14 +283,16 @@ def _tuned(
     """Fine-tuned, if rounding changes what the network says of training images a little."""
     if not _is_worth_tuning(graph, data, tuning):
         return graph, quantization
-    return finetune(
+    tuned, scales = finetune(
         graph,
         quantization,
         tuning.samples.inputs,
         round_activations=activations,
         steps=tuning.steps,
         seed=tuning.seeds[0],
+        keep_scales=tuning.powers_of_two,
     )
+    return tuned, tuning.scales(scales)
 
 
 def _is_worth_tuning(graph: Graph, data: bytes, tuning: Tuning) -> bool:

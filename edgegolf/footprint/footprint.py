@@ -17,7 +17,13 @@ from edgegolf.export.c_library import has_c
 from edgegolf.export.samples import Samples, inputs_of, read_data
 from edgegolf.footprint.heap import heap_bytes
 from edgegolf.footprint.holding import measure_holdings
-from edgegolf.footprint.measure import c_costs, file_costs, heap_costs, resident_costs
+from edgegolf.footprint.measure import (
+    c_costs,
+    circuit_costs,
+    file_costs,
+    heap_costs,
+    resident_costs,
+)
 from edgegolf.footprint.nets import Net, accuracy_of, compared_nets, find_family, random_net
 from edgegolf.footprint.result import LATENCY, Cost, Footprint, NetFootprint, Variant
 from edgegolf.footprint.variants import (
@@ -50,7 +56,12 @@ class _Measured:
     runtimes: tuple[str, ...] = ()
 
 
-def footprint(net: str, dataset: Dataset, iterations: Sequence[int] = ITERATIONS) -> Footprint:
+def footprint(
+    net: str,
+    dataset: Dataset,
+    iterations: Sequence[int] = ITERATIONS,
+    circuit: bool = False,
+) -> Footprint:
     """Measure a net with shared weights, its unshared twin and a plain net of equal accuracy.
 
     What is trained and exported is read from `models/`; the stock files are made anew. Nets that
@@ -60,9 +71,10 @@ def footprint(net: str, dataset: Dataset, iterations: Sequence[int] = ITERATIONS
         net: A net of the zoo that applies one block again and again.
         dataset: The data set that it was trained on.
         iterations: How often to apply the block, to see how the costs grow.
+        circuit: Synthesize the smallest file of each net that grows.
 
     Raises:
-        EdgegolfError: There is no such net, or the iterations make no sense.
+        EdgegolfError: There is no such net, a tool is missing, or the iterations make no sense.
     """
     find_family(net)
     if not iterations or not all(1 <= count <= MAXIMUM_ITERATIONS for count in iterations):
@@ -89,7 +101,7 @@ def footprint(net: str, dataset: Dataset, iterations: Sequence[int] = ITERATIONS
             for number, each in enumerate(track(compared, "comparing nets"))
         ]
         growth = [
-            _grow(each, calibration, root / f"grown-{number}")
+            _grow(each, calibration, root / f"grown-{number}", circuit)
             for number, each in enumerate(track(growing, "growing nets"))
         ]
         to_time = [
@@ -133,14 +145,21 @@ def _compare(
     return [*run, *(_Measured(file, tuple(file_costs(file.path))) for file in golfed)]
 
 
-def _grow(net: Net, calibration: Samples, folder: Path) -> list[_Measured]:
+def _grow(net: Net, calibration: Samples, folder: Path, circuit: bool) -> list[_Measured]:
     """What changes with the number of iterations, in the preferred runtimes."""
     stock = stock_files(net.model, calibration, folder)
     golfed = golfed_files(stock, folder)
+    ours = sharing_files(net.model, calibration, folder)
+    smallest = min(
+        (file for file in ours if file.path.suffix == ".tflite"),
+        key=lambda file: file.path.stat().st_size,
+    )
     run = []
-    for file in (*stock, *sharing_files(net.model, calibration, folder)):
+    for file in (*stock, *ours):
         runtime = preferred_runtime(file.path)
         costs = (*file_costs(file.path), *c_costs(file.path), *heap_costs(file.path, runtime))
+        if circuit and file is smallest:
+            costs = (*costs, *circuit_costs(file.path))
         run.append(_Measured(file, costs, (runtime,)))
     return [*run, *(_Measured(file, tuple(file_costs(file.path))) for file in golfed)]
 

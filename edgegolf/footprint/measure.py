@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,23 +12,29 @@ from pathlib import Path
 from edgegolf.anatomy.onnx import dissect_onnx
 from edgegolf.anatomy.parts import BIASES, WEIGHTS
 from edgegolf.anatomy.tflite import dissect_tflite
+from edgegolf.backends import verilog
 from edgegolf.backends.c import write
 from edgegolf.backends.c.compiling import DEVICES, footprint
 from edgegolf.bench.bench import TIMEOUT
 from edgegolf.bench.inputs import example_inputs, run_closed
 from edgegolf.bench.inspect_file import inspect_file
 from edgegolf.bench.memory import ProcessMemory, measure_memory
+from edgegolf.circuit.flow import count_cells
+from edgegolf.circuit.project import write_project
 from edgegolf.export.c_library import has_c
 from edgegolf.files import read_bounded
 from edgegolf.footprint.heap import heap_bytes
 from edgegolf.footprint.result import (
     ACTIVATIONS,
+    BLOCK_RAMS,
     C_FLASH,
     C_RAM,
     COMPRESSED,
     COMPRESSED_UPDATE,
+    CYCLES,
     FILE,
     LOADED_HEAP,
+    LUTS,
     MACS,
     PEAK_RESIDENT,
     RESTING_HEAP,
@@ -72,6 +79,22 @@ def c_costs(path: Path) -> Iterator[Cost]:
     taken = footprint(write(read_graph(path), "net"), device.compiler)
     yield Cost(C_FLASH, taken.flash_bytes)
     yield Cost(C_RAM, taken.ram_bytes)
+
+
+def circuit_costs(path: Path) -> Iterator[Cost]:
+    """What a file takes as a circuit; nothing where it has none.
+
+    Raises:
+        EdgegolfError: yosys is missing or fails.
+    """
+    if path.suffix != ".tflite" or verilog.unsupported(graph := read_graph(path)):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        project = write_project(graph, path.name, Path(folder), 4)
+        cells = count_cells(project, "up5k")
+    yield Cost(LUTS, cells.luts)
+    yield Cost(BLOCK_RAMS, cells.block_rams)
+    yield Cost(CYCLES, project.machine.cycles)
 
 
 def heap_costs(path: Path, runtime: str) -> Iterator[Cost]:

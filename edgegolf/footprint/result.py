@@ -21,14 +21,14 @@ PEAK_RESIDENT = "RSS at peak"
 LATENCY = "latency, µs"
 C_FLASH = "flash as C"  # on a Cortex-M0+: code and constants
 C_RAM = "RAM as C"  # there: arena and stack
+LUTS = "circuit, LUTs"  # for an iCE40 UP5K, four multiply-accumulates at a time
+BLOCK_RAMS = "circuit, block RAMs"  # there
+CYCLES = "circuit, cycles"  # of an image
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One thing that a file costs.
-
-    Costs of other kinds, such as a circuit's gates, are further names.
-    """
+    """One thing that a file costs."""
 
     name: str  # what it is, with its unit where that is not bytes
     value: float  # how much

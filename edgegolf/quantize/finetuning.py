@@ -49,6 +49,7 @@ def finetune(
     steps: int,
     seed: int,
     learning_rate: float = LEARNING_RATE,
+    keep_scales: bool = False,
 ) -> tuple[Graph, Quantization]:
     """Adapt weights and scales to each other.
 
@@ -60,6 +61,7 @@ def finetune(
         steps: How many batches to train on.
         seed: What batches are drawn from.
         learning_rate: The first.
+        keep_scales: Adapt weights only.
 
     Returns:
         The graph with other weights, and other scales for it.
@@ -100,11 +102,9 @@ def finetune(
 
     rounded_before = _already_rounded(graph, quantization) if round_activations else set()
     student = partial(_results, tf, graph, rounded_weight, round_tensor)
-    trained = [
-        *variables.values(),
-        *scales.values(),
-        *(params.values() if round_activations else ()),
-    ]
+    trained = [*variables.values()]
+    if not keep_scales:
+        trained += [*scales.values(), *(params.values() if round_activations else ())]
     _distil(graph, student, trained, inputs, steps, seed, learning_rate)
     tuned = {w: Tensor.constant(variable.numpy(), w.name) for w, variable in variables.items()}
     changed = {p: replace(p, scale=_exp(variable)) for p, variable in params.items()}

@@ -36,6 +36,9 @@ SMALLEST_SLOPE = 1 / 256
 # allows.
 BIAS_TOLERANCE = 0.015
 
+# Octaves above a power of two within which a scale is rounded down to it: it clips 4 %.
+NEARLY_EQUAL = 1 / 16
+
 
 @dataclass(frozen=True)
 class Quantization:
@@ -53,6 +56,22 @@ class Quantization:
         """With the same for copies of tensors, given as `{copy: original}`."""
         copied = {copy: self.activations[original] for copy, original in origins.items()}
         return replace(self, activations={**self.activations, **copied})
+
+    def in_powers_of_two(self) -> Quantization:
+        """With scales that are powers of two: the next larger ones, or nearly equal smaller ones.
+
+        What is left of a requantization is a shift, as 1/255 of pixels becomes 1/256 as well.
+        """
+        activations, weights = (
+            {tensor: replace(params, scale=tuple(map(_power_of_two, params.scale)))
+             for tensor, params in each.items()}
+            for each in (self.activations, self.weights)
+        )  # fmt: skip
+        return replace(self, activations=activations, weights=weights)
+
+
+def _power_of_two(scale: float) -> float:
+    return float(2.0 ** np.ceil(np.log2(scale) - NEARLY_EQUAL))
 
 
 def channel_axis(op: ops.Op) -> int:

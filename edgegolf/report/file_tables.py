@@ -211,13 +211,14 @@ def c_table(result: CResult) -> Table:
 
 def circuit_table(circuit: Circuit) -> Table:
     """What the circuit takes on each device, and what is known of it."""
-    header = ("device", "cells", "LUT", "FF", "BRAM", "DSP", "MHz", "images/s")
+    header = ("device", "cells", "LUT", "FF", "BRAM", "SPRAM", "DSP", "MHz", "images/s")
     rows = []
     for fit in circuit.fits:
         cells, (logic, memories, multipliers) = fit.cells, fit.available
         rows.append((
             cells.device, f"{fit.used:,}/{logic:,}", f"{cells.luts:,}", f"{cells.flip_flops:,}",
-            f"{cells.block_rams}/{memories}", f"{cells.multipliers}/{multipliers}",
+            f"{cells.block_rams}/{memories}", str(cells.sprams),
+            f"{cells.multipliers}/{multipliers}",
             clock(fit), f"{per_second(circuit, fit):,.0f}",
         ))  # fmt: skip
     told = [

@@ -16,6 +16,7 @@ from edgegolf.bench.result import BenchResult
 from edgegolf.bench.system import System
 from edgegolf.cards import Card
 from edgegolf.files import write_atomically
+from edgegolf.footprint.result import BLOCK_RAMS, LUTS
 from edgegolf.progress import track
 from edgegolf.report import page_charts, pictures
 from edgegolf.report.page_charts import Chart, best_file, count, percent
@@ -89,6 +90,8 @@ def make_charts(sources: Sources) -> Charts:
         charts[f"latency{_suffix(number)}"] = page_charts.latency(benches, conditions)
     for number, footprint in enumerate(sources.footprints):
         charts[f"depth{_suffix(number)}"] = page_charts.growth(footprint)
+        circuits = page_charts.growth(footprint, (LUTS, BLOCK_RAMS))
+        charts[f"circuit{_suffix(number)}"] = circuits
     for number, dataset in enumerate(datasets):
         charts[f"anatomy{_suffix(number)}"] = _anatomy(sources, dataset)
     for number, dataset in enumerate(datasets):

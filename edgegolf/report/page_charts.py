@@ -14,7 +14,14 @@ from edgegolf.bench.result import BenchResult
 from edgegolf.cards import Card, FileFacts
 from edgegolf.compare.compare import Comparison
 from edgegolf.compare.layers import LayerError
-from edgegolf.footprint.result import FILE, LATENCY, Footprint, NetFootprint
+from edgegolf.footprint.result import (
+    BLOCK_RAMS,
+    FILE,
+    LATENCY,
+    LUTS,
+    Footprint,
+    NetFootprint,
+)
 from edgegolf.report.page_data import Run
 from edgegolf.report.page_layout import LETTER, number, short, text_width, treemap
 from edgegolf.report.page_plot import (
@@ -521,7 +528,7 @@ def _brief(cost: str, value: float) -> str:
 
 
 def _unit(cost: str) -> str:
-    return "µs" if cost == LATENCY else "bytes"
+    return cost.partition(", ")[2] if cost in (LATENCY, LUTS, BLOCK_RAMS) else "bytes"
 
 
 def _growth_panel(cost: str, suffix: str, lines: GrowthLines) -> Panel:

@@ -145,6 +145,21 @@ def test_netlists_give_every_logit_and_are_placed(
         simulate_netlist(project, device, 1)
 
 
+@pytest.mark.circuit
+def test_images_lie_in_sprams_where_block_ram_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tool in ("yosys", "iverilog"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is missing")
+    usual = write_project(small_graph(), "small", tmp_path / "usual", 2, for_up5k=True)
+    assert "SB_SPRAM256KA" not in (tmp_path / "usual" / "circuit.v").read_text()
+    monkeypatch.setattr("edgegolf.circuit.project.BLOCK_RAMS", usual.machine.block_rams - 1)
+    project = write_project(small_graph(), "small", tmp_path, 2, for_up5k=True)
+    assert count_cells(project, "up5k").sprams == 2
+    simulate_netlist(project, "up5k", 2)
+
+
 def plant_wrong_weights(netlist: Path) -> None:
     """Complement the second word of the weights: the first word is only used by other nets."""
     text = netlist.read_text()

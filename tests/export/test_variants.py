@@ -30,6 +30,7 @@ from edgegolf.export.samples import Samples
 from edgegolf.export.variants import Tuning, tflite_drafts, write_int8, write_int8_weights
 from edgegolf.formats.tflite.model import parse_tflite
 from edgegolf.frontends.keras import read_model
+from edgegolf.frontends.tflite import read_graph
 from edgegolf.golf.golfing import Keep
 from edgegolf.golf.onnx_golf import golf_onnx
 from edgegolf.ir import Graph, Node, Tensor, ops
@@ -369,3 +370,20 @@ def test_a_trained_keras_model_keeps_its_accuracy(
         with open_session(path) as session:
             lost = expected - accuracy(session, validation)
         assert lost <= (0.02 if form in INTEGER_FORMS else 0.01), form
+
+
+def test_powers_of_two_are_all_scales_that_are_asked_for(tmp_path: Path) -> None:
+    graph = shared_net()
+    asked = replace(tuning(graph, images(graph), ".tflite"), powers_of_two=True)
+    for draft in tflite_drafts(graph, asked):
+        if draft.compute == "int8":
+            (tmp_path / "draft.tflite").write_bytes(draft.data)
+            tensors = {t for n in read_graph(tmp_path / "draft.tflite").walk() for t in n.inputs}
+            scales = [
+                scale
+                for tensor in tensors
+                if tensor and tensor.quant
+                for scale in tensor.quant.scale
+            ]
+            assert scales
+            assert all(np.log2(scale).is_integer() for scale in scales)

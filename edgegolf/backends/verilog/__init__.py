@@ -17,17 +17,18 @@ from edgegolf.ir.tensor import Array
 __all__ = ["Machine", "logits", "machine", "testbench", "unsupported", "vectors", "write"]
 
 
-def machine(graph: Graph, lanes: int = 4) -> Machine:
+def machine(graph: Graph, lanes: int = 4, sprams: bool = False) -> Machine:
     """The numbers of the circuit that computes what a graph does.
 
     Args:
         graph: With tensors in int8, for one image.
         lanes: Multiply-accumulates in a cycle.
+        sprams: Whether images lie in the SPRAMs of a UP5K, not in block RAM.
 
     Raises:
         EdgegolfError: The circuit lacks an operator, or is too large.
     """
-    return assemble(plan(graph), lanes)
+    return assemble(plan(graph), lanes, sprams)
 
 
 def write(machine: Machine, title: str, weights: str = "rom") -> dict[str, str]:

@@ -24,6 +24,8 @@ _BYTES = {"low", "high", "sum_low", "sum_high", "fill", "lowest", "least"}
 PIPELINE = 24
 #: Words of a memory beyond which a circuit is refused.
 MAXIMUM_WORDS = 2**20
+#: Of a UP5K, and words of each.
+SPRAMS, SPRAM_WORDS = 4, 2**14
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,22 @@ class Machine:
     input_bytes: int  # of an image
     logits: int  # how many
     loops: tuple[tuple[int, int, int], ...]  # (first step, last step, iterations)
+    sprams: bool  # whether images lie in memories that read or write a word in a cycle
+
+    @property
+    def spacing(self) -> int:
+        """Cycles from a group to the next at least: its channels are scaled one by one.
+
+        Where the memory that is written is also what is added to, as many are left to read.
+        """
+        return self.lanes * (2 if self.sprams and 1 in self.columns["adds"].entries else 1)
 
     @property
     def stalls(self) -> bool:
         """Whether a step sums a group faster than its channels are scaled."""
+        channels, times = self.columns["last_channel"].entries, self.spacing // self.lanes
         return any(
-            self.taps(number) < min(self.lanes, self.columns["last_channel"].entries[number] + 1)
+            self.taps(number) < min(self.spacing, times * (channels[number] + 1))
             for number in range(1, len(self.names))
         )
 
@@ -76,6 +88,23 @@ class Machine:
         """Cycles that a step takes for a group, if it need not wait."""
         return prod(
             self.columns[f"last_{n}"].entries[number] + 1 for n in ("input", "tap_x", "tap_y")
+        )
+
+    def reads_where_it_writes(self, number: int) -> bool:
+        """Whether a step's source and target are in one memory."""
+        return bool(
+            self.columns["from_second"].entries[number] == self.columns["to_second"].entries[number]
+        )
+
+    @property
+    def block_rams(self) -> int:
+        """About how many of 4 kbit images, weights and tables take."""
+        memories = [(8, depth) for depth in self.depths if depth] * self.lanes
+        memories += [(8 * self.lanes, len(self.weights)), (8, 256 * len(self.tables))]
+        shapes = ((16, 256), (8, 512), (4, 1024), (2, 2048))
+        return sum(
+            min(ceil(width / wide) * ceil(deep / words) for wide, words in shapes)
+            for width, deep in memories
         )
 
     @property
@@ -89,7 +118,9 @@ class Machine:
             taps = self.taps(number)
             if number == 0:
                 taps, groups = 1, self.input_bytes
-            rest = max(taps, self.lanes) if self.stalls and number else taps
+            elif self.sprams and self.reads_where_it_writes(number):
+                taps += min(self.lanes, self.columns["last_channel"].entries[number] + 1)
+            rest = max(taps, self.spacing) if self.stalls and number else taps
             turns = prod(n for first, last, n in self.loops if first <= number <= last)
             total += turns * (taps + (groups - 1) * rest + self.drain + 3)
         return total
@@ -121,19 +152,22 @@ def column(name: str, entries: list[int], address_bits: int = 0) -> Column:
     return Column(bits(max(entries)), False, tuple(entries))
 
 
-def assemble(plan: Plan, lanes: int) -> Machine:
+def assemble(plan: Plan, lanes: int, sprams: bool = False) -> Machine:
     """The machine that does what a plan says.
 
     Args:
         plan: What to do for an image.
         lanes: Multiply-accumulates in a cycle.
+        sprams: Whether images lie in the SPRAMs of a UP5K.
 
     Raises:
         EdgegolfError: It is too large.
     """
     layout = arrange(plan, lanes)
-    if max(layout.depths) > MAXIMUM_WORDS:
+    if max(layout.depths) > (SPRAM_WORDS if sprams else MAXIMUM_WORDS):
         raise EdgegolfError("its images are too large for a circuit")
+    if sprams and ceil(lanes / 2) * sum(map(bool, layout.depths)) > SPRAMS:
+        raise EdgegolfError(f"{lanes} lanes take more than {SPRAMS} SPRAMs", "--parallel 4")
     address = bits(max(*layout.depths) - 1)
     scalings, shifts = _common_shifts(plan.steps)
     differ = any(len(set(each)) > 1 for each in scalings)
@@ -172,7 +206,7 @@ def assemble(plan: Plan, lanes: int) -> Machine:
         total_bits=1 + bits(max(totals)), scaled_bits=1 + bits(max(scaled)), add_shift=add_shift,
         add_bits=1 + bits(max(_sum_reach(row) for row in rows)), macs=plan.macs,
         input_bytes=plan.steps[0].size.pixels * plan.steps[0].size.channels,
-        logits=prod(plan.steps[-1].size), loops=plan.loops,
+        logits=prod(plan.steps[-1].size), loops=plan.loops, sprams=sprams,
     )  # fmt: skip
 
 

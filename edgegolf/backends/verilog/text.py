@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable
+from math import ceil
 
 from edgegolf.backends.verilog.machine import Column, Machine, bits
 from edgegolf.backends.verilog.plan import HIGH, LOW
@@ -26,6 +27,38 @@ _PARTS = """\
             wire signed [8:0] more = digit(weight[5:3], x), most = digit(weight[7:5], x);
             wire signed [11:0] low = $signed({four, 1'b0, weight[1]}) + one;
             wire signed [11:0] high = $signed({most, 1'b0, weight[5]}) + more;
+"""
+#: Lanes beyond which the bytes of a word take a cycle more to choose among.
+WIDE = 16
+_SPRAM = """
+// A memory of 16,384 words of two bytes, of which each cycle reads or writes one: an SPRAM of a
+// UP5K. A cycle that writes gives nothing.
+module single_port (
+    input wire clk,
+    input wire [13:0] address,
+    input wire [1:0] writes,
+    input wire [15:0] written,
+`ifdef SYNTHESIS
+    output wire [15:0] read
+);
+    SB_SPRAM256KA memory (
+        .CLOCK(clk), .ADDRESS(address), .DATAIN(written), .DATAOUT(read), .WREN(|writes),
+        .MASKWREN({{2{writes[1]}}, {2{writes[0]}}}), .CHIPSELECT(1'b1), .STANDBY(1'b0),
+        .SLEEP(1'b0), .POWEROFF(1'b1)
+    );
+`else
+    output reg [15:0] read
+);
+    reg [15:0] memory[0:16383];
+    always @(posedge clk)
+        if (writes == 0) read <= memory[address];
+        else begin
+            read <= 16'hx;
+            if (writes[0]) memory[address][7:0] <= written[7:0];
+            if (writes[1]) memory[address][15:8] <= written[15:8];
+        end
+`endif
+endmodule
 """
 
 
@@ -61,7 +94,7 @@ class _Text:
                  self.writing)  # fmt: skip
         body = "\n".join(part() for part in parts)
         head = self.header(title), self.ports(), self.table(body)
-        return "\n".join((*head, body, "endmodule\n"))
+        return "\n".join((*head, body, "endmodule\n")) + (_SPRAM if self.m.sprams else "")
 
     def header(self, title: str) -> str:
         m = self.m
@@ -206,16 +239,20 @@ module circuit (
         )
         lane = bits(m.lanes - 1)
         stall, waits = "", ""
+        apart = "LAST_LANE" if m.spacing == m.lanes else f"{m.spacing - 1}"
         if m.stalls:
             waits = " && !(end_tap_y && busy != 0)"
             stall = f"""
     // The channels of a group are scaled one by one: the next group ends no earlier.
-    reg [{lane - 1}:0] busy;
+    reg [{bits(m.spacing - 1) - 1}:0] busy;
     always @(posedge clk)
         if (begins) busy <= 0;
-        else if (moves && end_tap_y) busy <= LAST_LANE;
+        else if (moves && end_tap_y) busy <= {apart};
         else if (busy != 0) busy <= busy - 1'b1;
 """
+        if m.sprams:  # a word cannot be read in the cycle that writes one
+            same = f"{of('from_second')} == {of('to_second')}" if self.depth else "1'b1"
+            waits += f" && !(passes[{self.last - 1}] && {same})"
         padding = ""
         if self.pads:
             names = ("first_x", "first_y", "x_line", "y_line", "x_back", "y_back", "x_pixel",
@@ -290,8 +327,13 @@ module circuit (
     always @(posedge clk) source_word <= first_word;
 """  # fmt: skip
         to_first = f"!{of('to_second')}" if self.depth else "1'b1"
-        bank = self.bank("first", m.depths[0], to_first)
-        bank += self.bank("second", m.depths[1], of("to_second")) if self.depth else ""
+        memories = {"first": (m.depths[0], to_first)}
+        if self.depth:
+            memories["second"] = m.depths[1], of("to_second")
+        banks, bank = m.lanes, "".join(self.bank(name, *each) for name, each in memories.items())
+        if m.sprams:
+            banks, bank = ceil(m.lanes / 2), "".join(map(self.single_port, memories))
+            second += "".join(self.kept(name, to) for name, (_, to) in memories.items())
         return f"""\
     // Two memories for images, of {m.depths[0]} and {m.depths[1]} words, a byte for each lane.
     wire [{a - 1}:0] residual_address;
@@ -301,7 +343,7 @@ module circuit (
     wire [7:0] written;
 {second}    genvar i;
     generate
-        for (i = 0; i < {m.lanes}; i = i + 1) begin : bank
+        for (i = 0; i < {banks}; i = i + 1) begin : bank
 {bank}        end
     endgenerate
 
@@ -336,6 +378,32 @@ module circuit (
                 {name}_byte <= {name}_memory[read_{name}];
             end
             assign {name}_word[8*i +: 8] = {name}_byte;
+"""
+
+    def single_port(self, name: str) -> str:
+        unused = 14 - self.m.address_bits
+        above = f"{unused}'d0, " if unused else ""
+        return f"""\
+            single_port {name}_memory (
+                .clk(clk), .address({{{above}{name}_writes ? write_word : read_{name}}}),
+                .writes({{2{{{name}_writes}}}} & {{write_at == 2*i + 1, write_at == 2*i}}),
+                .written({{written, written}}), .read({name}_bytes[16*i +: 16])
+            );
+"""
+
+    def kept(self, name: str, enable: str) -> str:
+        """The last word that was read of a memory which gives nothing while it is written."""
+        word = 8 * self.m.lanes
+        return f"""\
+    wire {name}_writes = writes && {enable};
+    wire [{16 * ceil(self.m.lanes / 2) - 1}:0] {name}_bytes;
+    reg {name}_wrote;
+    reg [{word - 1}:0] {name}_kept;
+    assign {name}_word = {name}_wrote ? {name}_kept : {name}_bytes[{word - 1}:0];
+    always @(posedge clk) begin
+        {name}_wrote <= {name}_writes;
+        {name}_kept <= {name}_word;
+    end
 """
 
     def lanes(self) -> str:
@@ -550,7 +618,16 @@ module circuit (
         m, of = self.m, self.of
         if not self.adds:
             return "    wire signed [7:0] summed = result;\n"
-        lane, reads = bits(m.lanes - 1), self.result - 2
+        # The choice among many bytes takes a cycle of its own.
+        is_wide = m.lanes > WIDE
+        lane, reads = bits(m.lanes - 1), self.result - 2 - is_wide
+        chosen = "residual_word[8*added_lane_1 +: 8]"
+        early = chosen_from = ""
+        if is_wide:
+            chosen = "kept_word[8*added_lane_2 +: 8]"
+            chosen_from = f"    reg [{8 * m.lanes - 1}:0] kept_word;\n"
+            chosen_from += f"    reg [{lane - 1}:0] added_lane_2;\n"
+            early = "        kept_word <= residual_word;\n        added_lane_2 <= added_lane_1;\n"
         lines, on = "", "added_wraps"
         if set(self.column("by_line_added").entries) != {1}:
             x = self.column("last_x").bits
@@ -568,10 +645,10 @@ module circuit (
     reg [{lane - 1}:0] added_lane, added_lane_1;
     wire added_wraps = ends[{reads}] || added_lane == LAST_LANE;
     reg signed [7:0] added;
-    assign residual_address = added_word;
+{chosen_from}    assign residual_address = added_word;
 {lines}    always @(posedge clk) begin
         added_lane_1 <= added_lane;
-        added <= residual_word[8*added_lane_1 +: 8];
+{early}        added <= {chosen};
         if (begins) begin
             added_word <= {of("at_residual")};
             added_lane <= 0;
