@@ -294,8 +294,8 @@ def smallest_table(record: Circuits) -> Table:
             if good:
                 used, name, circuit, fit = min(good, key=lambda each: each[0])
                 told = f"all; {fit.cells.block_rams} block RAMs of 4 kbit"
-                if fit.cells.multipliers:
-                    told += f", {fit.cells.multipliers} DSPs"
+                if multipliers := fit.cells.multipliers:
+                    told += f", {multipliers} DSP{'s' * (multipliers > 1)}"
                 rows.append((f"{name}, {device}", f"{100 * record.accuracies[circuit.model]:.1f} %",
                              f"{used:,} LUT4", f"{told}; {circuit.cycles:,} cycles"))  # fmt: skip
     return Table(

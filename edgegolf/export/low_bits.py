@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from edgegolf.backends import onnx, tflite
 from edgegolf.backends.gradient.source import NotCompiledError
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.measuring import Draft
-from edgegolf.export.variants import ONE_SCALE, Tuning, write_int8_weights
+from edgegolf.export.variants import ONE_SCALE, OWN_SCALES, Tuning, write_int8_weights
 from edgegolf.ir.graph import Graph
 from edgegolf.ir.interpreter import run
 from edgegolf.ir.tensor import Array, Tensor
@@ -26,7 +29,8 @@ from edgegolf.quantize.quantization import Quantization, is_layer, with_decoded_
 from edgegolf.quantize.scale_search import best_common_scale, loss_of
 from edgegolf.training.rounding import as_pixels, finetune_weights
 
-# Batches; rounding to few bits moves what a network computes far, to 2 bits farther.
+# Batches; rounding to few bits moves what a network computes far. More of them where there are 2
+# bits, or where fewer were not enough.
 STEPS, MORE_STEPS = 3000, 12_000
 LEARNING_RATE = 2e-3
 JUDGED = 2000  # training samples that the best training is chosen on
@@ -45,9 +49,9 @@ def low_bit_drafts(
     """Files that compute in float32 with weights of few bits.
 
     The weights are decoded when a runtime loads the file. One scale serves them all, which costs
-    least, or each has its own: the smaller file comes first. Where bits are mixed, all of the same
-    bits have one scale, and the larger file comes first: in each next one more tensor has the
-    fewest bits, the one that loses the least by it in relation to its size.
+    least, or each has its own, or each of its channels: the smaller file comes first. Where bits
+    are mixed, all of the same bits have one scale, and the larger file comes first: in each next
+    one more tensor has the fewest bits, the one that loses the least by it in relation to its size.
 
     Args:
         graph: In float32, as it was read and simplified.
@@ -138,10 +142,12 @@ def _tuned_file(
     """Of the trained graph: of several by compiled gradients, where there are some, the best."""
     if not tuning.steps:
         return write(graph, rounding)
-    steps = MORE_STEPS if 2 in rounding.bits.values() else STEPS
+    params, is_large = rounding.weights.values(), _work(graph).total() > LARGE
+    is_hard = 2 in rounding.bits.values() or any(each.is_per_channel for each in params)
+    steps = MORE_STEPS if is_hard and not is_large else STEPS
     how: dict[str, Any] = {"steps": steps, "learning_rate": LEARNING_RATE}
     samples, *others = tuning.samples.inputs
-    seeds = tuning.seeds[: 1 if _work(graph).total() > LARGE else None]
+    seeds = tuning.seeds[: 1 if is_large else None]
     if not others and (pixels := as_pixels(samples)) is not None:
         with suppress(NotCompiledError):
             made = [finetune_weights(graph, rounding, pixels, seed=seed, **how) for seed in seeds]
@@ -164,6 +170,7 @@ def _roundings(
         yield "one scale", Quantization({}, dict.fromkeys(noises, one), few)
         own = {w: best_common_scale({w: noise}, most) for w, noise in noises.items()}
         yield "scale per tensor", Quantization({}, own, few)
+        yield "scale per channel", _by_channel(graph, noises, most)
         return
     for weight in _least_sensitive(graph, noises, tuning, fewest):
         few[weight] = fewest
@@ -176,6 +183,20 @@ def _roundings(
             for w in group
         }
         yield f"{weight.name} in {fewest} bits", Quantization({}, scales, dict(few))
+
+
+def _by_channel(graph: Graph, noises: Mapping[Tensor, Array], bits: int) -> Quantization:
+    """A scale for each channel of each filter; all else, which is little, has 8 bits."""
+    scales, few = {}, {}
+    for weight, usual in weight_scales(graph, OWN_SCALES).items():
+        pair = np.broadcast_arrays(weight.values, noises[weight])
+        channels = zip(*(np.moveaxis(array, usual.axis, 0) for array in pair), strict=True)
+        if usual.is_per_channel:
+            found = [best_common_scale({Tensor.constant(v): n}, bits) for v, n in channels]
+            scales[weight] = replace(usual, scale=tuple(each.scale[0] for each in found))
+            few[weight] = bits
+    rest = {w: best_common_scale({w: noise}) for w, noise in noises.items() if w not in scales}
+    return Quantization({}, scales | rest, few)
 
 
 def _least_sensitive(

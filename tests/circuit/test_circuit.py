@@ -22,6 +22,8 @@ from edgegolf.circuit.project import write_project
 from edgegolf.cli import cli
 from edgegolf.errors import EdgegolfError
 from edgegolf.export.variants import ONE_SCALE, simplified
+from edgegolf.footprint.measure import circuit_costs
+from edgegolf.footprint.result import BLOCK_RAMS, CYCLES, LUTS
 from edgegolf.frontends.tflite import read_graph
 from edgegolf.ir import Graph, ops
 from edgegolf.ir.interpreter import run as interpret
@@ -158,6 +160,16 @@ def test_images_lie_in_sprams_where_block_ram_is_short(
     project = write_project(small_graph(), "small", tmp_path, 2, for_up5k=True)
     assert count_cells(project, "up5k").sprams == 2
     simulate_netlist(project, "up5k", 2)
+
+
+@pytest.mark.circuit
+@pytest.mark.skipif(shutil.which("yosys") is None, reason="yosys is missing")
+def test_footprints_tell_cells_and_cycles() -> None:
+    file = MODELS / "pooled_linear" / "int8.tflite"
+    found = {cost.name: cost.value for cost in circuit_costs(file)}
+    assert found.keys() == {LUTS, BLOCK_RAMS, CYCLES}
+    assert min(found.values()) > 0
+    assert not list(circuit_costs(file.with_name("float32.tflite")))
 
 
 def plant_wrong_weights(netlist: Path) -> None:

@@ -60,6 +60,15 @@ def test_fewer_bits_are_fewer_bytes() -> None:
     assert sizes[1] - sizes[2] > 0.2 * weights
 
 
+def test_more_scales_are_tried_later_as_they_are_more_bytes() -> None:
+    graph = shared_net(channels=16)
+    tuning = tuning_of(graph, steps=0)
+    drafts = list(low_bit_drafts(graph, tuning, (4,), True))
+    assert [each.name for each in drafts] == ["one scale", "scale per tensor", "scale per channel"]
+    sizes = [len(golf_onnx(draft.data, Keep()).data) for draft in drafts]
+    assert sizes == sorted(sizes)
+
+
 def test_where_bits_are_mixed_fewer_of_them_are_fewer_bytes_and_worse() -> None:
     graph = shared_net(channels=16)
     tuning = tuning_of(graph, steps=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +14,13 @@ from edgegolf.export.samples import Samples
 from edgegolf.footprint.heap import heap_bytes
 from edgegolf.footprint.holding import build_wide, measure_resting_heap
 from edgegolf.footprint.measure import (
-    circuit_costs,
     file_costs,
     heap_costs,
     resident_costs,
     weight_data,
 )
 from edgegolf.footprint.result import (
-    BLOCK_RAMS,
-    CYCLES,
     FILE,
-    LUTS,
     MACS,
     PEAK_RESIDENT,
     RESTING_HEAP,
@@ -141,13 +136,3 @@ def test_committed_files_are_those_that_are_not_known(tmp_path: Path) -> None:
     paths = [tmp_path / "same.tflite", tmp_path / "other.tflite"]
     found = committed_files(paths, [known], tmp_path / "copies")
     assert [(file.path.name, file.way) for file in found] == [("other.tflite", EDGEGOLF)]
-
-
-@pytest.mark.circuit
-@pytest.mark.skipif(shutil.which("yosys") is None, reason="yosys is missing")
-def test_a_circuit_costs_cells_and_cycles() -> None:
-    file = Path(__file__).parent.parent.parent / "models/mnist/pooled_linear/int8.tflite"
-    found = {cost.name: cost.value for cost in circuit_costs(file)}
-    assert found.keys() == {LUTS, BLOCK_RAMS, CYCLES}
-    assert min(found.values()) > 0
-    assert not list(circuit_costs(file.with_name("float32.tflite")))

@@ -41,7 +41,6 @@ Axes: TypeAlias = tuple[int, ...] | None
 
 _IR_VERSION = 8
 _IR_VERSIONS = {21: 10, 25: 13}
-CAST_LIKE = 15  # the first version that has it, which names no type
 # Bytes of what decodes weights: apart each, in one tensor all, and each part of that.
 _APART, _JOINED, _FLAT_PART, _SHAPED_PART = 53, 77, 5, 40
 _TO_FLOAT = (("to", DATA_TYPES["float32"]),)
@@ -146,11 +145,9 @@ def _decoding(lowered: Lowered) -> list[Call]:
         decoded = names[0] if len(names) == 1 else f"flat {names[0]}"
         numbers, bits = f"numbers {names[0]}", BITS[weights[0].dtype]
         unit = constants.name(scale)
-        if lowered.opset >= CAST_LIKE:
+        if bits == 8 or lowered.opset > NEWER_OPSET:
             stored = constants.name(array, weights[0].dtype)
-            calls.append(Call("CastLike", (stored, unit), (numbers,)))
-        elif bits == 8:
-            calls.append(Call("Cast", (constants.name(array),), (numbers,), _TO_FLOAT))
+            calls.append(Call("Cast", (stored,), (numbers,), _TO_FLOAT))
         else:
             calls += _taken_apart(array, bits, numbers, constants)
         calls.append(Call("Mul", (numbers, unit), (decoded,)))
@@ -177,7 +174,7 @@ def _groups(by_scale: Iterable[list[str]], lowered: Lowered) -> Iterator[list[st
     for names in by_scale:
         flat = sum(_takes_no_shape(lowered.weights[name]) for name in names)
         joined = _JOINED + _FLAT_PART * flat + _SHAPED_PART * (len(names) - flat)
-        is_packed = lowered.opset >= CAST_LIKE
+        is_packed = lowered.opset > NEWER_OPSET
         yield from (
             [names] if joined <= _APART * len(names) or not is_packed else ([n] for n in names)
         )
