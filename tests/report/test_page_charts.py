@@ -228,7 +228,7 @@ SECTIONS = {
     "one folder": {"front", "variants", "anatomy", "training", "files", "systems"},
     "cifar10 only": {"front", "variants", "anatomy", "training", "files", "systems"},
     "a sweep": {"sweeps", "systems"},
-    "a footprint": {"depth", "systems"},
+    "a footprint": {"depth", "circuit", "systems"},
     "benches": {"latency", "files", "systems"},
 }
 
