@@ -2,10 +2,11 @@
 
     python benchmarks/exactness.py [NET...]
 
-1,000 validation images of every net here, 200 random inputs of MLPerf Tiny's four (those that are
-in $EDGEGOLF_DATA), made small and made fast: the interpreter with LiteRT's reference kernels, C on
-this machine (also with its vectors) and on emulated cores with the interpreter. Takes about an
-hour; what was compared is written at once. Needs what `make test-mcu` installs.
+1,000 validation images of every net here, 200 random inputs where those are not at hand, and of
+MLPerf Tiny's four (those that are in $EDGEGOLF_DATA), made small and made fast: the interpreter
+with LiteRT's reference kernels, C on this machine (also with its vectors) and on emulated cores
+with the interpreter. Takes about an hour on an idle machine; what was compared is written at once.
+Needs what `make test-mcu` installs.
 """
 
 from __future__ import annotations
@@ -78,16 +79,11 @@ def nets() -> dict[str, tuple[Core, ...]]:
 def main() -> None:
     """Compare all, and write the record; what differs is an error."""
     every = nets()
-    names = sys.argv[1:] or list(every)
-    for name in track(names, "comparing", len(names)):
+    names = [name for name in sys.argv[1:] or every if path_of(name)]
+    for name in track(names, "comparing here", len(names)):
+        graph, inputs = given(name)
         path = path_of(name)
-        if path is None:
-            print(f"{name} is not at hand", file=sys.stderr)
-            continue
-        graph = read_graph(path)
-        inputs = images_of(path, graph.inputs[0])[:IMAGES]
-        if not len(inputs):
-            inputs = random_inputs(graph.inputs[0], RANDOM)
+        assert path is not None
         with open_session(path, "litert-reference") as session:
             expected = np.concatenate([session.run([each[None]])[0] for each in inputs])
         assert (run(graph, [inputs])[0] == expected).all(), name
@@ -97,11 +93,22 @@ def main() -> None:
         vectors = c.write(graph, "net", target=this_machine())
         assert differing(graph, vectors, inputs, ("-march=native",)) == 0, name
         note(name, NATIVE, len(inputs), list(every))
-        for core in every[name]:
-            with ThreadPoolExecutor(available_cores()) as pool:
-                made = programs(core, graph, inputs)
-                list(pool.map(lambda program: prove_on_core(*program), made))
-            note(name, core.name, len(inputs), list(every))
+    pairs = [(name, core) for name in names for core in every[name]]
+    for name, core in track(pairs, "comparing on cores", len(pairs)):
+        graph, inputs = given(name)
+        with ThreadPoolExecutor(available_cores()) as pool:
+            made = programs(core, graph, inputs)
+            list(pool.map(lambda program: prove_on_core(*program), made))
+        note(name, core.name, len(inputs), list(every))
+
+
+def given(name: str) -> tuple[Graph, np.ndarray]:
+    """A net, and what it is to compute."""
+    path = path_of(name)
+    assert path is not None
+    graph = read_graph(path)
+    inputs = images_of(path, graph.inputs[0])[:IMAGES]
+    return graph, inputs if len(inputs) else random_inputs(graph.inputs[0], RANDOM)
 
 
 def note(name: str, where: str, count: int, order: list[str]) -> None:

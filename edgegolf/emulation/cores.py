@@ -162,7 +162,7 @@ def run_on_core(core: Core, files: c.CFiles, fast: bool = False) -> Run:
     _check(core)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _save(files, folder)
+        _save(core, files, fast, folder)
         (folder / "empty.c").write_text("int main(void) { return 0; }\n")
         (folder / "use.c").write_text(
             f'#include "{files.name}.h"\nint main(void) {{ return {files.name}_argmax(); }}\n'
@@ -171,11 +171,15 @@ def run_on_core(core: Core, files: c.CFiles, fast: bool = False) -> Run:
         used, empty = (
             [int(n) for n in _called([size, str(program)], folder).splitlines()[1].split()[:3]]
             for program in (
-                _built(core, files, fast, folder, "use.c", f"{files.name}.c"),
+                _built(core, files, fast, folder, "use.c", f"{files.name}.o"),
                 _built(core, files, fast, folder, "empty.c"),
             )
         )
-        _, once, twice = (_run(core, files, fast, folder, repeats) for repeats in (0, 1, 2))
+        _, once, twice = (
+            _count(core, _built(core, files, fast, folder, str(_MAIN), f"{files.name}.o",
+                                repeats=repeats), folder)
+            for repeats in (0, 1, 2)
+        )  # fmt: skip
         text, data, bss = (a - b for a, b in zip(used, empty, strict=True))
         return Run(text + data, data + bss, twice - once)
 
@@ -185,17 +189,21 @@ def prove_on_core(core: Core, files: c.CFiles, fast: bool = False) -> None:
     _check(core)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _save(files, folder)
-        program = _built(core, files, fast, folder, str(_MAIN), f"{files.name}.c")
+        _save(core, files, fast, folder)
+        program = _built(core, files, fast, folder, str(_MAIN), f"{files.name}.o")
         if core.unit == "cycles":
             _count(core, program, folder)
         else:
             _called([*core.emulator, str(program)], folder)
 
 
-def _save(files: c.CFiles, folder: Path) -> None:
+def _save(core: Core, files: c.CFiles, fast: bool, folder: Path) -> None:
+    """Write the files, and compile them."""
     (folder / f"{files.name}.h").write_text(files.header)
-    (folder / f"{files.name}.c").write_text(files.source)
+    source = folder / f"{files.name}.c"
+    source.write_text(files.source)
+    how = [*_SMALL, core.fast if fast else "-Os"]
+    _called([*core.compiler, *how, "-c", str(source), "-o", f"{files.name}.o"], folder)
 
 
 def _built(
@@ -207,12 +215,6 @@ def _built(
                f"-DREPEATS={repeats}", *sources, "-o", str(program)]  # fmt: skip
     _called(command, folder)
     return program
-
-
-def _run(core: Core, files: c.CFiles, fast: bool, folder: Path, repeats: int) -> int:
-    """What so many inferences take, the self-test for 0. Raises EdgegolfError if it fails."""
-    sources = str(_MAIN), f"{files.name}.c"
-    return _count(core, _built(core, files, fast, folder, *sources, repeats=repeats), folder)
 
 
 def _count(core: Core, program: Path, folder: Path) -> int:

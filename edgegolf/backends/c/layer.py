@@ -331,7 +331,8 @@ def called(
     """The same as a function of its own: from the sum and its channel to the call."""
     inner = Layer(layer.source, vectors=layer.vectors)
     result = finish(inner, requant, zero_point, limits, reaches, after, what)
-    parameters = ["int32_t a"] + ["unsigned o"] * bool(inner.constants)
+    channels = bool(re.search(r"\bo\b", " ".join([*inner.lines, result])))
+    parameters = ["int32_t a"] + ["unsigned o"] * channels
     parameters += [f"const {TYPES[t][0]} *c{i}" for i, (_, t) in enumerate(inner.constants)]
     lines = [*inner.lines, f"return {result};"]
     clip = limits if after is None else after.clip(limits)
@@ -350,7 +351,7 @@ def called(
     constants = "".join(f", {layer.parameter(entry)[0]}" for entry in inner.constants)
 
     def call(value: str, channel: str) -> str:
-        return f"{name}({value}{f', {channel}' if constants else ''}{constants})"
+        return f"{name}({value}{f', {channel}' * channels}{constants})"
 
     return call
 

@@ -50,7 +50,7 @@ def product(
     low, high = (bound - zero_point for bound in seen.limits)
     least = np.minimum(rows * low, rows * high).sum(axis=1) + biases
     most = np.maximum(rows * low, rows * high).sum(axis=1) + biases
-    if max(np.abs(rows).sum(axis=1) * 255 + np.abs(constant) + np.abs(biases)) >= 2**31:
+    if max(np.abs(rows).sum(axis=1) * 3 * 128 + np.abs(constant)) >= 2**31:  # with LIFT
         raise NotInCError(f"{type(node.op).__name__} with sums of more than 32 bits")
 
     reaches = [(min(int(a), 0), max(int(b), 1)) for a, b in zip(least, most, strict=True)]
