@@ -51,15 +51,17 @@ def main() -> None:
     write_atomically(PAGE, text)
 
 
-def path_of(name: str) -> Path:
-    """Where a net lies."""
+def path_of(name: str) -> Path | None:
+    """Where a net lies, None if it is not at hand."""
     folders = ROOT, Path(os.environ.get("EDGEGOLF_DATA", "."))
-    return next(p for f in folders if (p := f / "models" / f"{name}.tflite").exists())
+    return next((p for f in folders if (p := f / "models" / f"{name}.tflite").exists()), None)
 
 
 def measured(name: str, optimize: c.Optimize, cores: Iterable[str]) -> dict[str, Any]:
     """One net on some cores."""
-    graph = read_graph(path_of(name))
+    path = path_of(name)
+    assert path is not None, f"{name}.tflite is not at hand"
+    graph = read_graph(path)
     files = c.write(graph, "net", random_inputs(graph.inputs[0], 2), optimize)
     runs = {core: run_on_core(CORES[core], files, optimize == "speed") for core in cores}
     return {

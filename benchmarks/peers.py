@@ -115,7 +115,7 @@ def interpreted(folder: Path, path: Path) -> dict[str, int]:
         program = build / "used"
         subprocess.run([*core.compiler, str(build / "used.c"), "-o", str(program)], check=True)
         done = subprocess.run(
-            [*core.emulator, "-kernel", str(program)], capture_output=True, text=True, check=True
+            [*core.emulator, str(program)], capture_output=True, text=True, check=True
         )
         return int(done.stdout + done.stderr)
 

@@ -4,11 +4,17 @@
 #define JOIN(a, b) a##b
 #define NAME(a, b) JOIN(a, b)
 int NAME(NET, _selftest)(void);
-int NAME(NET, _argmax)(void);
+#if !defined(CALL)
+#define CALL _argmax
+#endif
+
+#if REPEATS
+int NAME(NET, CALL)(void); /* whatever it returns */
+#endif
 
 static int work(void) {
 #if REPEATS
-  for (int i = 0; i < REPEATS; i++) NAME(NET, _argmax)();
+  for (int i = 0; i < REPEATS; i++) NAME(NET, CALL)();
   return 0;
 #else
   return NAME(NET, _selftest)();

@@ -43,10 +43,11 @@ class Core:
     # The compiler's option for speed. At -O2 it makes shifts and sums of the multiplications of a
     # Cortex-M0, which take longer.
     fast: str = "-O2"
+    target: c.Target = "portable"  # for what C is written
 
 
 _QEMU = ("-nographic", "-monitor", "none", "-serial", "null",
-         "-semihosting-config", "enable=on,target=native")  # fmt: skip
+         "-semihosting-config", "enable=on,target=native", "-kernel")  # fmt: skip
 
 CORES = {
     core.name: core
@@ -65,10 +66,18 @@ CORES = {
     )
 }  # fmt: skip
 
+#: Those of Raspberry Pis 4 and 5, for which C has vectors, and the softmax is counted.
+PIS = {
+    name: Core(name, ("aarch64-linux-gnu-gcc", "-static", f"-mcpu={name}", "-DCALL=_run"),
+               ("qemu-aarch64", "-cpu", name), fast="-O3", target="aarch64")
+    for name in ("cortex-a72", "cortex-a76")
+}  # fmt: skip
+
 #: What has all compilers and emulators on Debian.
 PACKAGES = (
     "gcc-avr avr-libc simavr gcc-arm-none-eabi picolibc-arm-none-eabi qemu-system-arm "
-    "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc"
+    "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc "
+    "gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 )
 
 
@@ -153,7 +162,7 @@ def run_on_core(core: Core, files: c.CFiles, fast: bool = False) -> Run:
     _check(core)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _save(files, folder)
+        _save(core, files, fast, folder)
         (folder / "empty.c").write_text("int main(void) { return 0; }\n")
         (folder / "use.c").write_text(
             f'#include "{files.name}.h"\nint main(void) {{ return {files.name}_argmax(); }}\n'
@@ -162,11 +171,15 @@ def run_on_core(core: Core, files: c.CFiles, fast: bool = False) -> Run:
         used, empty = (
             [int(n) for n in _called([size, str(program)], folder).splitlines()[1].split()[:3]]
             for program in (
-                _built(core, files, fast, folder, "use.c", f"{files.name}.c"),
+                _built(core, files, fast, folder, "use.c", f"{files.name}.o"),
                 _built(core, files, fast, folder, "empty.c"),
             )
         )
-        _, once, twice = (_run(core, files, fast, folder, repeats) for repeats in (0, 1, 2))
+        _, once, twice = (
+            _count(core, _built(core, files, fast, folder, str(_MAIN), f"{files.name}.o",
+                                repeats=repeats), folder)
+            for repeats in (0, 1, 2)
+        )  # fmt: skip
         text, data, bss = (a - b for a, b in zip(used, empty, strict=True))
         return Run(text + data, data + bss, twice - once)
 
@@ -175,13 +188,22 @@ def prove_on_core(core: Core, files: c.CFiles, fast: bool = False) -> None:
     """Run a net's self-test there. Raises as `run_on_core` does."""
     _check(core)
     with tempfile.TemporaryDirectory() as name:
-        _save(files, Path(name))
-        _run(core, files, fast, Path(name), 0)
+        folder = Path(name)
+        _save(core, files, fast, folder)
+        program = _built(core, files, fast, folder, str(_MAIN), f"{files.name}.o")
+        if core.unit == "cycles":
+            _count(core, program, folder)
+        else:
+            _called([*core.emulator, str(program)], folder)
 
 
-def _save(files: c.CFiles, folder: Path) -> None:
+def _save(core: Core, files: c.CFiles, fast: bool, folder: Path) -> None:
+    """Write the files, and compile them."""
     (folder / f"{files.name}.h").write_text(files.header)
-    (folder / f"{files.name}.c").write_text(files.source)
+    source = folder / f"{files.name}.c"
+    source.write_text(files.source)
+    how = [*_SMALL, core.fast if fast else "-Os"]
+    _called([*core.compiler, *how, "-c", str(source), "-o", f"{files.name}.o"], folder)
 
 
 def _built(
@@ -195,12 +217,6 @@ def _built(
     return program
 
 
-def _run(core: Core, files: c.CFiles, fast: bool, folder: Path, repeats: int) -> int:
-    """What so many inferences take, the self-test for 0. Raises EdgegolfError if it fails."""
-    sources = str(_MAIN), f"{files.name}.c"
-    return _count(core, _built(core, files, fast, folder, *sources, repeats=repeats), folder)
-
-
 def _count(core: Core, program: Path, folder: Path) -> int:
     """What a program takes to run. Raises EdgegolfError unless it says 0."""
     if core.unit == "cycles":
@@ -209,10 +225,9 @@ def _count(core: Core, program: Path, folder: Path) -> int:
             raise EdgegolfError(f"the net is wrong on an emulated {core.name}")
         return int(said[0])
     counts = folder / "counts"
-    version = _called([core.emulator[0], "--version"], folder).split("version ")[1]
+    version = _called([core.emulator[0], "--version"], folder).split("version ")[1].split()[0]
     counter = f"{plugin(version)},mark=-1,out={counts}"
-    options = ("-plugin", counter, "-kernel", str(program))
-    _called([*core.emulator, *options], folder)
+    _called([core.emulator[0], "-plugin", counter, *core.emulator[1:], str(program)], folder)
     return int(counts.read_text())
 
 

@@ -10,7 +10,7 @@ import pytest
 from ir_nets import pixels, uneven_net
 
 from edgegolf.backends import c
-from edgegolf.emulation.cores import CORES, Core, missing, run_on_core
+from edgegolf.emulation.cores import CORES, PIS, Core, missing, run_on_core
 from edgegolf.export.c_files import random_inputs
 from edgegolf.frontends.tflite import read_graph
 from edgegolf.quantize.calibration import Scheme, calibrate, ranges
@@ -42,6 +42,17 @@ def test_a_net_takes_no_more_than_committed(name: str, optimize: c.Optimize) -> 
         found = run_on_core(CORES[core], files, optimize == "speed")
         assert found.flash_bytes <= expected["flash"] * TOLERANCE
         assert found.count <= expected["count"] * TOLERANCE
+
+
+@pytest.mark.mcu
+@pytest.mark.parametrize("net", ["pooled_linear", "cnn-2", "tight_resnet"])
+@pytest.mark.parametrize("core", PIS)
+def test_vectors_take_no_more_than_committed(net: str, core: str) -> None:
+    skip_without(PIS[core])
+    committed = json.loads((ROOT / "benchmarks" / "pis.json").read_text())[net][core]
+    graph = read_graph(ROOT / "models" / "mnist" / net / committed["file"])
+    files = c.write(graph, "net", random_inputs(graph.inputs[0], 2), "speed", "aarch64")
+    assert run_on_core(PIS[core], files, True).count <= committed["instructions"] * TOLERANCE
 
 
 @pytest.mark.mcu

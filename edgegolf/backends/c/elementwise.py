@@ -97,6 +97,41 @@ def _sum(
     limits: tuple[int, int], after: Map | None,
 ) -> tuple[str, Map | None]:  # fmt: skip
     """The expression of a sum or difference, and what is yet to become of it."""
+    found = linear(node, limits, after)
+    if found is not None:
+        (first, second, offset, shift), kept, rest = found
+        total = f"{_times(operands[0], first)} + {_times(operands[1], second)}{plus(offset)}"
+        layer.add(f"int32_t a = ({total}) >> {shift};" if shift else f"int32_t a = {total};")
+        corners = [
+            int(a) * first + int(b) * second + offset >> shift
+            for a in tensors[0].limits
+            for b in tensors[1].limits
+        ]
+        return clamped("a", *kept, min(corners), max(corners)), rest
+    requants = lower(node).requants
+    for name, operand, tensor, requant in zip("ab", operands, tensors, requants, strict=False):
+        layer.add(
+            f"int32_t {name} = rescale((int32_t)({operand}{plus(-tensor.zero_point)}) * "
+            f"{1 << ADDITION_BITS}, {int(requant.multiplier[0])}, {requant.shift[0]});"
+        )
+    back = requants[2]
+    sign = "+" if isinstance(node.op, Add) else "-"
+    layer.add(
+        f"a = rescale(a {sign} b, {int(back.multiplier[0])}, {back.shift[0]})"
+        f"{plus(node.output.zero_point)};"
+    )
+    return f"clamp(a, {limits[0]}, {limits[1]})", after
+
+
+def linear(
+    node: Node, limits: tuple[int, int], after: Map | None
+) -> tuple[tuple[int, int, int, int], tuple[int, int], Map | None] | None:
+    """What `_linear` finds for a sum or difference, if anything.
+
+    Returns:
+        That, between what it is then to be kept, and what is yet to become of it.
+    """
+    tensors = [t for t in node.inputs if t is not None]
     values = [np.arange(t.limits[0], t.limits[1] + 1) for t in tensors]
     grid = {tensors[0]: values[0][:, None], tensors[1]: values[1][None, :]}
     result = evaluate(node, grid)
@@ -112,33 +147,8 @@ def _sum(
     for expected, kept, rest in tries:
         found = _linear(values, expected, kept, slopes)
         if found is not None:
-            first, second, offset, shift = found
-            layer.add(
-                f"int32_t a = ({_times(operands[0], first)} + {_times(operands[1], second)}"
-                f"{plus(offset)}) >> {shift};"
-                if shift
-                else f"int32_t a = {_times(operands[0], first)} + {_times(operands[1], second)}"
-                f"{plus(offset)};"
-            )
-            corners = [
-                int(a) * first + int(b) * second + offset >> shift
-                for a in values[0][[0, -1]]
-                for b in values[1][[0, -1]]
-            ]
-            return clamped("a", *kept, min(corners), max(corners)), rest
-    requants = lower(node).requants
-    for name, operand, tensor, requant in zip("ab", operands, tensors, requants, strict=False):
-        layer.add(
-            f"int32_t {name} = rescale((int32_t)({operand}{plus(-tensor.zero_point)}) * "
-            f"{1 << ADDITION_BITS}, {int(requant.multiplier[0])}, {requant.shift[0]});"
-        )
-    back = requants[2]
-    sign = "+" if signs[1] > 0 else "-"
-    layer.add(
-        f"a = rescale(a {sign} b, {int(back.multiplier[0])}, {back.shift[0]})"
-        f"{plus(node.output.zero_point)};"
-    )
-    return f"clamp(a, {limits[0]}, {limits[1]})", after
+            return found, kept, rest
+    return None
 
 
 def _times(operand: str, factor: int) -> str:

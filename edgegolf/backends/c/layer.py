@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -46,9 +47,10 @@ class Layer:
     # For inputs that the output may overlap, how many bytes later than it they must lie.
     lags: Lags = field(default_factory=dict)
     fast: bool = False  # whether it shall be fast rather than small
-    vectors: bool = False  # whether it is for a processor with vectors
+    vectors: str = ""  # the target that it is for, if that has vectors
     scratch: int = 0  # bytes of its arrays
     pixel: str = "n"  # C for the number of the pixel that is computed
+    is_branched: bool = False  # whether some constants and arrays are for vectors alone, or not
 
     def read(self, tensor: Tensor) -> str:
         """The parameter that points to an input."""
@@ -82,7 +84,7 @@ class Layer:
 
     def array(self, kind: str, name: str, size: int) -> None:
         """Add an array, for the whole function where it is for a processor with vectors."""
-        size += SLACK * self.vectors
+        size += SLACK * bool(self.vectors)
         self.scratch += size * (4 if "32" in kind else 1)
         (self.arrays if self.vectors else self.lines).append(f"{kind} {name}[{size}] ALIGNED;")
 
@@ -93,7 +95,10 @@ class Layer:
         parameters += [f"const {TYPES[t][0]} *c{i}" for i, (_, t) in enumerate(self.constants)]
         apart = "APART " if self.scratch else ""
         head = f"static {apart}void {{name}}({', '.join(parameters)}) {{"
-        text = "\n".join([head, *_indented([*self.arrays, *self.lines]), "}"]) + "\n"
+        names = [f"c{i}" for i in range(len(self.constants))]
+        names += [name for line in self.arrays for name in re.findall(r" (\w+)\[", line)]
+        some = [f"(void){name};" for name in names] * self.is_branched
+        text = "\n".join([head, *_indented([*self.arrays, *some, *self.lines]), "}"]) + "\n"
         self.source.scratch = max(self.source.scratch, self.scratch)
         return self.source.function(text, hint), [name for name, _ in self.constants]
 
@@ -273,6 +278,10 @@ def stored(
     return Stored(function, reach, slope)
 
 
+#: What `finish` is told of a layer, from `requant` on.
+Finish = tuple[Requant, int, tuple[int, int], list[tuple[int, int]], Map | None, str]
+
+
 def finish(
     layer: Layer, requant: Requant, zero_point: int, limits: tuple[int, int],
     reaches: list[tuple[int, int]], after: Map | None, what: str,
@@ -322,7 +331,8 @@ def called(
     """The same as a function of its own: from the sum and its channel to the call."""
     inner = Layer(layer.source, vectors=layer.vectors)
     result = finish(inner, requant, zero_point, limits, reaches, after, what)
-    parameters = ["int32_t a"] + ["unsigned o"] * bool(inner.constants)
+    channels = bool(re.search(r"\bo\b", " ".join([*inner.lines, result])))
+    parameters = ["int32_t a"] + ["unsigned o"] * channels
     parameters += [f"const {TYPES[t][0]} *c{i}" for i, (_, t) in enumerate(inner.constants)]
     lines = [*inner.lines, f"return {result};"]
     clip = limits if after is None else after.clip(limits)
@@ -341,7 +351,7 @@ def called(
     constants = "".join(f", {layer.parameter(entry)[0]}" for entry in inner.constants)
 
     def call(value: str, channel: str) -> str:
-        return f"{name}({value}{f', {channel}' if constants else ''}{constants})"
+        return f"{name}({value}{f', {channel}' * channels}{constants})"
 
     return call
 

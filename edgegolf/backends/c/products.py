@@ -10,7 +10,7 @@ import numpy as np
 from edgegolf.backends.c import vectors
 from edgegolf.backends.c.layer import Layer, Map, NotInCError, called, finish
 from edgegolf.backends.c.windows import Geometry, Row, Seen
-from edgegolf.ir import Node
+from edgegolf.ir import Node, Tensor
 from edgegolf.ir.lowering import lower
 from edgegolf.ir.ops import Conv2D, DepthwiseConv2D, FullyConnected
 from edgegolf.ir.tensor import Array
@@ -19,7 +19,7 @@ from edgegolf.ir.tensor import Array
 def product(
     layer: Layer, node: Node, seen: Seen, target: str, after: Map | None,
     planes: Geometry | None = None, store: Callable[[str, str], None] | None = None,
-    row: Row | None = None,
+    row: Row | None = None, fused: tuple[Node, Map | None, Tensor] | None = None,
 ) -> tuple[int, int]:  # fmt: skip
     """A pixel of a convolution or a fully connected layer, and what becomes of it, in `target`.
 
@@ -33,6 +33,7 @@ def product(
         store: What to add in the place of storing the result of channel `o`, its argument, at
             element `o` of another; only where sums are computed together, see `in_blocks`.
         row: The loop over a row of pixels, if it is for a processor with vectors.
+        fused: What `store` computes: a node, what becomes of its result, and what it sees.
 
     Returns:
         The smallest and the largest result that there may be.
@@ -49,7 +50,7 @@ def product(
     low, high = (bound - zero_point for bound in seen.limits)
     least = np.minimum(rows * low, rows * high).sum(axis=1) + biases
     most = np.maximum(rows * low, rows * high).sum(axis=1) + biases
-    if max(np.abs(rows).sum(axis=1) * 255 + np.abs(constant) + np.abs(biases)) >= 2**31:
+    if max(np.abs(rows).sum(axis=1) * 3 * 128 + np.abs(constant)) >= 2**31:  # with LIFT
         raise NotInCError(f"{type(node.op).__name__} with sums of more than 32 bits")
 
     reaches = [(min(int(a), 0), max(int(b), 1)) for a, b in zip(least, most, strict=True)]
@@ -70,6 +71,16 @@ def product(
         if layer.vectors:
             assert row is not None
             sums = _sums_of_row(layer, node, rows, seen, constant, row)
+            count, lines, ends = row.columns * channels, [], []
+            if row.final:
+                ends = [f"memcpy({row.final}, {target}, {count});"]
+            if rest is not None and output.dtype == "int8":
+                direct = row.final if count % vectors.BYTES == 0 else ""
+                lines = vectors.results(layer, rest, sums, row, channels, direct or target, fused)
+                ends = [*ends, "#endif"] if direct else ["#endif", *ends]
+            if lines:
+                layer.is_branched = True
+                layer.add("#if defined(SIMD)", *lines, "#else")
             each = call("", "o") != call("", "")
             row.begin(layer, channels, each)
             if each and row.is_loop:
@@ -79,6 +90,7 @@ def product(
             else:
                 store(call(f"{sums}[o]", "o"), target)
             layer.add("}", *["}"] * (each and row.is_loop))
+            layer.add(*[end for end in ends if lines or end != "#endif"])
             return limits if after is None else after.within(limits)
         _blocks(layer, rows, seen, constant)
         if store is None:
@@ -112,7 +124,7 @@ def in_blocks(layer: Layer, node: Node, seen: Seen) -> bool:
         return False
     weights = node.filter
     return (
-        (weights.shape[0] % 4 == 0 or layer.vectors) and seen.is_whole
+        (weights.shape[0] % 4 == 0 or bool(layer.vectors)) and seen.is_whole
         and seen.dtype == weights.dtype == "int8"
         and weights.elements == weights.shape[0] * prod(seen.size) * seen.channels
         and (isinstance(node.op, Conv2D) or weights.zero_point == 0)
@@ -151,10 +163,12 @@ def _sums_of_row(
         cells = len(rows)
     name = f"sums{len(layer.arrays)}"
     layer.array("int32_t", name, row.columns * len(rows) + 4 * vectors.MOST_QUADS)
-    target = f"({name} + u * {len(rows)})" if row.is_loop else name
+    target = name
+    if row.is_loop and not seen.step:
+        target = f"{name} + u * {len(rows)}"
     layer.add("{")
-    vectors.sums(layer, target, rows.reshape(len(rows), -1), seen.pointer, constant, cells)
-    layer.add("}", *["}"] * row.is_loop)
+    vectors.sums(layer, target, rows.reshape(len(rows), -1), seen, constant, row.columns, cells)
+    layer.add("}", *["}"] * (row.is_loop and not seen.step))
     return name
 
 

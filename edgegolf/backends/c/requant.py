@@ -122,6 +122,33 @@ def staircase(channels: list[Stored], limits: tuple[int, int]) -> Staircase | No
     return None
 
 
+def rounded(channel: Stored, zero_point: int) -> tuple[float, int] | None:
+    """Factor f and extra k with which f · (sum + sign(sum) · k) in 32-bit floats is as stored.
+
+    It is rounded to the nearest integer, the zero point is added, and both ends are kept. It never
+    decreases, so that it is proved at steps and ends as a `Staircase` is.
+    """
+    steps = _Steps.of(channel)
+    low, high = (int(n) for n in channel.function(np.array(channel.reach)))
+    ends = [n for n in (channel.reach[0], -1, 0, 1, channel.reach[1])]
+    sums = np.concatenate([steps.sums, steps.sums - 1, ends])
+    expected = channel.function(sums)
+    edges = steps.values - zero_point - 0.5
+    for extra in range(4):
+        after, before = (n + np.sign(n) * extra for n in (steps.sums, steps.sums - 1))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bounds = edges / after, edges / before
+        rising = np.concatenate([bounds[0][after > 0], bounds[1][before < 0]])
+        falling = np.concatenate([bounds[1][before > 0], bounds[0][after < 0]])
+        least, most = rising.max(initial=2.0**-30), falling.min(initial=0.99)
+        factor = np.float32((least + most) / 2)
+        reals = (sums + np.sign(sums) * extra).astype(np.float32) * factor
+        found = np.clip(np.rint(reals).astype(np.int64) + zero_point, low, high)
+        if least < most and factor < 1 and (found == expected).all():
+            return float(factor), extra
+    return None
+
+
 def _with_shift(steps: list[_Steps], shift: int) -> Iterator[tuple[list[int], int, int]]:
     """Multipliers, the offset and what negative sums add to it: without such a difference first."""
     negative = [each.sums < 0 for each in steps]

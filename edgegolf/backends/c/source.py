@@ -337,9 +337,9 @@ class Source:
     flash: int = 0  # bytes of the constants
     scratch: int = 0  # bytes of the arrays in the function that has most of them
 
-    def constant(self, array: Array, hint: str) -> tuple[str, str]:
-        """The names of a constant array and of its type in `TYPES`, the smallest that holds it."""
-        dtype = smallest(array)
+    def constant(self, array: Array, hint: str, kind: str | None = None) -> tuple[str, str]:
+        """The names of a constant array and of its type in `TYPES`, the smallest if not given."""
+        dtype = kind or smallest(array)
         data = np.ascontiguousarray(array.astype(dtype))
         key = (dtype, data.tobytes())
         if key not in self.constants:

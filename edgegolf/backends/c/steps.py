@@ -72,7 +72,7 @@ class Steps:
     source: Source = field(default_factory=Source)  # where functions and constants go
     fast: bool = False  # whether the C shall be fast rather than small
     strips: bool = True  # whether all rows that a window sees may be copied for that
-    vectors: bool = False  # whether it is for a processor with vectors
+    vectors: str = ""  # the target that it is for, if that has vectors
     # Tensors that lie where another one does.
     same: dict[Tensor, Tensor] = field(default_factory=dict)
     # What tensors are between, where that is less than their type.
@@ -217,14 +217,17 @@ class Steps:
         (lines, columns), pixels = geometry.outputs, chain.pixels
         row = Row(columns, f"v * {columns}" if lines > 1 else "0", has_strip or columns > 1)
         row.enter(layer)
-        stages, is_open, keeps = list(chain.stages), True, False
+        stages, is_open, keeps = list(chain.stages), not seen.step, False
         while stages:
             stage, *stages = stages
+            in_blocks = products.in_blocks(layer, stage.node, seen)
             if not is_open:
-                row.open(layer)
-                if row.is_loop:
-                    seen = replace(seen, pointer=f"({seen.pointer} + u * {seen.channels})")
-            is_open = not products.in_blocks(layer, stage.node, seen)
+                seen = replace(seen, step=seen.step or seen.channels)
+                if not in_blocks:
+                    row.open(layer)
+                    if row.is_loop:
+                        seen = replace(seen, pointer=f"({seen.pointer} + u * {seen.step})")
+            is_open = not in_blocks
             fused = None
             if not is_open and stages and _is_alike(stages[0].node):
                 fused = stages.pop(0)
@@ -233,17 +236,16 @@ class Steps:
             place = layer.pixel if is_open else row.first
             target = "y" if pixels == 1 else f"(y + ({place}) * {width})"
             kept = target
-            more = not is_open and width % 4 and last.output.dtype != "int32"
-            if stages or fused or more:  # up to a multiple of four is written
+            more = not is_open and columns * width % vectors.BYTES
+            if stages or fused or (more and last.output.dtype != "int32"):
                 kept = f"s{len(layer.arrays)}"
                 layer.array(ctype(last.output), kept, width if is_open else columns * width)
                 keeps = True
             bounds = self.stage(
-                layer, stage, geometry, seen, current, width, kept, None, fused, row
-            )
+                layer, stage, geometry, seen, current, width, kept, None, fused,
+                row if stages or kept == target else replace(row, final=target),
+            )  # fmt: skip
             self.limits[last.output] = bounds
-            if kept != target and not stages:
-                layer.add(f"memcpy({target}, {kept}, {columns * width});")
             seen = Seen(kept, last.output.dtype, bounds, (1, 1), width, width)
             current = last.output
         layer.add(*["}"] * (is_open and row.is_loop), *["}"] * (lines > 1))
@@ -282,7 +284,10 @@ class Steps:
                 operand, then = (stage.output, "r"), Map.of(fused.after)
                 bounds.append(elementwise.binary(layer, fused.node, width, operand, target, then))
 
-            products.product(layer, node, seen, target, after, store=store, row=row)
+            joined = (fused.node, Map.of(fused.after), stage.output)
+            products.product(
+                layer, node, seen, target, after, store=store, row=row, fused=joined
+            )  # fmt: skip
             return bounds[0]
         if isinstance(node.op, POOLS):
             return pooling.summary(layer, node, geometry, seen, target, after)

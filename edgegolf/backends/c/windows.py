@@ -79,6 +79,8 @@ class Seen:
     is_copy: bool = False  # whether it is one, so that the original may be overwritten
     is_turned: bool = False  # whether it lies column by column
     is_cells: bool = False  # whether as `vectors.cells`
+    # Elements from one pixel to the next where no loop over them was begun, else 0.
+    step: int = 0
 
     @property
     def column(self) -> int:
@@ -208,9 +210,11 @@ def strip(
         layer.add(f"for (int s = 0; s < {inside}; s++, q += {channels}, f += {column}) {{",
                   "const int a = *q;", f"*f = ({kind})({value}{lift});", "}", "}", "}")  # fmt: skip
     layer.add(f"const {kind} *p = strip + v * {strides[0] * row};")
-    if not is_planar:
+    step = strides[1] * column if layer.vectors else 0
+    if not is_planar and not step:
         layer.add(f"for (int u = 0; u < {geometry.outputs[1]}; u++, p += {strides[1] * column}) {{")
-    return Seen("p", output.dtype, limits, size, channels, size[1] * channels, True, True)
+    row = size[1] * channels
+    return Seen("p", output.dtype, limits, size, channels, row, True, True, step=step)
 
 
 @dataclass(frozen=True)
@@ -220,6 +224,7 @@ class Row:
     columns: int  # how many
     first: str  # C for the number of the first one
     is_loop: bool  # whether there is a loop over columns, `u`
+    final: str = ""  # C that points to where results go in the end, if they go elsewhere first
 
     def open(self, layer: Layer) -> None:
         """Begin the loop."""

@@ -69,7 +69,7 @@ def write(
         NotInCError: There is no C for an operator or type.
     """
     if target in HOSTS:
-        ways = [Steps(Source(layout=VECTORS), fast=True, vectors=True)]
+        ways = [Steps(Source(layout=VECTORS[target]), fast=True, vectors=target)]
     else:
         ways = {
             "size": [Steps()],
@@ -97,7 +97,7 @@ def _written(graph: Graph, name: str, golden: Array | None, steps: Steps) -> CFi
     if golden is not None:
         functions += writer.selftest(golden)
     head = f'#include "{prefix}.h"\n#include <string.h>\n\n'
-    head += f"#define VECTORS {steps.vectors:d}\n{PRELUDE}\n"
+    head += f"#define VECTORS {bool(steps.vectors):d}\n{PRELUDE}\n"
     text = f"{head}{steps.source.text()}\n{functions}"
     header = writer.header(golden is not None)
     size = writer.places.size
