@@ -42,6 +42,7 @@ class FileFacts:
     max_difference: float
     # Of the export that made it, those that are not the defaults.
     options: dict[str, float | str | bool] = field(default_factory=dict)
+    needs: str = ""  # the oldest runtime that runs it; empty where all of this package do
 
 
 @dataclass(frozen=True)

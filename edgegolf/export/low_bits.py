@@ -41,6 +41,11 @@ CHEAP, FREE = 0.1, 0.01
 
 #: What the ONNX files are called, and the bits of their weights.
 LOW_BITS = {"int4": (4,), "int2": (2,), "mixed": (4, 2)}
+#: The oldest runtimes that have these integers.
+NEEDS = {
+    "int4.onnx": "onnxruntime 1.23.2", "int2.onnx": "onnxruntime 1.24.4",
+    "mixed.onnx": "onnxruntime 1.24.4", "int4.tflite": "ai-edge-litert",
+}  # fmt: skip
 
 
 def low_bit_drafts(

@@ -29,6 +29,7 @@ from edgegolf.export.export import (
     is_made_by,
     ways_of,
 )
+from edgegolf.export.low_bits import NEEDS
 from edgegolf.export.measuring import Candidate
 from edgegolf.export.model_source import kind_of
 from edgegolf.export.warnings import unnamed_dataset
@@ -340,4 +341,5 @@ def _facts(
         test_accuracy=test_accuracy,
         max_difference=exported.max_difference,
         options=options.special(exported.dtype),
+        needs="" if options.portable and path.suffix == ".onnx" else NEEDS.get(path.name, ""),
     )

@@ -250,7 +250,10 @@ def _load_error(path: Path, error: Exception) -> EdgegolfError:
             hint="put the data file beside the model under the name it had when it was saved",
         )
     reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", reason)
+    is_newer = "Unsupported model IR version" in reason
     return EdgegolfError(
         f"{path} cannot be loaded by onnxruntime: {reason}",
-        hint="check that the file is a complete .onnx model",
+        hint="try a newer onnxruntime"
+        if is_newer
+        else "check that the file is a complete .onnx model",
     )

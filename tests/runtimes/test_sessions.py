@@ -147,6 +147,19 @@ def test_missing_onnx_operators_are_named(tmp_path, node, name):
 
 
 @pytest.mark.usefixtures("onnx")
+def test_files_of_later_versions_ask_for_a_newer_runtime(tmp_path):
+    from onnx import load, save
+
+    path = models.onnx_dense(tmp_path / "later.onnx", np.eye(3))
+    model = load(path)
+    model.ir_version = 99
+    save(model, path)
+    with pytest.raises(EdgegolfError, match="IR version: 99") as caught:
+        open_session(path, "onnxruntime")
+    assert caught.value.hint == "try a newer onnxruntime"
+
+
+@pytest.mark.usefixtures("onnx")
 def test_missing_external_data_is_named(tmp_path):
     path = models.onnx_external(tmp_path / "external.onnx")
     with open_session(path) as session:
