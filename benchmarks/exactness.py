@@ -88,8 +88,10 @@ def main() -> None:
             expected = np.concatenate([session.run([each[None]])[0] for each in inputs])
         assert (run(graph, [inputs])[0] == expected).all(), name
         ways: tuple[c.Optimize, ...] = ("size", "speed", "ram")
-        made = {files.source: files for way in ways if (files := c.write(graph, "net", None, way))}
-        for files in made.values():
+        sources = {
+            files.source: files for way in ways if (files := c.write(graph, "net", None, way))
+        }
+        for files in sources.values():
             assert differing(graph, files, inputs, (), expected) == 0, name
         vectors = c.write(graph, "net", target=this_machine())
         assert differing(graph, vectors, inputs, ("-march=native",), expected) == 0, name

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from c_bars import bars_markdown
 from circuits import draw_growth
 from circuits import read as read_circuits
 from circuits import sections as circuit_sections
@@ -27,7 +28,7 @@ from doc_tables import (
     training_markdown,
 )
 from exactness import exactness_markdown
-from hosts import hosts_markdown
+from hosts import hosts_markdown, pis_markdown
 from peers import peers_markdown
 from records_page import draw_structures, records_sections
 from strangers import Strangers, strangers_markdown
@@ -69,7 +70,7 @@ def main() -> None:
     sections = {"training": training_markdown(cards), "files": files_markdown(cards)}
     sections["low-bits"] = low_bits_markdown(cards)
     sections |= {"exactness": exactness_markdown(), "peers": peers_markdown()}
-    sections["hosts"] = hosts_markdown()
+    sections |= {"hosts": hosts_markdown(), "pis": pis_markdown(), "c-bars": bars_markdown()}
     sections["structure"] = structure()
     sections["trainers"] = trainers_markdown()
     sections |= other_sections()

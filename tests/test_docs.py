@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import c_bars
 import circuits
 import exactness
 import hosts
@@ -122,6 +123,8 @@ def test_the_page_of_verbs_is_what_they_tell() -> None:
         ("exactness", exactness.exactness_markdown),
         ("peers", peers.peers_markdown),
         ("hosts", hosts.hosts_markdown),
+        ("pis", hosts.pis_markdown),
+        ("c-bars", c_bars.bars_markdown),
     ],
 )
 def test_tables_of_c_are_written_from_their_records(name: str, write: Callable[[], str]) -> None:
