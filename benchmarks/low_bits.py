@@ -175,7 +175,7 @@ def contenders(cards: Sequence[Card]) -> list[Contender]:
     return made
 
 
-def bars_markdown() -> str:
+def low_bits_bars_markdown() -> str:
     """The record beside the bars, as a table."""
     found = json.loads(RECORD.read_text())
     header = (

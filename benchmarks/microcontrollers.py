@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgegolf.backends import c
+from edgegolf.backends.c.compiling import footprint
 from edgegolf.emulation.cores import CORES, run_on_core
 from edgegolf.export.c_files import random_inputs
 from edgegolf.files import write_atomically
@@ -32,7 +33,7 @@ NETS: dict[str, dict[c.Optimize, tuple[str, ...]]] = {
     "mnist/double_cnn-2/int8-smallest": {"size": tuple(CORES), "speed": ARM_RISCV},
     "mnist/uno_resnet/int8-smallest": {"size": tuple(CORES)},
     "mnist/tight_resnet/int8": {"size": ARM_RISCV, "speed": ARM_RISCV},
-    "mlperf_tiny_kws_int8": {"size": ("cortex-m4",), "speed": ("cortex-m4",)},
+    "mlperf_tiny_kws_int8": dict.fromkeys(("size", "speed", "ram"), ("cortex-m4",)),
     "mlperf_tiny_resnet8_int8": dict.fromkeys(("size", "speed", "ram"), ("cortex-m4",)),
 }
 
@@ -64,10 +65,14 @@ def measured(name: str, optimize: c.Optimize, cores: Iterable[str]) -> dict[str,
     graph = read_graph(path)
     files = c.write(graph, "net", random_inputs(graph.inputs[0], 2), optimize)
     runs = {core: run_on_core(CORES[core], files, optimize == "speed") for core in cores}
+    stacks = {core: footprint(files, CORES[core].compiler).stack_bytes for core in cores}
     return {
         "arena": files.arena_bytes,
         "scratch": files.scratch_bytes,
-        "cores": {core: {"flash": r.flash_bytes, "count": r.count} for core, r in runs.items()},
+        "cores": {
+            core: {"flash": run.flash_bytes, "count": run.count, "stack": stacks[core]}
+            for core, run in runs.items()
+        },
     }
 
 

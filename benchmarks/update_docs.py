@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from c_bars import bars_markdown
 from circuits import draw_growth
 from circuits import read as read_circuits
 from circuits import sections as circuit_sections
@@ -27,8 +28,8 @@ from doc_tables import (
     training_markdown,
 )
 from exactness import exactness_markdown
-from hosts import hosts_markdown
-from low_bits import bars_markdown
+from hosts import hosts_markdown, pis_markdown
+from low_bits import low_bits_bars_markdown
 from peers import peers_markdown
 from records_page import draw_structures, frontier_sections, records_sections
 from strangers import Strangers, strangers_markdown
@@ -68,9 +69,9 @@ def main() -> None:
     every = [card for path in sorted((ROOT / "models").glob("*/*")) if (card := read_card(path))]
     cards = [card for card in every if card.dataset == "mnist"]
     sections = {"training": training_markdown(cards), "files": files_markdown(cards)}
-    sections |= {"low-bits": low_bits_markdown(cards), "bars": bars_markdown()}
+    sections |= {"low-bits": low_bits_markdown(cards), "bars": low_bits_bars_markdown()}
     sections |= {"exactness": exactness_markdown(), "peers": peers_markdown()}
-    sections["hosts"] = hosts_markdown()
+    sections |= {"hosts": hosts_markdown(), "pis": pis_markdown(), "c-bars": bars_markdown()}
     sections["structure"] = structure()
     sections["trainers"] = trainers_markdown()
     sections |= other_sections()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import c_bars
 import circuits
 import exactness
 import hosts
@@ -124,6 +125,8 @@ def test_the_page_of_verbs_is_what_they_tell() -> None:
         ("exactness", exactness.exactness_markdown),
         ("peers", peers.peers_markdown),
         ("hosts", hosts.hosts_markdown),
+        ("pis", hosts.pis_markdown),
+        ("c-bars", c_bars.bars_markdown),
     ],
 )
 def test_tables_of_c_are_written_from_their_records(name: str, write: Callable[[], str]) -> None:
@@ -137,7 +140,7 @@ def test_records_are_written_and_drawn_from_the_cards() -> None:
     for page, sections in (
         ("records.md", records_page.records_sections(CARDS)),
         ("frontier.md", records_page.frontier_sections(every)),
-        ("low-bits.md", {"bars": low_bits.bars_markdown()}),
+        ("low-bits.md", {"bars": low_bits.low_bits_bars_markdown()}),
     ):
         text = (ROOT / "docs" / page).read_text()
         for name, content in sections.items():

@@ -400,6 +400,15 @@ def helpers(text: str) -> str:
     return "".join(body for name, body in HELPERS.items() if name in called)
 
 
+def chosen(text: str, vectors: bool) -> str:
+    """A text with what is for a target with vectors, or what is for one without."""
+    keep = r"\1" if vectors else r"\2"
+    text = re.sub(r"#if VECTORS.*?\n(.*?)#else\n(.*?)#endif\n", keep, text, flags=re.S)
+    branch = r"#elif VECTORS\n(.*?)#else\n(.*?)#endif\n"
+    text = re.sub(branch, rf"#else\n{keep}#endif\n", text, flags=re.S)
+    return re.sub(r"\bVECTORS\b", str(int(vectors)), text)
+
+
 def smallest(array: Array) -> str:
     """The smallest of `TYPES` that holds all numbers."""
     low, high = int(array.min(initial=0)), int(array.max(initial=0))

@@ -45,9 +45,11 @@ static inline int32_t word(const void *x) {
   return a;
 }
 #if defined(__GNUC__) && defined(__aarch64__)
-#define HIDE(p) __asm__("" : "+r"(p)) /* each constant address takes an instruction */
+#define HIDE(p) __asm__("" : "+r"(p)) /* no address of its own, nothing kept */
+#define PAUSE __asm__ volatile("") /* loads from beyond would take registers */
 #else
 #define HIDE(p)
+#define PAUSE
 #endif
 """
 
@@ -398,6 +400,7 @@ def _steps(layer: Layer, size: int, chain: int, block: int, together: int, apart
                 for p in range(together):
                     given = ", ".join(f"y{p}_{k // 4}, {k % 4}, w{i}_{k}" for k in some)
                     lines.append(f"a{p}_{i} = {name}(a{p}_{i}, {given});")
+            lines.append("PAUSE;")
         return lines
 
     weights = "w"
@@ -405,6 +408,7 @@ def _steps(layer: Layer, size: int, chain: int, block: int, together: int, apart
         chain, weights = 2 if chain == 3 else chain, "m"
         layer.add("const weight *m = w;",
                   f"for (unsigned k = 0; k < {turns}; k++, q += 16, m += {64 * block}) {{",
+            "HIDE(q);",
                   *steps(0, 4, weights), "}")  # fmt: skip
     if rest:
         layer.add("{", *steps(0, rest, weights), "}")

@@ -10,7 +10,7 @@ from typing import Literal
 
 from edgegolf.backends.c.layer import SLACK, NotInCError, ctype
 from edgegolf.backends.c.memory import Plan, plan
-from edgegolf.backends.c.source import PRELUDE, TYPES, Source, declaration
+from edgegolf.backends.c.source import PRELUDE, TYPES, Source, chosen, declaration
 from edgegolf.backends.c.steps import Repeat, Step, Steps
 from edgegolf.backends.c.vectors import VECTORS
 from edgegolf.ir import Graph, Node, QuantParams, Tensor
@@ -97,8 +97,8 @@ def _written(graph: Graph, name: str, golden: Array | None, steps: Steps) -> CFi
     if golden is not None:
         functions += writer.selftest(golden)
     head = f'#include "{prefix}.h"\n#include <string.h>\n\n'
-    head += f"#define VECTORS {bool(steps.vectors):d}\n{PRELUDE}\n"
-    text = f"{head}{steps.source.text()}\n{functions}"
+    made = chosen(f"{PRELUDE}\n{steps.source.text()}", bool(steps.vectors))
+    text = f"{head}{made}\n{functions}"
     header = writer.header(golden is not None)
     size = writer.places.size
     source = steps.source

@@ -1,7 +1,6 @@
 #include "digits.h"
 #include <string.h>
 
-#define VECTORS 0
 #if defined(__GNUC__) && !defined(__AVR__)
 #define ALIGNED __attribute__((aligned(4)))
 #else
@@ -43,7 +42,7 @@
 #define HELPER __attribute__((noinline))
 #define CALLED HELPER
 #else
-#define NARROW VECTORS
+#define NARROW 0
 #define HELPER INLINE
 #define CALLED inline
 #endif
@@ -125,8 +124,6 @@ static inline int32_t byte(int32_t a) {
 #if defined(__ARM_FEATURE_SAT)
   __asm__("ssat %0, #8, %1" : "=r"(a) : "r"(a));
   return a;
-#elif VECTORS
-  return a < -128 ? -128 : a > 127 ? 127 : a;
 #else
   return (int8_t)a == a ? a : (a >> 31) ^ 127;
 #endif
@@ -207,22 +204,12 @@ static INLINE int32_t dots(
 #endif
 /* The upper half of twice a product, ties upwards. */
 static inline int32_t multiply(int32_t a, int32_t b) {
-#if VECTORS /* which shift no signs of 64 bits */
-  return (int32_t)(uint32_t)((uint64_t)((int64_t)a * b + ((int64_t)1 << 30)) >> 31);
-#else
   return (int32_t)(((int64_t)a * b + ((int64_t)1 << 30)) >> 31);
-#endif
 }
 /* Divided by 2 to the power of n, ties away from 0. */
 static inline int32_t shifted(int32_t a, int n) {
-#if VECTORS /* which have no branches */
-  n = n > 0 ? n : 0;
-  const int32_t mask = (int32_t)(((uint32_t)1 << n) - 1);
-  return (a >> n) + ((a & mask) > (mask >> 1) + (a < 0));
-#else
   const int32_t mask = (int32_t)(((uint32_t)1 << (n > 0 ? n : 0)) - 1);
   return n > 0 ? (a >> n) + ((a & mask) > (mask >> 1) + (a < 0)) : a;
-#endif
 }
 static void conv2d0(const int8_t *x0, int8_t *y, const int16_t *c0, const int8_t *c1) {
   unsigned n = 0;
