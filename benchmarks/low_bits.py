@@ -78,7 +78,6 @@ BARS = (
     Bar("tight_resnet", "int4.onnx", 0.002, bytes=1980, time=1.05, portable=True),
     Bar(_SHORT, "int4.onnx", 0, least=0.989, bytes=1750, time=0.75, beside="tight_resnet"),
     Bar(_SHORT, "mixed.onnx", 0, least=0.988, bytes=1520, time=0.75, beside="tight_resnet"),
-    Bar(f"{_SHORT},crop=0", "mixed.onnx", 0, least=0.99, bytes=1500, time=1, beside="tight_resnet"),
     Bar("tight_resnet", "int4.tflite", 0.001, bytes=3600, time=1.2, goal="latency"),
     Bar("tight_resnet", "int4.tflite", 0.002, bytes=3350, time=1.35),
     *(

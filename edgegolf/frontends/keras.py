@@ -228,6 +228,8 @@ class _Reader:
 
     def crop(self, layer: Any, inputs: list[Tensor]) -> Tensor:
         op = ops.Slice.crop(_margins(layer.cropping), inputs[0].shape)
+        if op.sizes == inputs[0].shape:
+            return inputs[0]
         return self.add(op, inputs, op.sizes)
 
     def pad(self, layer: Any, inputs: list[Tensor]) -> Tensor:

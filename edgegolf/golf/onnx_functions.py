@@ -46,15 +46,13 @@ def with_functions(root: Message, shorten: Callable[[Message], Message]) -> Mess
     if any(item.domain == DOMAIN for item in root.opset_import):
         return root
     # Another order of all nodes would let other tensors be alive together.
-    nodes = root.graph.node
-    decoding = _decoding(root.graph)
+    short = _cast_like(root)
+    decoding, nodes = _decoding(short.graph), short.graph.node
     orders = [nodes, sorted(nodes, key=lambda node: node.output[:1] not in decoding)]
     budget = _Budget(BUDGET)
-    found = [
-        shorten(_cast_like(_with_functions(root, order, budget)))
-        for order in orders[: 2 if decoding else 1]
-    ]
-    return min(root, *found, key=lambda model: len(write_protobuf(model)))
+    made = (_with_functions(short, each, budget) for each in orders[: 2 if decoding else 1])
+    found = [shorten(model) for model in made if model.functions]
+    return min([root, *found], key=lambda model: len(write_protobuf(model)))
 
 
 def _cast_like(root: Message) -> Message:
@@ -63,7 +61,7 @@ def _cast_like(root: Message) -> Message:
     That is shorter. onnxruntime computes it at load where a model has functions, else each time.
     """
     versions = [item.version for item in root.opset_import if item.domain == ""]
-    if not root.functions or not versions or versions[0] < CAST_LIKE:
+    if not versions or versions[0] < CAST_LIKE:
         return root
     floats = {tensor.name for tensor in root.graph.initializer if tensor.data_type == FLOAT}
     constants = {tensor.name for tensor in root.graph.initializer}
