@@ -23,7 +23,7 @@ from edgegolf.deploy.wheels import requires_python
 from edgegolf.errors import EdgegolfError, printable_values
 from edgegolf.progress import track
 from edgegolf.records import from_dict, to_dict
-from edgegolf.runtimes.registry import find_runtime, installed_runtimes, runtimes_for
+from edgegolf.runtimes.registry import find_runtime, runtimes_for, works_here
 from edgegolf.runtimes.worker import run_in_fork
 
 SAMPLE_SECONDS = 600.0
@@ -173,7 +173,7 @@ def _verified(
     connection: Connection, environment: str, tree: Tree, model: ModelFile, runtime: str | None
 ) -> DeployedModel:
     """Run a model here and there on the same inputs, and compare."""
-    here = _sample(model.path, runtime if runtime in installed_runtimes(model.path) else None)
+    here = _sample(model.path, runtime if runtime and works_here(runtime) else None)
     request = {"file": model.name, "runtime": runtime, "inputs": encode(here.inputs)}
     there = connection.ask(
         "execute",
@@ -184,7 +184,7 @@ def _verified(
         input=json.dumps(request),
     )
     used, outputs = _read_sample(there.get("output"), model, connection.host)
-    if used != here.runtime and used in installed_runtimes(model.path):
+    if used != here.runtime and works_here(used):
         here = _sample(model.path, used, here.inputs)
     found = difference(here.outputs, outputs)
     if found > LARGEST_DIFFERENCE:

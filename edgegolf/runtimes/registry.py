@@ -71,7 +71,7 @@ def runtimes_for(path: Path) -> tuple[str, ...]:
 
 def installed_runtimes(path: Path) -> tuple[str, ...]:
     """Those of `runtimes_for` that are usual and work here."""
-    return tuple(name for name in _usual(path) if _works(name))
+    return tuple(name for name in _usual(path) if works_here(name))
 
 
 def preferred_runtime(path: Path) -> str:
@@ -82,7 +82,7 @@ def preferred_runtime(path: Path) -> str:
     """
     names = _usual(path)
     for name in names:
-        if _works(name):
+        if works_here(name):
             return name
     find_runtime(names[0]).check()
     raise AssertionError("unreachable: the check above raises")
@@ -136,7 +136,8 @@ def _usual(path: Path) -> tuple[str, ...]:
     return tuple(name for name in runtimes_for(path) if RUNTIMES[name].is_usual)
 
 
-def _works(name: str) -> bool:
+def works_here(name: str) -> bool:
+    """Whether a runtime is installed."""
     try:
         RUNTIMES[name].check()
     except EdgegolfError:

@@ -326,6 +326,12 @@ def test_deployed_model_runs_there(user: User) -> None:
     assert sum(unique.values()) < 350_000_000  # as docs/raspberry-pi.md says
 
 
+def test_c_needs_a_compiler_there(user: User) -> None:
+    in_use = (user.pi.deployed / "current").resolve()
+    assert "needs a C compiler" in user.fails("deploy", "pi", INT8, "--runtime", "c")
+    assert (user.pi.deployed / "current").resolve() == in_use
+
+
 def test_second_deployment_sends_what_is_new_and_rollback_undoes_it(user: User) -> None:
     environments = user.pi.deployed / "environments"
     before = {path.name: path.stat().st_mtime_ns for path in environments.iterdir()}
