@@ -1,12 +1,13 @@
 """What others' tools make of the same nets on a Cortex-M4: benchmarks/peers.json, docs/c.md.
 
-    python benchmarks/peers.py [--onnx2c PROGRAM] [--tflm FOLDER]
+    python benchmarks/peers.py [--onnx2c PROGRAM] [--emlearn] [--tflm FOLDER]
 
-PROGRAM is the one of onnx2c, whose C computes in floats. FOLDER holds clones of tflite-micro,
-CMSIS-NN, gemmlowp, ruy and, of the version that tflite-micro names, flatbuffers: TensorFlow Lite
-Micro with CMSIS-NN's kernels, of which only what a net needs is linked. Both are compiled with -O2
-for a core with a floating-point unit, have to give the right answers, and run in QEMU. What is not
-at hand keeps its last figures. Others published theirs.
+PROGRAM is the one of onnx2c, whose C computes in floats. So does that of emlearn (a package on
+PyPI), for dense layers only: the maxima over 2 × 2 pixels before them are ours. FOLDER holds clones
+of tflite-micro, CMSIS-NN, gemmlowp, ruy and, of the version that tflite-micro names, flatbuffers:
+TensorFlow Lite Micro with CMSIS-NN's kernels, of which only what a net needs is linked. All are
+compiled with -O2 for a core with a floating-point unit, have to give the right answers, and run in
+QEMU. What is not at hand keeps its last figures. Others published theirs.
 """
 
 from __future__ import annotations
@@ -27,15 +28,18 @@ from microcontrollers import COUNTS, ROOT
 from edgegolf.backends.c import CFiles
 from edgegolf.cards import read_card
 from edgegolf.data import load_dataset
-from edgegolf.emulation.cores import CORES, run_on_core
+from edgegolf.emulation.cores import CORES, Core, run_on_core
 from edgegolf.files import write_atomically
 from edgegolf.formats.tflite.model import operator_names, read_tflite
+from edgegolf.frontends.tflite import read_graph
+from edgegolf.ir.ops import FullyConnected
 from edgegolf.report.table import Table
 from edgegolf.runtimes import open_session
 from edgegolf.surroundings import available_cores
 
 RECORD = Path(__file__).with_name("peers.json")
 NETS = {"double_cnn-2": "int8-smallest", "tight_resnet": "int8", "pooled_mlp-64": "int8"}
+DENSE = "pooled_mlp-64"  # whose layers emlearn has
 CORE = "cortex-m4"
 FLOATS = replace(
     CORES[CORE],
@@ -82,6 +86,7 @@ def main() -> None:
     """Measure what is at hand, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--onnx2c")
+    parser.add_argument("--emlearn", action="store_true")
     parser.add_argument("--tflm", type=Path)
     options = parser.parse_args()
     found: dict[str, dict[str, dict[str, int]]] = json.loads(RECORD.read_text())
@@ -90,6 +95,8 @@ def main() -> None:
         rows = found.setdefault(net, {})
         if options.onnx2c:
             rows["onnx2c"] = compiled_floats(options.onnx2c, folder / "float32.onnx")
+        if options.emlearn and net == DENSE:
+            rows["emlearn"] = dense_floats(folder)
         if options.tflm:
             rows["TFLM"] = interpreted(options.tflm, folder / f"{stem}.tflite")
     write_atomically(RECORD, json.dumps(found, indent=2) + "\n")
@@ -215,8 +222,52 @@ extern "C" int net_selftest(void) {{
 
 
 def compiled_floats(program: str, path: Path) -> dict[str, int]:
-    """What the C of onnx2c takes; its two largest scores must be those of onnxruntime."""
+    """What the C of onnx2c takes."""
     source = subprocess.run([program, str(path)], capture_output=True, text=True, check=True).stdout
+    glue = """
+static int answer(const float *image) {
+  static float input[1][28][28][1], scores[1][10];
+  memcpy(input, image, sizeof input);
+  entry((void *)input, scores);
+  int best = 0;
+  for (int i = 1; i < 10; i++) if (scores[0][i] > scores[0][best]) best = i;
+  return best;
+}
+"""
+    return answered(source + glue, path, FLOATS)
+
+
+def dense_floats(folder: Path) -> dict[str, int]:
+    """What the C of emlearn takes."""
+    import emlearn
+    from emlearn.net import c_generate_net_loadable
+
+    nodes = [node for node in read_graph(folder / "float32.tflite").nodes
+             if isinstance(node.op, FullyConnected)]  # fmt: skip
+    assert len(nodes) == 3
+    source: str = c_generate_net_loadable(
+        ["relu", "relu", "softmax"],
+        [node.filter.values.reshape(node.filter.shape[0], -1).T for node in nodes],
+        [node.bias.values for node in nodes if node.bias],
+        "dense",
+    )
+    glue = """
+static int answer(const float *image) {
+  static float pooled[196];
+  for (int i = 0; i < 196; i++) {
+    const float *x = image + i / 14 * 56 + i % 14 * 2;
+    const float top = x[0] > x[1] ? x[0] : x[1], bottom = x[28] > x[29] ? x[28] : x[29];
+    pooled[i] = top > bottom ? top : bottom;
+  }
+  return dense_predict(pooled, 196);
+}
+"""
+    core = replace(FLOATS, compiler=(*FLOATS.compiler, f"-I{emlearn.includedir}", "-lm"))
+    return answered(source + glue, folder / "float32.onnx", core)
+
+
+def answered(source: str, path: Path, core: Core) -> dict[str, int]:
+    """What C with an `answer` takes; its two answers must be those of onnxruntime."""
     images = load_dataset("mnist").split("validation").images[:2]
     pixels = (images / np.float32(255)).astype(np.float32)
     with open_session(path) as session:
@@ -226,14 +277,6 @@ def compiled_floats(program: str, path: Path) -> dict[str, int]:
     )
     glue = f"""
 static const float images[2][784] = {{{numbers}}};
-static int answer(const float *image) {{
-  static float input[1][28][28][1], scores[1][10];
-  memcpy(input, image, sizeof input);
-  entry((void *)input, scores);
-  int best = 0;
-  for (int i = 1; i < 10; i++) if (scores[0][i] > scores[0][best]) best = i;
-  return best;
-}}
 int net_argmax(void) {{
   static float image[784];
   return answer(image);
@@ -243,7 +286,7 @@ int net_selftest(void) {{
 }}
 """
     files = CFiles("net", source + glue, "int net_argmax(void);\n", 0, 0, 0, None)
-    run = run_on_core(FLOATS, files, fast=True)
+    run = run_on_core(core, files, fast=True)
     return {"flash": run.flash_bytes, "ram": run.ram_bytes, "count": run.count}
 
 
@@ -270,7 +313,10 @@ def peers_markdown() -> str:
         for peer, title, name in (
             ("TFLM", "TensorFlow Lite Micro", f"{stem}.tflite"),
             ("onnx2c", "onnx2c, floats", "float32.onnx"),
+            ("emlearn", "emlearn, floats", "float32.onnx"),
         ):
+            if peer not in found[net]:  # not of such layers
+                continue
             run = found[net][peer]
             rows.append(
                 (f"`{net}`, {title}", accuracy(name), f"{run['flash']:,} B", f"{run['ram']:,} B",
