@@ -44,7 +44,7 @@ def _microcontrollers() -> list[tuple[str, ...]]:
     fits = accuracy >= 0.988 and uno_flash <= 32_256 and uno_ram <= 2_048
     rows = [
         _row("`double_cnn:2` on an ATmega328P: flash", 3100, flash, " B"),
-        _row("… RAM, with the frames of all its functions", 1500, ram, " B"),
+        _row("… RAM, with the stack of its deepest call", 1500, ram, " B"),
         _row("… cycles", 1_800_000, cycles),
         _row("`pooled_mlp:64` there: cycles", 340_000,
              of("mnist/pooled_mlp-64/int8", "size", "atmega328p")[3]),

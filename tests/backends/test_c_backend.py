@@ -17,7 +17,7 @@ from ir_nets import Builder, pixels, uneven_net
 from random_graphs import float_graphs
 
 from edgegolf.backends import c
-from edgegolf.backends.c.compiling import STRICT, differing, this_machine
+from edgegolf.backends.c.compiling import STRICT, differing, find_compiler, footprint, this_machine
 from edgegolf.backends.c.requant import Staircase, Stored, staircase
 from edgegolf.export.c_files import random_inputs
 from edgegolf.frontends.tflite import read_graph
@@ -365,3 +365,25 @@ def test_per_tensor_scales_have_a_staircase_without_wide_products() -> None:
 def test_a_builder_graph_is_not_in_integers() -> None:
     build = Builder(4, 4, 1)
     assert c.unsupported(build.graph(build.relu(build.source)))
+
+
+@needs_compiler
+def test_the_stack_is_that_of_the_deepest_call() -> None:
+    source = """
+#define TWICE(x) (2 * deep(x))
+__attribute__((noinline)) static int wide(int x) { volatile char a[3000]; a[x] = 1; return a[0]; }
+__attribute__((noinline)) static int deep(int x) {
+  volatile char a[2000];
+  a[x] = 1;
+  return a[1] + wide(x);
+}
+__attribute__((noinline)) static int other(int x) { volatile char a[4000]; a[x] = 1; return a[0]; }
+int net_run(int x);
+int net_run(int x) {
+  return TWICE(x) + other(x);
+}
+"""
+    files = c.CFiles("net", source, "", 0, 0, 0, None)
+    stack = footprint(files, find_compiler(None)).stack_bytes
+    assert stack is not None
+    assert 4700 < stack < 5500  # x86-64 gives 128 bytes below the stack to what calls nothing

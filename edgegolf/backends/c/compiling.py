@@ -23,6 +23,11 @@ STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic
 
 _TIMEOUT_S = 600
 
+# A function without macros: its name, and its body on the same or on more lines.
+_FUNCTION = re.compile(
+    r"^(?![#\s}])[^;{}]*?\b(\w+)\([^(){};]*\)\s*\{(?: ([^\n]*)\}$|\n(.*?)^\})", re.M | re.S
+)
+
 # Answers every input on standard input with the output; what lies in the arena else is rubbish.
 _MAIN = """\
 #include <stdio.h>
@@ -179,22 +184,26 @@ def footprint(files: CFiles, command: tuple[str, ...] | None) -> Footprint:
         size = command[0].removesuffix("gcc") + "size" if "-gcc" in command[0] else "size"
         text, data, *_ = _called([size, str(result)], f"{size} fails").splitlines()[1].split()
         usage = source.with_suffix(".su")
-        stack = _deepest(usage.read_text(), files.name) if usage.is_file() else 0
+        stack = 0
+        if usage.is_file():
+            expanded = _called([*command, "-std=c99", "-Os", "-E", "-P", str(source)], "no macros")
+            stack = _deepest(usage.read_text(), expanded.decode(), f"{files.name}_run")
     code = int(text) + int(data) - files.constant_bytes
     return Footprint(
         " ".join((*command, "-Os")), code, files.constant_bytes, files.arena_bytes, stack
     )
 
 
-def _deepest(usage: str, name: str) -> int:
-    """The stack of the net's functions, the largest layer, and all small functions below it."""
-    found = {key: int(size) for key, size in re.findall(r":(\w+)[\w.]*\t(\d+)\t", usage)}
-    outer = sum(found.pop(f"{name}_{which}", 0) for which in ("run", "logits"))
-    for which in ("input", "argmax", "selftest"):
-        found.pop(f"{name}_{which}", None)
-    layers = [size for key, size in found.items() if key[-1].isdigit()]
-    helpers = [size for key, size in found.items() if not key[-1].isdigit()]
-    return outer + max(layers, default=0) + sum(helpers)
+def _deepest(usage: str, source: str, outermost: str) -> int:
+    """The stack of a function's deepest call: frames by the compiler, calls as in the source."""
+    frames = {key: int(size) for key, size in re.findall(r":(\w+)[\w.]*\t(\d+)\t", usage)}
+    bodies = {key: " ".join(body) for key, *body in _FUNCTION.findall(source)}
+
+    def depth(key: str) -> int:
+        called = bodies.keys() & re.findall(r"\w+(?=\()", bodies[key])
+        return frames.get(key, 0) + max(map(depth, called), default=0)
+
+    return depth(outermost)
 
 
 def _save(files: CFiles, folder: Path) -> Path:
