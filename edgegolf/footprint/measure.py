@@ -21,12 +21,15 @@ from edgegolf.bench.inspect_file import inspect_file
 from edgegolf.bench.memory import ProcessMemory, measure_memory
 from edgegolf.circuit.flow import count_cells
 from edgegolf.circuit.project import write_project
+from edgegolf.emulation.cores import CORES, run_on_core
+from edgegolf.export.c_files import random_inputs
 from edgegolf.export.c_library import has_c
 from edgegolf.files import read_bounded
 from edgegolf.footprint.heap import heap_bytes
 from edgegolf.footprint.result import (
     ACTIVATIONS,
     BLOCK_RAMS,
+    C_COUNT,
     C_FLASH,
     C_RAM,
     COMPRESSED,
@@ -72,13 +75,21 @@ def file_costs(path: Path) -> Iterator[Cost]:
 
 
 def c_costs(path: Path) -> Iterator[Cost]:
-    """What a file takes as C on a Cortex-M0+; nothing where it has none, or no compiler is here."""
+    """What a file takes as C on a Cortex-M0+; nothing where it has none, or no compiler is here.
+
+    Instructions are counted where QEMU is here, of what a micro:bit's RAM holds.
+    """
     device = DEVICES["rp2040"]
     if shutil.which(device.compiler[0]) is None or not has_c(path):
         return
-    taken = footprint(write(read_graph(path), "net"), device.compiler)
+    graph, core = read_graph(path), CORES["cortex-m0"]
+    taken = footprint(write(graph, "net"), device.compiler)
     yield Cost(C_FLASH, taken.flash_bytes)
     yield Cost(C_RAM, taken.ram_bytes)
+    fits = taken.ram_bytes + 1024 <= DEVICES["microbit"].ram_bytes  # with what calls it
+    if fits and shutil.which(core.emulator[0]) is not None:
+        tested = write(graph, "net", random_inputs(graph.inputs[0], 2))
+        yield Cost(C_COUNT, run_on_core(core, tested).count)
 
 
 def circuit_costs(path: Path) -> Iterator[Cost]:

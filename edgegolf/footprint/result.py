@@ -21,6 +21,7 @@ PEAK_RESIDENT = "RSS at peak"
 LATENCY = "latency, µs"
 C_FLASH = "flash as C"  # on a Cortex-M0+: code and constants
 C_RAM = "RAM as C"  # there: arena and stack
+C_COUNT = "as C, instructions"  # of an inference there, as small code
 LUTS = "circuit, LUTs"  # for an iCE40 UP5K, four multiply-accumulates at a time
 BLOCK_RAMS = "circuit, block RAMs"  # there
 CYCLES = "circuit, cycles"  # of an image

@@ -13,7 +13,7 @@ from edgegolf.cli import cli
 from edgegolf.emulation.cores import CORES, CoreCount, count_on_core, missing
 from edgegolf.errors import EdgegolfError
 from edgegolf.footprint.measure import c_costs
-from edgegolf.footprint.result import C_FLASH, C_RAM
+from edgegolf.footprint.result import C_COUNT, C_FLASH, C_RAM
 from edgegolf.records import from_json
 
 MNIST = Path(__file__).parents[2] / "models" / "mnist"
@@ -51,4 +51,7 @@ def test_shared_weights_save_flash() -> None:
     )
     assert unshared[C_FLASH] - shared[C_FLASH] > 7 * 20 * (9 + 20)
     assert shared[C_RAM] <= unshared[C_RAM]
+    counted = {C_COUNT} if shutil.which("qemu-system-arm") else set()
+    assert shared.keys() & {C_COUNT} == counted
+    assert all(shared[name] <= unshared[name] * 1.3 for name in counted)  # sharing saves no time
     assert not list(c_costs(MNIST / "tight_resnet" / "float32.tflite"))
