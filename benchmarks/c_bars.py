@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+from exactness import MOST_PARAMETERS as LARGEST
 from exactness import RECORD as EXACTNESS
+from exactness import STRANGERS
 from hosts import MOST_PARAMETERS, RECORD, pi_shares
-from microcontrollers import COUNTS, ROOT
+from microcontrollers import COUNTS, NETS, ROOT
 
 from edgegolf.cards import read_card
 from edgegolf.report.table import Table
@@ -73,23 +75,33 @@ def _microcontrollers() -> list[tuple[str, ...]]:
 
 def _exactness() -> list[tuple[str, ...]]:
     found = json.loads(EXACTNESS.read_text())
-    stranger = {name: counts for name, counts in found.items() if name.startswith("mlperf")}
-    nets = {folder.name for folder in (ROOT / "models" / "mnist").iterdir() if read_card(folder)}
-    own = {name.split("/")[1] for name, counts in found.items()
-           if name.startswith("mnist/") and min(counts.values()) >= 1000}  # fmt: skip
+    folders = (ROOT / "models" / "mnist").iterdir()
+    cards = {folder.name: card for folder in folders if (card := read_card(folder))}
+    small = {net for net, card in cards.items() if card.parameters < LARGEST}
+    fitting = {name.split("/")[1] for name, ways in NETS.items()
+               if "atmega328p" in ways.get("size", ())}  # fmt: skip
     large = {each.name for each in (ROOT / "models" / "cifar10").iterdir() if read_card(each)}
-    compared = {name.split("/")[1] for name in found if name.startswith("cifar10/")}
-    most = sum(min(counts.values()) >= 200 for counts in stranger.values())
+    random = {name.split("/")[1] for name in found if name.startswith("cifar10/")}
 
-    def said(some: int, every: int) -> str:
-        return "met" if some == every else f"{every - some} missing"
+    def row(what: str, nets: set[str], done: set[str]) -> tuple[str, ...]:
+        missing = len(nets - done)
+        said = f"{missing} missing" if missing else "met"
+        return what, f"{len(nets)} nets", f"{len(nets & done)} nets", said
 
+    def on(place: str, least: int, folder: str = "mnist/") -> set[str]:
+        return {name.removeprefix(folder).split("/")[0] for name, counts in found.items()
+                if name.startswith(folder) and counts.get(place, 0) >= least}  # fmt: skip
+
+    here = "this machine"
+    strangers = {name for name in STRANGERS if found.get(name, {}).get(here, 0) >= 200}
     return [
-        ("every bit of 1,000 images, MNIST nets", f"{len(nets)} nets", f"{len(own)} nets",
-         said(len(own), len(nets))),
-        ("the same, CIFAR-10 nets", f"{len(large)} nets", f"{len(compared)} nets, 200 inputs",
-         "missed: a thousand take hours"),
-        ("every bit of 200 inputs, MLPerf Tiny", "4 nets", f"{most} nets", said(most, 4)),
+        row("every bit of 1,000 images, MNIST nets, here", {*cards}, on(here, 1000)),
+        *(row(f"… on a {core}, below {LARGEST:,} parameters", small, on(core, 1000))
+          for core in ("cortex-m0", "cortex-m4", "rv32imac")),
+        row("… on an ATmega328P, those that fit", fitting, on("atmega328p", 1000)),
+        (f"the same, CIFAR-10 nets: {len(random)} with 200 random inputs", f"{len(large)} nets",
+         f"{len(on(here, 1000, 'cifar10/'))} nets", "a thousand images take hours"),
+        row("every bit of 200 inputs, MLPerf Tiny, here", {*STRANGERS}, strangers),
     ]  # fmt: skip
 
 
