@@ -1308,13 +1308,12 @@ def frontier(as_json: bool) -> None:
     """
     from edgegolf.cards import read_card
     from edgegolf.report.frontier import LEVELS, files_of, levels, levels_table
-    from edgegolf.workspace import MODELS
+    from edgegolf.workspace import bundled_or_own
 
-    cards = [card for folder in MODELS.glob("*/*") if (card := read_card(folder)) is not None]
-    found = {
-        name: levels(name, files_of(card for card in cards if card.dataset == name))
-        for name in LEVELS
-    }
+    found = {}
+    for name in LEVELS:
+        folders = (path.parent for path in bundled_or_own(f"{name}/*/card.json"))
+        found[name] = levels(name, files_of(filter(None, map(read_card, folders))))
     tables = [levels_table(each, f"Fewest bytes on {name}") for name, each in found.items()]
     _show([each for of_one in found.values() for each in of_one], as_json, *tables)
 

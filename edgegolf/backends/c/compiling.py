@@ -186,7 +186,8 @@ def footprint(files: CFiles, command: tuple[str, ...] | None) -> Footprint:
         usage = source.with_suffix(".su")
         stack = 0
         if usage.is_file():
-            expanded = _called([*command, "-std=c99", "-Os", "-E", "-P", str(source)], "no macros")
+            expand = [*command, "-std=c99", "-Os", "-E", "-P", str(source)]
+            expanded = _called(expand, f"{command[0]} refuses the C")
             stack = _deepest(usage.read_text(), expanded.decode(), f"{files.name}_run")
     code = int(text) + int(data) - files.constant_bytes
     return Footprint(
